@@ -1,0 +1,19 @@
+//! What the eBPF programs and the daemon agree on.
+//!
+//! * [`headers`]: where the fields of Ethernet, IPv4, IPv6 and TCP headers are;
+//! * [`parse`]: the parser and the filter, generic over where a frame's bytes come from, so that the kernel and the
+//!   daemon run the same code;
+//! * [`ports`]: the set of ports a filter selects;
+//! * [`record`]: the layout of what crosses the ring;
+//! * [`counters`]: the per-CPU numbers that account for every packet.
+//!
+//! The crate has no dependencies and no `unsafe`; it is compiled for `bpfel-unknown-none` and for the host.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod counters;
+pub mod headers;
+pub mod parse;
+pub mod ports;
+pub mod record;

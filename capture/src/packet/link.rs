@@ -1,0 +1,22 @@
+//! Link types: what a frame begins with.
+
+/// The link-layer header of a frame, by its `LINKTYPE_` number in pcap and pcapng files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkType {
+    /// Ethernet (1, `EN10MB`).
+    Ethernet,
+    /// None: an IPv4 or IPv6 header, told apart by its version field (101, `RAW`).
+    Raw,
+    /// None: an IPv4 header (228).
+    Ipv4,
+    /// None: an IPv6 header (229).
+    Ipv6,
+    /// BSD loopback: a 4-byte address family in the byte order of the machine that captured (0, `NULL`).
+    Null,
+    /// OpenBSD loopback: a 4-byte address family in network byte order (108, `LOOP`).
+    Loop,
+    /// Linux "cooked" capture, 16 bytes (113).
+    LinuxSll,
+    /// Linux "cooked" capture version 2, 20 bytes (276).
+    LinuxSll2,
+}

@@ -1,0 +1,27 @@
+//! The borrowed view of one packet that every source gives and every sink takes.
+
+mod link;
+
+pub use link::LinkType;
+
+/// A point in time as tcpdump prints it: seconds since the epoch (UTC) and nanoseconds within the second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    /// Seconds since 1970-01-01 00:00:00 UTC.
+    pub seconds: i64,
+    /// Nanoseconds, normally below 1 000 000 000. A file can claim more; it is then printed as it is.
+    pub nanoseconds: u32,
+}
+
+/// One packet: what was captured of it, and what is known about the rest. Nothing is copied or allocated.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// When it was seen.
+    pub time: Timestamp,
+    /// What `data` begins with.
+    pub link_type: LinkType,
+    /// Length of the frame on the wire, in bytes; at least `data.len()` in anything well-formed.
+    pub wire_len: u32,
+    /// The captured bytes, from the link header on.
+    pub data: &'a [u8],
+}
