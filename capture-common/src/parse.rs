@@ -84,7 +84,7 @@ pub fn select_ethernet<F: Frame + ?Sized, P: Ports>(frame: &F, ports: &P) -> Sel
 /// Runs the filter over a frame that begins with its IP header, as a tun device's do. The version field decides.
 #[inline(always)]
 pub fn select_raw<F: Frame + ?Sized, P: Ports>(frame: &F, ports: &P) -> Selection {
-    let Some([version_ihl]) = frame.read(ipv4::VERSION_IHL) else { return Selection::TooShort };
+    let Some([version_ihl, _]) = frame.read(ipv4::VERSION_IHL) else { return Selection::TooShort };
     match version_ihl >> 4 {
         4 => select_network(frame, Network::Ipv4, 0, ports),
         6 => select_network(frame, Network::Ipv6, 0, ports),
@@ -127,7 +127,7 @@ fn select_ipv4<F: Frame + ?Sized, P: Ports>(frame: &F, l3_offset: usize, ports: 
 
 #[inline(always)]
 fn select_ipv6<F: Frame + ?Sized, P: Ports>(frame: &F, l3_offset: usize, ports: &P) -> Selection {
-    let Some([next_header]) = frame.read(l3_offset + ipv6::NEXT_HEADER) else { return Selection::TooShort };
+    let Some(next_header) = read_byte(frame, l3_offset + ipv6::NEXT_HEADER) else { return Selection::TooShort };
     let l4_offset = l3_offset + ipv6::LENGTH;
     if next_header == tcp::PROTOCOL {
         return select_tcp(frame, l3_offset, l4_offset, ports);
@@ -136,7 +136,7 @@ fn select_ipv6<F: Frame + ?Sized, P: Ports>(frame: &F, l3_offset: usize, ports: 
     if next_header != ipv6::NEXT_HEADER_FRAGMENT || !ports.any() {
         return Selection::Other;
     }
-    let Some([next_header]) = frame.read(l4_offset) else { return Selection::TooShort };
+    let Some(next_header) = read_byte(frame, l4_offset) else { return Selection::TooShort };
     if next_header != tcp::PROTOCOL {
         return Selection::Other;
     }
@@ -169,10 +169,18 @@ fn select_tcp<F: Frame + ?Sized, P: Ports>(
             },
         }
     }
-    let data_offset = match frame.read(l4_offset + tcp::DATA_OFFSET) {
-        Some([byte]) => usize::from(byte >> 4) * 4,
+    let data_offset = match read_byte(frame, l4_offset + tcp::DATA_OFFSET) {
+        Some(byte) => usize::from(byte >> 4) * 4,
         None => 0,
     };
     let header_length = if data_offset < tcp::MIN_LENGTH { tcp::MIN_LENGTH } else { data_offset };
     Selection::Match(Layers { l3_offset, l4_offset, headers_end: l4_offset + header_length + 1 })
+}
+
+/// The byte at `offset`, which is not 0. It is read together with the one before it: for a single byte the compiler
+/// turns `start + 1 > end` into `start >= end`, from which the verifier does not learn that the byte is there.
+#[inline(always)]
+fn read_byte<F: Frame + ?Sized>(frame: &F, offset: usize) -> Option<u8> {
+    let [_, byte] = frame.read(offset - 1)?;
+    Some(byte)
 }

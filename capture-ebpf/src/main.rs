@@ -1,8 +1,135 @@
-//! The programs.
+//! The programs in the kernel. A packet's way: entry point (here) → [`frame`] (where its bytes are) →
+//! `capture_common::parse` with [`matcher`] (is it selected) → [`emit`] (stamp, reserve, copy, submit), with every
+//! outcome counted in [`maps`].
+//!
+//! The programs are passive: each verdict hands the packet on as if they were not there.
+
 #![no_std]
 #![no_main]
+// Inline assembly for BPF; the eBPF toolchain is made to allow it (see `cargo xtask build-ebpf`).
+#![feature(asm_experimental_arch)]
+
+mod config;
+mod emit;
+mod frame;
+mod maps;
+mod matcher;
+
+use aya_ebpf::{
+    bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use aya_log_ebpf::{debug, trace};
+use capture_common::{
+    parse::{Frame, Selection, select_ethernet, select_raw},
+    record::hook,
+};
+
+use crate::{
+    emit::{Outcome, emit},
+    frame::{Capture, TcFrame, XdpFrame},
+    maps::counters,
+    matcher::PortFilter,
+};
+
+/// What the kernel is to do after a TC program: go on with the next program or filter, and with the packet's fate as
+/// they decide it. `TCX_NEXT` and `TC_ACT_UNSPEC` are the same number; `TC_ACT_OK` would hide the packet from the
+/// programs behind.
+const NEXT: i32 = TC_ACT_UNSPEC;
+
+/// TC, on the way in.
+#[classifier]
+pub fn tc_ingress(context: TcContext) -> i32 {
+    let frame = TcFrame::new(context.skb.skb);
+    let packet = trace_packet(&frame, hook::TC_INGRESS);
+    log(&context, packet);
+    NEXT
+}
+
+/// TC, on the way out.
+#[classifier]
+pub fn tc_egress(context: TcContext) -> i32 {
+    let frame = TcFrame::new(context.skb.skb);
+    let packet = trace_packet(&frame, hook::TC_EGRESS);
+    log(&context, packet);
+    NEXT
+}
+
+/// XDP, native or generic. `frags` accepts packets in several buffers (kernel 5.18), which drivers hand over with a
+/// large MTU.
+#[xdp(frags)]
+pub fn xdp(context: XdpContext) -> u32 {
+    let frame = XdpFrame::new(context.ctx);
+    let packet = trace_packet(&frame, hook::XDP);
+    log(&context, packet);
+    XDP_PASS
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Other,
+    TooShort,
+    RingFull,
+    Unreadable,
+    Submitted,
+}
+
+#[inline(always)]
+fn trace_packet<F: Frame + Capture>(frame: &F, hook: u8) -> Fate {
+    let Some(counters) = counters() else { return Fate::Other };
+    counters.seen += 1;
+    let selection = if config::link_header() {
+        select_ethernet(frame, &PortFilter)
+    } else {
+        select_raw(frame, &PortFilter)
+    };
+    match selection {
+        Selection::Other => Fate::Other,
+        Selection::TooShort => {
+            counters.too_short += 1;
+            Fate::TooShort
+        }
+        Selection::Match(layers) => {
+            counters.matched += 1;
+            match emit(frame, &layers, hook) {
+                Outcome::Submitted => {
+                    counters.submitted += 1;
+                    Fate::Submitted
+                }
+                Outcome::RingFull => {
+                    counters.ring_full += 1;
+                    Fate::RingFull
+                }
+                Outcome::Unreadable => {
+                    counters.unreadable += 1;
+                    Fate::Unreadable
+                }
+            }
+        }
+    }
+}
+
+/// Diagnostics. The level is a constant by the time the verifier sees it, so with logging off this is no code at all.
+#[inline(always)]
+fn log<C: aya_ebpf::EbpfContext>(context: &C, fate: Fate) {
+    match fate {
+        Fate::Other => {}
+        Fate::TooShort => debug!(context, "a frame ends before a field the filter has to read: not matched"),
+        Fate::RingFull => debug!(context, "the ring is full: a matched packet is lost and counted"),
+        Fate::Unreadable => debug!(context, "the kernel did not give out a matched packet's bytes: lost and counted"),
+        Fate::Submitted => trace!(context, "a packet matched"),
+    }
+}
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
+
+/// The helpers that read packets are open to GPL-compatible programs only; the daemon's sources are under
+/// `MIT OR Apache-2.0`.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,155 @@
+//! From a selected frame to a record in the ring.
+
+use core::{arch::asm, mem::MaybeUninit};
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use capture_common::{
+    headers::ethernet,
+    parse::Layers,
+    record::{ABI_VERSION, MAX_SNAPLEN, RecordHeader, captured_len},
+};
+
+use crate::{
+    config,
+    frame::Capture,
+    maps::{Ring, ring},
+};
+
+/// What became of a record.
+pub(crate) enum Outcome {
+    Submitted,
+    RingFull,
+    Unreadable,
+}
+
+/// A record with room for `CAPACITY` bytes of the frame.
+#[repr(C)]
+struct Record<const CAPACITY: usize> {
+    header: RecordHeader,
+    bytes: [u8; CAPACITY],
+}
+
+/// Where the kernel puts a tag back into a frame: after the two addresses.
+const TAG_OFFSET: usize = ethernet::TYPE;
+const TAG_LENGTH: u32 = ethernet::TAG_LENGTH as u32;
+/// Where the frame goes on behind the tag.
+const TAGGED: usize = TAG_OFFSET + ethernet::TAG_LENGTH;
+
+/// What the kernel's helper for a ring's wake-up is told: to decide by itself. It wakes the daemon exactly when the
+/// daemon has read all there was before this record (kernel/bpf/ringbuf.c, `bpf_ringbuf_commit`); how often that is
+/// the case is the daemon's choice, see its ring reader.
+const ADAPTIVE_WAKEUP: u64 = 0;
+
+/// Makes the record of a selected frame and gives it to the ring of this CPU.
+#[inline(always)]
+pub(crate) fn emit<F: Capture>(frame: &F, layers: &Layers, hook: u8) -> Outcome {
+    let Some(ring) = ring() else { return Outcome::RingFull };
+    let tag = frame.stripped_tag();
+    let inserted = if tag.is_some() { TAG_LENGTH } else { 0 };
+    let wire_len = frame.len() + inserted;
+    let snaplen = config::snaplen();
+    let captured_len = captured_len(wire_len, layers.headers_end as u32 + inserted, snaplen);
+    let header = RecordHeader {
+        // SAFETY: the helper takes no arguments and only reads the clock.
+        time: unsafe { bpf_ktime_get_ns() },
+        wire_len,
+        captured_len,
+        ifindex: frame.ifindex(),
+        l3_offset: layers.l3_offset as u8 + inserted as u8,
+        l4_offset: if layers.l4_offset == 0 { 0 } else { layers.l4_offset as u8 + inserted as u8 },
+        hook,
+        abi_version: ABI_VERSION,
+    };
+    let record = Pending { frame, ring, header, tag };
+    // The verifier wants every reservation to have a constant size, so records come in sizes: the common header
+    // stacks in the smallest that hold them, each a multiple of 8 with the 24 bytes of the record's header.
+    // 72: IPv4 with timestamps and the byte behind. 96: IPv6 with timestamps, or a SYN of either family.
+    // 152: two tags and one put back, 60 bytes of IPv4 and 60 of TCP.
+    match captured_len {
+        ..=72 => record.submit::<72>(),
+        ..=96 => record.submit::<96>(),
+        ..=152 => record.submit::<152>(),
+        // Without payload no record is longer, and the verifier drops what follows.
+        _ if snaplen == 0 => Outcome::Unreadable,
+        ..=256 => record.submit::<256>(),
+        ..=512 => record.submit::<512>(),
+        ..=1024 => record.submit::<1024>(),
+        ..=1536 => record.submit::<1536>(),
+        ..=4096 => record.submit::<4096>(),
+        ..=9216 => record.submit::<9216>(),
+        ..=32768 => record.submit::<32768>(),
+        ..=66048 => record.submit::<66048>(),
+        ..=MAX_SNAPLEN => record.submit::<{ MAX_SNAPLEN as usize }>(),
+        _ => Outcome::Unreadable,
+    }
+}
+
+/// A record that has everything but its place in the ring.
+struct Pending<'a, F> {
+    frame: &'a F,
+    ring: &'a Ring,
+    header: RecordHeader,
+    tag: Option<[u8; 4]>,
+}
+
+impl<F: Capture> Pending<'_, F> {
+    #[inline(always)]
+    fn submit<const CAPACITY: usize>(self) -> Outcome {
+        let Self { frame, ring, header, tag } = self;
+        let len = u64::from(header.captured_len);
+        let Some(mut entry) = ring.reserve_untyped::<Record<CAPACITY>>(0) else { return Outcome::RingFull };
+        let record = MaybeUninit::as_mut_ptr(&mut entry);
+        // SAFETY: `record` points to the reserved memory.
+        let to = unsafe {
+            (&raw mut (*record).header).write(header);
+            (&raw mut (*record).bytes).cast::<u8>()
+        };
+        let copied = match tag {
+            // SAFETY: `len` is within the capacity.
+            None => bounded(len, CAPACITY as u64).is_some_and(|len| unsafe { frame.copy(0, to, len as u32) }),
+            Some(tag) => {
+                // SAFETY: every capacity has room for the addresses and a tag.
+                let addresses = unsafe {
+                    to.add(TAG_OFFSET).cast::<[u8; 4]>().write(tag);
+                    frame.copy(0, to, TAG_OFFSET as u32)
+                };
+                addresses
+                    && match bounded(len.wrapping_sub(TAGGED as u64), (CAPACITY - TAGGED) as u64) {
+                        // SAFETY: `rest` is within what the capacity has behind the tag.
+                        Some(rest) => unsafe { frame.copy(TAG_OFFSET as u32, to.add(TAGGED), rest as u32) },
+                        None => true,
+                    }
+            }
+        };
+        if copied {
+            entry.submit(ADAPTIVE_WAKEUP);
+            Outcome::Submitted
+        } else {
+            entry.discard(ADAPTIVE_WAKEUP);
+            Outcome::Unreadable
+        }
+    }
+}
+
+/// `length` if it is between 1 and `most`.
+///
+/// The verifier wants to see both comparisons made on the register that the helper is then called with. The compiler,
+/// left to itself, folds them into one of a difference, or leaves them out because the caller has compared already.
+#[inline(always)]
+fn bounded(length: u64, most: u64) -> Option<u64> {
+    let mut length = length;
+    let mut within = 0_u64;
+    // SAFETY: compares and sets registers, nothing else.
+    unsafe {
+        asm!(
+            "if {length} == 0 goto +2",
+            "if {length} > {most} goto +1",
+            "{within} = 1",
+            length = inout(reg) length,
+            most = in(reg) most,
+            within = inout(reg) within,
+            options(pure, nomem, nostack),
+        );
+    }
+    (within == 1).then_some(length)
+}

@@ -1,0 +1,147 @@
+//! Where a frame's bytes are: an skb at TC, a buffer at XDP.
+
+use aya_ebpf::{
+    bindings::{__sk_buff, xdp_md},
+    helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+};
+use capture_common::parse::Frame;
+
+/// What a record needs to know of a frame besides the bytes that the parser reads.
+pub(crate) trait Capture {
+    /// Length of the frame in bytes, without a tag that is kept beside it.
+    fn len(&self) -> u32;
+
+    /// Index of the interface.
+    fn ifindex(&self) -> u32;
+
+    /// The four bytes of a VLAN tag that the kernel has taken out of the frame, as they stood there: type and TCI.
+    fn stripped_tag(&self) -> Option<[u8; 4]>;
+
+    /// Copies `len` bytes of the frame, from `offset` on, to `to`. False if the frame does not have them.
+    ///
+    /// # Safety
+    ///
+    /// `to` is valid for writes of `len` bytes, and `len` is not 0: the verifier has to be able to see both.
+    unsafe fn copy(&self, offset: u32, to: *mut u8, len: u32) -> bool;
+}
+
+/// Reads `N` bytes between `data` and `data_end`: the comparison that the verifier takes as the packet's range.
+#[inline(always)]
+fn read_direct<const N: usize>(data: usize, data_end: usize, offset: usize) -> Option<[u8; N]> {
+    let start = data + offset;
+    if start + N > data_end {
+        return None;
+    }
+    // SAFETY: the N bytes from `start` on lie before `data_end`; a byte array has no alignment.
+    Some(unsafe { (start as *const [u8; N]).read() })
+}
+
+/// The frame of an skb. What lies in its linear part is read directly; for the rest the helper reads it wherever it
+/// is. The skb is never linearised: it is somebody else's packet.
+pub(crate) struct TcFrame {
+    skb: *mut __sk_buff,
+}
+
+impl TcFrame {
+    pub(crate) fn new(skb: *mut __sk_buff) -> Self {
+        Self { skb }
+    }
+}
+
+impl Frame for TcFrame {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        // SAFETY: the context is valid while the program runs.
+        let (data, data_end) = unsafe { ((*self.skb).data as usize, (*self.skb).data_end as usize) };
+        if let Some(bytes) = read_direct(data, data_end, offset) {
+            return Some(bytes);
+        }
+        let mut bytes = [0; N];
+        // SAFETY: the buffer is N bytes long.
+        unsafe { self.copy(offset as u32, bytes.as_mut_ptr(), N as u32) }.then_some(bytes)
+    }
+}
+
+impl Capture for TcFrame {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs.
+        unsafe { (*self.skb).len }
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs.
+        unsafe { (*self.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn stripped_tag(&self) -> Option<[u8; 4]> {
+        // SAFETY: the context is valid while the program runs.
+        let skb = unsafe { &*self.skb };
+        if skb.vlan_present == 0 {
+            return None;
+        }
+        // `vlan_proto` is in network byte order, `vlan_tci` in the host's.
+        let [p1, p0] = (skb.vlan_proto as u16).to_ne_bytes();
+        let [t1, t0] = (skb.vlan_tci as u16).to_be_bytes();
+        Some([p1, p0, t1, t0])
+    }
+
+    #[inline(always)]
+    unsafe fn copy(&self, offset: u32, to: *mut u8, len: u32) -> bool {
+        // SAFETY: the caller vouches for `to` and `len`, the context is valid while the program runs.
+        unsafe { bpf_skb_load_bytes(self.skb.cast(), offset, to.cast(), len) == 0 }
+    }
+}
+
+/// The buffer of an XDP program: what the first fragment holds is read directly, the rest by the helper.
+pub(crate) struct XdpFrame {
+    context: *mut xdp_md,
+}
+
+impl XdpFrame {
+    pub(crate) fn new(context: *mut xdp_md) -> Self {
+        Self { context }
+    }
+}
+
+impl Frame for XdpFrame {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        // SAFETY: the context is valid while the program runs.
+        let (data, data_end) = unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
+        if let Some(bytes) = read_direct(data, data_end, offset) {
+            return Some(bytes);
+        }
+        let mut bytes = [0; N];
+        // SAFETY: the buffer is N bytes long.
+        unsafe { self.copy(offset as u32, bytes.as_mut_ptr(), N as u32) }.then_some(bytes)
+    }
+}
+
+impl Capture for XdpFrame {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs.
+        unsafe { bpf_xdp_get_buff_len(self.context) as u32 }
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs.
+        unsafe { (*self.context).ingress_ifindex }
+    }
+
+    /// A tag that the NIC has taken out is not visible to XDP.
+    #[inline(always)]
+    fn stripped_tag(&self) -> Option<[u8; 4]> {
+        None
+    }
+
+    #[inline(always)]
+    unsafe fn copy(&self, offset: u32, to: *mut u8, len: u32) -> bool {
+        // SAFETY: the caller vouches for `to` and `len`, the context is valid while the program runs.
+        unsafe { bpf_xdp_load_bytes(self.context, offset, to.cast(), len) == 0 }
+    }
+}
