@@ -1,3 +1,49 @@
-//! The tasks of the project.
+//! The tasks of the project: the one entry for people and for CI.
 
-fn main() {}
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
+
+#[path = "../../capture/build/provenance.rs"]
+mod provenance;
+
+mod ebpf;
+mod run;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The tasks of the project: build, run, test and check it.
+///
+/// Building and running need nothing but stable Rust. The programs in the kernel are committed as an object, which
+/// `build-ebpf` makes anew after a change to their source; `setup` installs what it needs for that.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    BuildEbpf(ebpf::Arguments),
+    Run(run::Arguments),
+}
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<()> {
+    match task {
+        Task::BuildEbpf(arguments) => ebpf::perform(&arguments),
+        Task::Run(arguments) => run::perform(&arguments),
+    }
+}

@@ -1,0 +1,72 @@
+//! `cargo xtask run`.
+
+use std::{ffi::OsString, os::unix::process::CommandExt as _};
+
+use anyhow::{Result, anyhow};
+
+use crate::workspace::{self, cargo, is_root};
+
+/// Build capture and run it, as root
+///
+/// Builds `capture` in release, as you, and then runs it: directly if you are root, and with sudo if not. It gets
+/// everything that follows `--`; if nothing does, it traces port 8888 on the loopback interface. Its exit code is
+/// that of this command, and Ctrl-C ends it as if it had been started by itself.
+///
+/// `cargo xtask run -- --help` shows what capture can do.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Arguments for capture [default: --iface lo --port 8888]
+    #[arg(last = true, value_name = "ARGS")]
+    arguments: Vec<OsString>,
+}
+
+const DEFAULT: [&str; 4] = ["--iface", "lo", "--port", "8888"];
+
+pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
+    // Built first and by itself, so that a long build is seen; then there is nothing left to do for `cargo run`.
+    const CAPTURE: [&str; 4] = ["--release", "--locked", "--package=capture", "--bin=capture"];
+    workspace::run(cargo().arg("build").args(CAPTURE))?;
+    let mut command = cargo();
+    command.args(["run", "--quiet"]).args(CAPTURE);
+    if !is_root() {
+        command.args(["--config", "target.'cfg(all())'.runner = ['sudo', '--']"]);
+    }
+    command.arg("--").args(arguments.of_capture());
+    // cargo replaces itself by what it runs too, so capture (or sudo, which passes signals on) takes our place: its
+    // exit code, the terminal's signals and those sent to our process are its own.
+    Err(anyhow!(command.exec()).context(format!("cannot run {}", workspace::shown(&command))))
+}
+
+impl Arguments {
+    fn of_capture(&self) -> Vec<OsString> {
+        if self.arguments.is_empty() { DEFAULT.map(OsString::from).to_vec() } else { self.arguments.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn of_capture(typed: &[&str]) -> Vec<OsString> {
+        let typed = ["cargo xtask", "run"].iter().chain(typed);
+        match crate::Arguments::try_parse_from(typed).map(|parsed| parsed.task) {
+            Ok(crate::Task::Run(arguments)) => arguments.of_capture(),
+            Ok(_) => panic!("another task"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn everything_after_the_dashes_is_passed_on() {
+        assert_eq!(of_capture(&["--", "--help"]), ["--help"]);
+        assert_eq!(of_capture(&["--", "-i", "eth0", "--", "x"]), ["-i", "eth0", "--", "x"]);
+    }
+
+    #[test]
+    fn nothing_after_the_dashes_is_the_walk_through() {
+        assert_eq!(of_capture(&[]), DEFAULT);
+        assert_eq!(of_capture(&["--"]), DEFAULT);
+    }
+}
