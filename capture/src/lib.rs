@@ -5,4 +5,5 @@
 #![deny(unsafe_code)]
 
 pub mod packet;
+pub mod ports;
 pub mod text;
