@@ -6,4 +6,5 @@
 
 pub mod packet;
 pub mod ports;
+pub mod source;
 pub mod text;
