@@ -5,4 +5,6 @@
 #![deny(unsafe_code)]
 
 pub mod packet;
+pub mod ports;
+pub mod source;
 pub mod text;

@@ -1,0 +1,4 @@
+//! Where packets come from.
+
+pub mod file;
+pub mod filter;

@@ -1,0 +1,41 @@
+//! The numbers that files have for link types.
+
+use crate::packet::LinkType;
+
+/// The link types that are read, as tcpdump calls them.
+pub(super) const SUPPORTED: &str = "EN10MB, RAW, IPV4, IPV6, NULL, LOOP, LINUX_SLL, LINUX_SLL2";
+
+/// The link type that a `LINKTYPE_` number stands for. RAW is also 12, as libpcap takes it on Linux
+/// (pcap-common.c, linktype_to_dlt: numbers up to 104 are the system's own; OpenBSD's 14 is not).
+pub(super) fn from_number(number: u32) -> Option<LinkType> {
+    Some(match number {
+        0 => LinkType::Null,
+        1 => LinkType::Ethernet,
+        12 | 101 => LinkType::Raw,
+        108 => LinkType::Loop,
+        113 => LinkType::LinuxSll,
+        228 => LinkType::Ipv4,
+        229 => LinkType::Ipv6,
+        276 => LinkType::LinuxSll2,
+        _ => return None,
+    })
+}
+
+/// The number, and the name of those that a Linux machine is likely to have written.
+pub(super) fn describe(number: u32) -> String {
+    let name = match number {
+        9 => "PPP",
+        50 => "PPP_SERIAL",
+        105 => "IEEE802_11",
+        127 => "IEEE802_11_RADIO",
+        189 => "USB_LINUX",
+        192 => "PPI",
+        201 => "BLUETOOTH_HCI_H4_WITH_PHDR",
+        220 => "USB_LINUX_MMAPPED",
+        227 => "CAN_SOCKETCAN",
+        239 => "NFLOG",
+        253 => "NETLINK",
+        _ => return number.to_string(),
+    };
+    format!("{number} ({name})")
+}

@@ -1,0 +1,362 @@
+//! Every expected value and message here is what libpcap 1.10.3 says of the same bytes.
+
+use super::*;
+use crate::packet::Timestamp;
+
+/// A pcap file in the given byte order: version 2.4, no packets.
+fn pcap(order: ByteOrder, magic: u32, snaplen: u32, link_type: u32) -> Vec<u8> {
+    let mut file = Vec::new();
+    put(&mut file, order, &[magic]);
+    put_u16(&mut file, order, &[2, 4]);
+    put(&mut file, order, &[0, 0, snaplen, link_type]);
+    file
+}
+
+fn put(file: &mut Vec<u8>, order: ByteOrder, words: &[u32]) {
+    for word in words {
+        file.extend(if order == ByteOrder::Little { word.to_le_bytes() } else { word.to_be_bytes() });
+    }
+}
+
+fn put_u16(file: &mut Vec<u8>, order: ByteOrder, words: &[u16]) {
+    for word in words {
+        file.extend(if order == ByteOrder::Little { word.to_le_bytes() } else { word.to_be_bytes() });
+    }
+}
+
+/// A pcapng block around `body`, which is padded.
+fn block(order: ByteOrder, block_type: u32, mut body: Vec<u8>) -> Vec<u8> {
+    body.resize(body.len().next_multiple_of(4), 0);
+    let length = u32::try_from(body.len() + 12).unwrap();
+    let mut block = Vec::new();
+    put(&mut block, order, &[block_type, length]);
+    block.extend(body);
+    put(&mut block, order, &[length]);
+    block
+}
+
+fn section(order: ByteOrder) -> Vec<u8> {
+    let mut body = Vec::new();
+    put(&mut body, order, &[0x1a2b_3c4d]);
+    put_u16(&mut body, order, &[1, 0]);
+    body.extend([0xff; 8]);
+    block(order, 0x0a0d_0d0a, body)
+}
+
+fn interface(order: ByteOrder, link_type: u16, snaplen: u32, options: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    put_u16(&mut body, order, &[link_type, 0]);
+    put(&mut body, order, &[snaplen]);
+    for (code, value) in options {
+        put_u16(&mut body, order, &[*code, u16::try_from(value.len()).unwrap()]);
+        body.extend(*value);
+        body.resize(body.len().next_multiple_of(4), 0);
+    }
+    block(order, 1, body)
+}
+
+fn enhanced(order: ByteOrder, interface: u32, ticks: u64, wire_len: u32, data: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let (high, low) = ((ticks >> 32) as u32, ticks as u32);
+    put(&mut body, order, &[interface, high, low, u32::try_from(data.len()).unwrap(), wire_len]);
+    body.extend(data);
+    block(order, 6, body)
+}
+
+/// Seconds, nanoseconds, length on the wire, data.
+type Seen = (i64, u32, u32, Vec<u8>);
+
+/// All packets up to the end or the error.
+fn read_as(file: &[u8], precision: Precision) -> (Vec<Seen>, Option<String>) {
+    let mut seen = Vec::new();
+    let mut source = match FileSource::new(file, precision) {
+        Ok(source) => source,
+        Err(error) => return (seen, Some(error.to_string())),
+    };
+    loop {
+        match source.next_packet() {
+            Ok(None) => return (seen, None),
+            Err(error) => return (seen, Some(error.to_string())),
+            Ok(Some(Packet { time: Timestamp { seconds, nanoseconds }, wire_len, data, .. })) => {
+                seen.push((seconds, nanoseconds, wire_len, data.to_vec()));
+            }
+        }
+    }
+}
+
+fn read(file: &[u8]) -> (Vec<Seen>, Option<String>) {
+    read_as(file, Precision::Micro)
+}
+
+fn error(file: &[u8]) -> String {
+    read(file).1.unwrap()
+}
+
+const ORDERS: [ByteOrder; 2] = [ByteOrder::Little, ByteOrder::Big];
+const MICRO: u32 = 0xa1b2_c3d4;
+const NANO: u32 = 0xa1b2_3c4d;
+
+#[test]
+fn pcap_in_both_byte_orders_and_resolutions() {
+    for order in ORDERS {
+        let mut file = pcap(order, MICRO, 65535, 1);
+        put(&mut file, order, &[7, 999_999, 3, 60]);
+        file.extend(b"abc");
+        put(&mut file, order, &[8, 1_000_001, 0, 0]);
+        let expected = vec![(7, 999_999_000, 60, b"abc".to_vec()), (8, 1_000_001_000, 0, vec![])];
+        assert_eq!(read(&file), (expected.clone(), None));
+        assert_eq!(read_as(&file, Precision::Nano), (expected, None));
+
+        let mut file = pcap(order, NANO, 65535, 1);
+        put(&mut file, order, &[7, 999_999_999, 1, 1, 0]);
+        file.truncate(file.len() - 3);
+        assert_eq!(read(&file).0[0].1, 999_999_000);
+        assert_eq!(read_as(&file, Precision::Nano).0[0].1, 999_999_999);
+    }
+}
+
+#[test]
+fn seconds_are_signed_only_in_the_byte_order_of_the_machine() {
+    for order in ORDERS {
+        let mut file = pcap(order, MICRO, 65535, 1);
+        put(&mut file, order, &[u32::MAX, 0, 0, 0]);
+        let expected = if order == ByteOrder::NATIVE { -1 } else { i64::from(u32::MAX) };
+        assert_eq!(read(&file).0[0].0, expected);
+    }
+}
+
+#[test]
+fn old_and_patched_pcap() {
+    let order = ByteOrder::Little;
+    let lengths = |minor: u8, first: u32, second: u32| {
+        let mut file = pcap(order, MICRO, 65535, 1);
+        file[6] = minor;
+        put(&mut file, order, &[0, 0, first, second, 0]);
+        read(&file).0.first().map(|packet| (packet.2, packet.3.len()))
+    };
+    assert_eq!(lengths(4, 4, 60), Some((60, 4)));
+    assert_eq!(lengths(2, 60, 4), Some((60, 4)));
+    assert_eq!(lengths(3, 60, 4), Some((60, 4)));
+    assert_eq!(lengths(3, 4, 60), Some((60, 4)));
+
+    let mut file = pcap(order, 0xa1b2_cd34, 65535, 1);
+    put(&mut file, order, &[1, 2, 4, 4, 0xdead, 0xbeef, 0x6463_6261]);
+    assert_eq!(read(&file), (vec![(1, 2000, 4, b"abcd".to_vec())], None));
+}
+
+#[test]
+fn a_packet_over_the_snapshot_length_is_cut_to_it() {
+    let order = ByteOrder::Little;
+    let mut file = pcap(order, MICRO, 3, 1);
+    put(&mut file, order, &[0, 0, 5, 9]);
+    file.extend(b"abcde");
+    assert_eq!(read(&file), (vec![(0, 0, 9, b"abc".to_vec())], None));
+    file.pop();
+    assert_eq!(error(&file), "truncated dump file; tried to read 5 captured bytes, only got 4");
+    file.truncate(file.len() - 2);
+    assert_eq!(error(&file), "truncated dump file; tried to read 3 captured bytes, only got 2");
+}
+
+#[test]
+fn a_length_that_cannot_be_believed_is_refused() {
+    let order = ByteOrder::Little;
+    for (snaplen, message) in [
+        (0, "invalid packet capture length 262145, bigger than snaplen of 262144"),
+        (u32::MAX, "invalid packet capture length 262145, bigger than snaplen of 262144"),
+        (96, "invalid packet capture length 262145, bigger than snaplen of 96"),
+        (300_000, "invalid packet capture length 262145, bigger than maximum of 262144"),
+    ] {
+        let mut file = pcap(order, MICRO, snaplen, 1);
+        put(&mut file, order, &[0, 0, 262_145, 262_145]);
+        assert_eq!(error(&file), message);
+    }
+}
+
+#[test]
+fn every_whole_packet_comes_before_the_error() {
+    let order = ByteOrder::Little;
+    let mut file = pcap(order, MICRO, 65535, 1);
+    for _ in 0..2 {
+        put(&mut file, order, &[1, 2, 4, 4]);
+        file.extend(b"abcd");
+    }
+    for length in 0..=file.len() {
+        let (packets, error) = read(&file[..length]);
+        assert_eq!(packets.len(), length.saturating_sub(24) / 20, "{length}");
+        let expected = match length {
+            0..4 => format!("tried to read 4 file header bytes, only got {length}"),
+            4..24 => format!("tried to read 24 file header bytes, only got {}", length - 4),
+            _ => match (length - 24) % 20 {
+                0 => {
+                    assert_eq!(error, None);
+                    continue;
+                }
+                got @ 1..16 => format!("tried to read 16 header bytes, only got {got}"),
+                got => format!("tried to read 4 captured bytes, only got {}", got - 16),
+            },
+        };
+        assert_eq!(error.unwrap(), format!("truncated dump file; {expected}"));
+    }
+}
+
+#[test]
+fn records_that_straddle_the_buffer_come_out_whole() {
+    let order = ByteOrder::Little;
+    let mut file = pcap(order, MICRO, 262_144, 1);
+    let lengths = [200_000, 1, 262_144, 70_000, 0, 262_144, 3];
+    for (number, length) in (0..).zip(lengths) {
+        put(&mut file, order, &[number, 0, length, length]);
+        file.extend((0..length).map(|at| (at + number) as u8));
+    }
+    let (packets, error) = read(&file);
+    assert_eq!(error, None);
+    for ((number, length), packet) in (0..).zip(lengths).zip(&packets) {
+        assert_eq!(packet.3.len(), length as usize);
+        assert!((0..).zip(&packet.3).all(|(at, byte): (u32, _)| *byte == (at + number) as u8));
+    }
+    assert_eq!(packets.len(), lengths.len());
+}
+
+#[test]
+fn files_that_are_refused() {
+    let order = ByteOrder::Little;
+    assert_eq!(error(b"GET / HTTP/1.0\r\n"), "unknown file format");
+    assert_eq!(error(b"\n\r\r\n a text that begins like pcapng"), "unknown file format");
+    let mut file = pcap(order, MICRO, 65535, 1);
+    file[4] = 1;
+    assert_eq!(error(&file), "archaic pcap savefile format");
+    file[4..8].copy_from_slice(&[2, 0, 5, 0]);
+    assert_eq!(error(&file), "unsupported pcap savefile version 2.5");
+    assert_eq!(
+        error(&pcap(order, MICRO, 65535, 9)),
+        "link-type 9 (PPP) is not supported (supported: EN10MB, RAW, IPV4, IPV6, NULL, LOOP, LINUX_SLL, LINUX_SLL2)"
+    );
+    assert!(error(&pcap(order, MICRO, 65535, 14)).starts_with("link-type 14 is not supported"));
+    // The high bits of the number say something else.
+    assert_eq!(read(&pcap(order, MICRO, 65535, 0x1000_0001)), (vec![], None));
+    let missing = FileSource::open(Path::new("/nonexistent/x.pcap"), Precision::Micro).unwrap_err();
+    assert!(missing.to_string().starts_with("/nonexistent/x.pcap: No such file or directory"));
+    let directory = FileSource::open(Path::new("/"), Precision::Micro).unwrap_err();
+    assert!(directory.to_string().starts_with("error reading dump file: Is a directory"));
+}
+
+#[test]
+fn pcapng_packets_of_all_three_kinds() {
+    for order in ORDERS {
+        let mut file = section(order);
+        // A name resolution block, and an unknown one.
+        file.extend(block(order, 4, vec![1, 2, 3, 4]));
+        file.extend(block(order, 0xbad, vec![]));
+        file.extend(interface(order, 1, 3, &[(2, b"lo")]));
+        file.extend(enhanced(order, 0, 5_000_001, 60, b"abc"));
+        let mut simple = Vec::new();
+        put(&mut simple, order, &[4]);
+        simple.extend(b"abcd");
+        file.extend(block(order, 3, simple));
+        let mut obsolete = Vec::new();
+        put_u16(&mut obsolete, order, &[0, 9]);
+        put(&mut obsolete, order, &[1, 0, 2, 70]);
+        obsolete.extend(b"xy");
+        file.extend(block(order, 2, obsolete));
+        let expected = vec![
+            (5, 1000, 60, b"abc".to_vec()),
+            (0, 0, 4, b"abc".to_vec()),
+            (4294, 967_296_000, 70, b"xy".to_vec()),
+        ];
+        assert_eq!(read(&file), (expected, None));
+    }
+}
+
+#[test]
+fn pcapng_interfaces_have_their_own_clocks_and_links() {
+    let order = ByteOrder::Big;
+    let mut file = section(order);
+    file.extend(interface(order, 1, 0, &[(9, &[9]), (14, &(-3600_i64).to_be_bytes())]));
+    file.extend(interface(order, 101, 0, &[(9, &[0x8a])]));
+    file.extend(interface(order, 0, 0, &[(9, &[3]), (0, &[])]));
+    file.extend(enhanced(order, 0, 7_200_123_456_789, 1, b"a"));
+    file.extend(enhanced(order, 1, 1024 + 1023, 1, b"b"));
+    file.extend(enhanced(order, 2, 1001, 1, b"c"));
+    // The next section has to describe its own.
+    file.extend(section(order));
+    file.extend(enhanced(order, 0, 0, 1, b"d"));
+    let (packets, error) = read(&file);
+    let times: Vec<_> = packets.iter().map(|packet| (packet.0, packet.1)).collect();
+    assert_eq!(times, [(3600, 123_456_000), (1, 999_023_000), (1, 1_000_000)]);
+    assert_eq!(
+        error.unwrap(),
+        "a packet arrived on interface 0, but there's no Interface Description Block for that interface"
+    );
+    let nano = read_as(&file, Precision::Nano).0;
+    assert_eq!((nano[0].1, nano[1].1), (123_456_789, 999_023_437));
+
+    let mut source = FileSource::new(&file[..], Precision::Micro).unwrap();
+    assert_eq!(source.first_interface(), Some((LinkType::Ethernet, 262_144)));
+    let mut links = Vec::new();
+    while let Ok(Some(packet)) = source.next_packet() {
+        links.push(packet.link_type);
+    }
+    assert_eq!(links, [LinkType::Ethernet, LinkType::Raw, LinkType::Null]);
+}
+
+#[test]
+fn pcapng_faults_are_named() {
+    let order = ByteOrder::Little;
+    let start = || [section(order), interface(order, 1, 8, &[])].concat();
+    let with = |more: &[u8]| error(&[&start()[..], more].concat());
+    let packet = enhanced(order, 0, 0, 4, b"abcd");
+
+    assert_eq!(with(&packet[..5]), "truncated pcapng dump file; tried to read 8 bytes, only got 5");
+    assert_eq!(with(&packet[..30]), "truncated pcapng dump file; tried to read 28 bytes, only got 22");
+    assert_eq!(with(&[6, 0, 0, 0, 11, 0, 0, 0]), "block in pcapng dump file has a length of 11 < 12");
+    assert_eq!(
+        with(&[6, 0, 0, 0, 14, 0, 0, 0]),
+        "block in pcapng dump file has a length of 14 that is not a multiple of 4"
+    );
+    assert_eq!(with(&[6, 0, 0, 0, 4, 0, 0, 1]), "pcapng block size 16777220 > maximum 16777216");
+    let mut differing = packet.clone();
+    differing[32] = 0;
+    assert_eq!(with(&differing), "block total length in header and trailer don't match");
+    let mut long = packet.clone();
+    long[20] = 8;
+    assert_eq!(with(&long), "block of type 6 in pcapng dump file is too short");
+    long[20] = 9;
+    assert_eq!(with(&long), "invalid packet capture length 9, bigger than snaplen of 8");
+    assert_eq!(with(&section(ByteOrder::Big)), "pcapng block size 469762048 > maximum 16777216");
+    let mut swapped = section(order);
+    swapped[8..12].reverse();
+    assert_eq!(with(&swapped), "the file has sections with different byte orders");
+    swapped[8] = 0;
+    assert_eq!(with(&swapped), "the file has a section with a bad byte order magic field");
+    let mut version = section(order);
+    version[12] = 2;
+    assert_eq!(with(&version), "unknown pcapng savefile major version number 2");
+    assert_eq!(error(&version), "unsupported pcapng savefile version 2.0");
+    assert_eq!(error(&section(order)), "the capture file has no Interface Description Blocks");
+    assert_eq!(
+        error(&[section(order), packet].concat()),
+        "the capture file has a packet block before any Interface Description Blocks"
+    );
+    let mut insane = section(order);
+    insane[4] = 27;
+    assert_eq!(
+        error(&insane),
+        "Section Header Block in pcapng dump file has invalid length 28 < _27_ < 1048576 (BT_SHB_INSANE_MAX)"
+    );
+
+    let options = |options: &[(u16, &[u8])]| {
+        error(&[section(order), interface(order, 1, 0, options)].concat())
+            .replace("Interface Description Block ", "")
+    };
+    assert_eq!(options(&[(0, &[0])]), "has opt_endofopt option with length 1 != 0");
+    assert_eq!(options(&[(9, &[6, 6])]), "has if_tsresol option with length 2 != 1");
+    assert_eq!(options(&[(9, &[6]), (9, &[6])]), "has more than one if_tsresol option");
+    assert_eq!(options(&[(9, &[20])]), "if_tsresol option resolution 10^-20 is too high");
+    assert_eq!(options(&[(9, &[0xc0])]), "if_tsresol option resolution 2^-64 is too high");
+    assert_eq!(options(&[(14, &[0])]), "has if_tsoffset option with length 1 != 8");
+    assert_eq!(options(&[(14, &[0; 8]), (14, &[0; 8])]), "has more than one if_tsoffset option");
+    let mut unsupported = [section(order), interface(order, 9, 0, &[])].concat();
+    assert_eq!(read(&unsupported), (vec![], None));
+    unsupported.extend(enhanced(order, 0, 0, 1, b"a"));
+    assert!(error(&unsupported).starts_with("link-type 9 (PPP) is not supported"));
+}
