@@ -40,7 +40,7 @@ const NEXT: i32 = TC_ACT_UNSPEC;
 
 /// TC, on the way in.
 #[classifier]
-pub fn tc_ingress(context: TcContext) -> i32 {
+fn tc_ingress(context: TcContext) -> i32 {
     let frame = TcFrame::new(context.skb.skb);
     let packet = trace_packet(&frame, hook::TC_INGRESS);
     log(&context, packet);
@@ -49,7 +49,7 @@ pub fn tc_ingress(context: TcContext) -> i32 {
 
 /// TC, on the way out.
 #[classifier]
-pub fn tc_egress(context: TcContext) -> i32 {
+fn tc_egress(context: TcContext) -> i32 {
     let frame = TcFrame::new(context.skb.skb);
     let packet = trace_packet(&frame, hook::TC_EGRESS);
     log(&context, packet);
@@ -59,7 +59,7 @@ pub fn tc_egress(context: TcContext) -> i32 {
 /// XDP, native or generic. `frags` accepts packets in several buffers (kernel 5.18), which drivers hand over with a
 /// large MTU.
 #[xdp(frags)]
-pub fn xdp(context: XdpContext) -> u32 {
+fn xdp(context: XdpContext) -> u32 {
     let frame = XdpFrame::new(context.ctx);
     let packet = trace_packet(&frame, hook::XDP);
     log(&context, packet);

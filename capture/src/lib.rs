@@ -1,10 +1,19 @@
 //! `capture`: a packet tracer for production Linux servers.
 //!
-//! The way of a packet: [`source`] gives a [`packet`], [`text`] makes it lines.
+//! The way of a packet: [`kernel`] takes records out of the rings and gives each as a [`packet`]; [`text`] makes it
+//! lines; [`writer`] writes them. [`run`] holds it together, as [`config`] says, which is made from [`cli`].
 
 #![deny(unsafe_code)]
 
+pub mod cli;
+pub mod config;
+pub mod kernel;
 pub mod packet;
 pub mod ports;
+pub mod run;
 pub mod source;
+pub mod summary;
+#[cfg(test)]
+mod test_support;
 pub mod text;
+pub mod writer;

@@ -1,5 +1,7 @@
 //! Link types: what a frame begins with.
 
+use std::fmt;
+
 /// The link-layer header of a frame, by its `LINKTYPE_` number in pcap and pcapng files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkType {
@@ -19,4 +21,20 @@ pub enum LinkType {
     LinuxSll,
     /// Linux "cooked" capture version 2, 20 bytes (276).
     LinuxSll2,
+}
+
+impl fmt::Display for LinkType {
+    /// Name and description as tcpdump gives them (libpcap, pcap.c, `dlt_choices`).
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Ethernet => "EN10MB (Ethernet)",
+            Self::Raw => "RAW (Raw IP)",
+            Self::Ipv4 => "IPV4 (Raw IPv4)",
+            Self::Ipv6 => "IPV6 (Raw IPv6)",
+            Self::Null => "NULL (BSD loopback)",
+            Self::Loop => "LOOP (OpenBSD loopback)",
+            Self::LinuxSll => "LINUX_SLL (Linux cooked v1)",
+            Self::LinuxSll2 => "LINUX_SLL2 (Linux cooked v2)",
+        })
+    }
 }

@@ -1,0 +1,175 @@
+//! Where the programs are attached.
+
+use std::{fmt, io};
+
+use aya::{
+    programs::{
+        LinkOrder, ProgramError, SchedClassifier, Xdp, XdpMode,
+        tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcAttachType, TcError, qdisc_add_clsact},
+        xdp::XdpLink,
+    },
+    util::KernelVersion,
+};
+
+use super::{
+    error::{KernelError, chain, errno, not_permitted},
+    interface::Interface,
+    link_query::xdp_holder,
+    object::{Object, require_kernel},
+};
+
+/// The point in the packet's path at which it is traced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Hook {
+    /// The one whose lines are tcpdump's: tc
+    #[default]
+    Auto,
+    /// Traffic control: ingress and egress; on loopback ingress alone, where each packet passes once
+    Tc,
+    /// XDP, native if the driver can, else generic; ingress only, before GRO
+    Xdp,
+    /// XDP in the driver
+    XdpNative,
+    /// XDP in the network stack, for every driver
+    XdpGeneric,
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Auto | Self::Tc => "tc",
+            Self::Xdp => "xdp",
+            Self::XdpNative => "xdp-native",
+            Self::XdpGeneric => "xdp-generic",
+        })
+    }
+}
+
+/// How a TC program is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mechanism {
+    /// TCX on Linux 6.6 and later, else clsact.
+    #[default]
+    Auto,
+    /// A TCX link: gone with the process, however it ends.
+    Tcx,
+    /// A filter of a clsact qdisc, over netlink: removed on exit, but left behind by SIGKILL.
+    Clsact,
+}
+
+/// The attached programs; detached when dropped.
+#[derive(Debug)]
+pub struct Attached {
+    hook: Hook,
+    mechanism: Mechanism,
+    both_ways: bool,
+    #[expect(dead_code, reason = "held for its drop, which detaches")]
+    links: Links,
+}
+
+/// What keeps the programs attached.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for their drop, which detaches")]
+enum Links {
+    Tc(Vec<SchedClassifierLink>),
+    Xdp(XdpLink),
+}
+
+impl fmt::Display for Attached {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.hook {
+            Hook::Auto | Hook::Tc => {
+                formatter.write_str(if self.both_ways { "tc ingress and egress" } else { "tc ingress" })?;
+                formatter.write_str(if self.mechanism == Mechanism::Clsact { " (clsact)" } else { " (tcx)" })
+            }
+            hook => write!(formatter, "{hook} (ingress only, before GRO)"),
+        }
+    }
+}
+
+impl Attached {
+    /// Loads the programs that `hook` needs, and attaches them to `interface`.
+    ///
+    /// # Errors
+    ///
+    /// When the verifier refuses a program, the interface does not take it, or the process is not privileged.
+    pub fn new(
+        object: &mut Object,
+        interface: &Interface,
+        hook: Hook,
+        mechanism: Mechanism,
+    ) -> Result<Self, KernelError> {
+        match hook {
+            Hook::Auto | Hook::Tc => Self::tc(object, interface, hook, mechanism),
+            Hook::Xdp => Self::xdp(object, interface, hook, XdpMode::Default),
+            Hook::XdpNative => Self::xdp(object, interface, hook, XdpMode::Driver),
+            Hook::XdpGeneric => Self::xdp(object, interface, hook, XdpMode::Skb),
+        }
+    }
+
+    fn tc(
+        object: &mut Object,
+        interface: &Interface,
+        hook: Hook,
+        mechanism: Mechanism,
+    ) -> Result<Self, KernelError> {
+        let has_tcx = KernelVersion::current().is_ok_and(|current| current >= KernelVersion::new(6, 6, 0));
+        let mechanism = match mechanism {
+            Mechanism::Auto if has_tcx => Mechanism::Tcx,
+            Mechanism::Auto => Mechanism::Clsact,
+            chosen => chosen,
+        };
+        let failed = |error: ProgramError| match errno(&error) {
+            Some(libc::EPERM) => not_permitted("attach TC programs"),
+            _ => KernelError::Attach { interface: interface.name.clone(), hook, reason: chain(&error) },
+        };
+        if mechanism == Mechanism::Clsact {
+            match qdisc_add_clsact(&interface.name) {
+                Ok(()) | Err(TcError::AlreadyAttached) => {}
+                Err(error) if errno(&error) == Some(libc::EEXIST) => {}
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+        // On loopback every packet goes out and comes in again. tcpdump shows it once, as it comes in
+        // (libpcap, pcap-linux.c, `linux_check_direction`).
+        let both_ways = !interface.is_loopback();
+        // tcpdump's tap sees a packet before TC's programs on the way in and behind them on the way out.
+        let mut places = vec![("tc_ingress", TcAttachType::Ingress, LinkOrder::first())];
+        if both_ways {
+            places.push(("tc_egress", TcAttachType::Egress, LinkOrder::last()));
+        }
+        let mut tc = Vec::with_capacity(places.len());
+        for (name, direction, order) in places {
+            let program: &mut SchedClassifier = object.program(name)?;
+            let options = match mechanism {
+                Mechanism::Clsact => TcAttachOptions::Netlink(NlOptions::default()),
+                Mechanism::Auto | Mechanism::Tcx => TcAttachOptions::TcxOrder(order),
+            };
+            let link = program.attach_with_options(&interface.name, direction, options).map_err(failed)?;
+            tc.push(program.take_link(link).map_err(failed)?);
+        }
+        Ok(Self { hook, mechanism, both_ways, links: Links::Tc(tc) })
+    }
+
+    fn xdp(object: &mut Object, interface: &Interface, hook: Hook, mode: XdpMode) -> Result<Self, KernelError> {
+        // bpf_xdp_load_bytes, bpf_xdp_get_buff_len and programs that take several buffers.
+        require_kernel(KernelVersion::new(5, 18, 0), "capturing at XDP", "5.18")?;
+        let program: &mut Xdp = object.program("xdp")?;
+        let name = &interface.name;
+        let failed = |error: ProgramError| match errno(&error) {
+            Some(libc::EPERM) => not_permitted("attach XDP programs"),
+            Some(libc::EBUSY | libc::EEXIST) => {
+                KernelError::XdpTaken { interface: name.clone(), holder: xdp_holder(interface.index) }
+            }
+            Some(number) => KernelError::XdpRefused {
+                interface: name.clone(),
+                hook,
+                source: io::Error::from_raw_os_error(number),
+            },
+            None => KernelError::Attach { interface: name.clone(), hook, reason: chain(&error) },
+        };
+        let link = program.attach_to_if_index(interface.index, mode).map_err(failed)?;
+        let xdp = program.take_link(link).map_err(failed)?;
+        Ok(Self { hook, mechanism: Mechanism::Auto, both_ways: false, links: Links::Xdp(xdp) })
+    }
+}

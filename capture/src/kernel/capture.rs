@@ -1,0 +1,167 @@
+//! One capture, from loading to detaching.
+
+use std::ops::ControlFlow;
+
+use capture_common::{counters::Counters, ports::PortBitmap};
+
+use super::{
+    KernelError,
+    attach::{Attached, Hook, Mechanism},
+    interface::Interface,
+    log::{KernelLog, LogLevel},
+    object::{OBJECT, Object, ObjectOptions},
+    rings::{Left, Rings},
+};
+use crate::packet::{LinkType, Packet};
+
+/// The smallest ring: room for a few records of the largest size is asked of whoever sets a snaplen.
+const MIN_RING_SIZE: usize = 4096;
+
+/// What to capture and where.
+#[derive(Clone, Debug)]
+pub struct CaptureOptions<'a> {
+    /// The interface.
+    pub interface: &'a Interface,
+    /// The hook.
+    pub hook: Hook,
+    /// How to attach to TC.
+    pub mechanism: Mechanism,
+    /// The selected ports; `None` for every TCP packet.
+    pub ports: Option<&'a PortBitmap>,
+    /// Bytes to capture of each frame, 0 for the headers alone.
+    pub snaplen: u32,
+    /// Memory for all rings together, in bytes. Each CPU's share is rounded up to a power of two and a whole page.
+    pub buffer_size: usize,
+    /// What the programs log.
+    pub log_level: LogLevel,
+}
+
+/// A running capture. Dropping it detaches.
+#[derive(Debug)]
+pub struct Capture {
+    object: Object,
+    rings: Rings,
+    attached: Option<Attached>,
+    log: Option<KernelLog>,
+    description: String,
+    link_type: LinkType,
+    buffers: (usize, usize),
+}
+
+impl Capture {
+    /// Loads and attaches. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Any of [`KernelError`]'s; nothing is left attached.
+    pub fn start(options: &CaptureOptions<'_>) -> Result<Self, KernelError> {
+        let CaptureOptions { interface, hook, mechanism, ports, snaplen, buffer_size, log_level } = *options;
+        if !interface.is_up() {
+            return Err(KernelError::InterfaceDown { name: interface.name.clone() });
+        }
+        let link_type = interface.link_type()?;
+        let rings = online_cpus();
+        let ring_size = (buffer_size / rings).max(MIN_RING_SIZE).max(super::page_size()).next_power_of_two();
+        let mut object = Object::load(
+            OBJECT,
+            &ObjectOptions {
+                ports,
+                link_header: link_type == LinkType::Ethernet,
+                snaplen,
+                ring_size,
+                rings,
+                log_level,
+            },
+        )?;
+        let maps = std::mem::take(&mut object.rings);
+        let buffers = (rings, ring_size);
+        let rings = Rings::new(maps, ring_size, link_type)
+            .map_err(|source| KernelError::Rings { count: rings, size: ring_size, source })?;
+        let log = KernelLog::new(&mut object.ebpf, log_level);
+        let attached = Attached::new(&mut object, interface, hook, mechanism)?;
+        let description = attached.to_string();
+        Ok(Self { object, rings, attached: Some(attached), log, description, link_type, buffers })
+    }
+
+    /// Where it is attached, in words.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// How many rings there are, and the size of each in bytes.
+    pub fn buffers(&self) -> (usize, usize) {
+        self.buffers
+    }
+
+    /// What its frames begin with.
+    pub fn link_type(&self) -> LinkType {
+        self.link_type
+    }
+
+    /// Hands packets to `each`, oldest first, until it breaks or what is due has been read.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Record`] for a record that is not of this daemon's layout.
+    pub fn drain(&mut self, each: impl FnMut(&Packet<'_>) -> ControlFlow<()>) -> Result<Left, KernelError> {
+        self.rings.drain(self.attached.is_none(), each)
+    }
+
+    /// Arms the wake-up for the next packet. False if there is something to drain already.
+    pub fn sleep(&mut self) -> bool {
+        self.rings.sleep()
+    }
+
+    /// Waits for a packet after [`sleep`](Self::sleep), writing the programs' log meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Wait`] when tokio's runtime is shutting down.
+    pub async fn readable(&mut self) -> Result<(), KernelError> {
+        let Self { rings, log, .. } = self;
+        let readable = rings.readable();
+        let readable = match log {
+            None => readable.await,
+            Some(log) => tokio::select! {
+                result = readable => result,
+                () = log.run() => rings.readable().await,
+            },
+        };
+        readable.map_err(KernelError::Wait)
+    }
+
+    /// Detaches: from here on no packet is added, and what is in the rings is due at once.
+    pub fn detach(&mut self) {
+        self.attached = None;
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+    }
+
+    /// Whether every record that was made has been read. After [`detach`](Self::detach), programs may run on for as
+    /// long as a packet takes; this tells when the last has ended.
+    ///
+    /// # Errors
+    ///
+    /// When the counters cannot be read.
+    pub fn is_drained(&self) -> Result<bool, KernelError> {
+        let counters = self.counters()?;
+        let Counters { matched, submitted, ring_full, unreadable, .. } = counters;
+        let settled = matched == submitted + ring_full + unreadable;
+        Ok(settled && self.rings.read() == submitted && self.rings.is_drained())
+    }
+
+    /// The counters, and how many records have been read.
+    ///
+    /// # Errors
+    ///
+    /// When the counters cannot be read.
+    pub fn counters(&self) -> Result<Counters, KernelError> {
+        self.object.counters()
+    }
+}
+
+/// CPUs that a program can run on: those that are online, which share their rings with any that come later.
+fn online_cpus() -> usize {
+    aya::util::online_cpus().map_or(1, |cpus| cpus.len().max(1))
+}

@@ -1,0 +1,188 @@
+//! What can go wrong between the daemon and the kernel, in words that say what to do next.
+
+use std::io;
+
+use super::attach::Hook;
+
+/// The result of a failed request to the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The process may not do what it has to.
+    #[error(
+        "not permitted to {action}: run as root, or grant the capabilities once with \
+         `setcap cap_bpf,cap_net_admin,cap_perfmon+ep {executable}`"
+    )]
+    NotPermitted {
+        /// What was refused.
+        action: &'static str,
+        /// The path of the running executable.
+        executable: String,
+    },
+
+    /// The kernel is older than what the programs need.
+    #[error("kernel {release} is too old: {what} needs Linux {needed} or later")]
+    KernelTooOld {
+        /// The running kernel.
+        release: String,
+        /// The feature.
+        what: &'static str,
+        /// The first kernel with it.
+        needed: &'static str,
+    },
+
+    /// The interfaces cannot be listed.
+    #[error("cannot list the network interfaces: {0}")]
+    Interfaces(#[source] io::Error),
+
+    /// There is no interface of that name.
+    #[error("cannot attach to {name}: no such interface (have: {have})")]
+    NoSuchInterface {
+        /// The name asked for.
+        name: String,
+        /// The names that exist.
+        have: String,
+    },
+
+    /// The interface is down.
+    #[error("cannot capture on {name}: the interface is down (bring it up with `ip link set {name} up`)")]
+    InterfaceDown {
+        /// The interface.
+        name: String,
+    },
+
+    /// Frames on the interface begin with something that is not understood.
+    #[error(
+        "cannot capture on {interface}: its hardware type {hardware_type} (ARPHRD_ in linux/if_arp.h) is neither \
+         Ethernet nor plain IP"
+    )]
+    LinkType {
+        /// The interface.
+        interface: String,
+        /// The hardware type.
+        hardware_type: u32,
+    },
+
+    /// XDP has one program per interface and mode, and there is one already.
+    #[error(
+        "cannot attach XDP to {interface}: {holder} holds the slot; detach it, or use `--hook tc`, which shares the \
+         interface with any number of programs"
+    )]
+    XdpTaken {
+        /// The interface.
+        interface: String,
+        /// Who holds the slot.
+        holder: String,
+    },
+
+    /// The driver has no native XDP, or refuses it in this configuration.
+    #[error(
+        "cannot attach {hook} to {interface}: {source}; `--hook xdp-generic` works with every driver, `--hook tc` also"
+    )]
+    XdpRefused {
+        /// The interface.
+        interface: String,
+        /// What was to be attached.
+        hook: Hook,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+
+    /// Attaching failed for another reason.
+    #[error("cannot attach {hook} to {interface}: {reason}")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// What was to be attached.
+        hook: Hook,
+        /// The chain of causes.
+        reason: String,
+    },
+
+    /// The verifier does not accept a program.
+    #[error(
+        "the kernel's verifier refused program {program}: {source}\n{log}\nThis is a bug: please report it with the \
+         output of `uname -a`"
+    )]
+    Refused {
+        /// The program.
+        program: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+        /// The end of the verifier's log.
+        log: String,
+    },
+
+    /// The object cannot be loaded.
+    #[error("cannot load the eBPF object: {0}")]
+    Load(String),
+
+    /// The rings cannot be made.
+    #[error("cannot make {count} ring buffer(s) of {size} bytes: {source}; `-B` sets the size")]
+    Rings {
+        /// How many.
+        count: usize,
+        /// The size of each in bytes.
+        size: usize,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+
+    /// A record in a ring is not one of this daemon's.
+    #[error(
+        "a record of {length} bytes with layout version {version} came through the ring, this daemon reads version \
+         {expected}: the eBPF object belongs to another release; rebuild with `cargo xtask build-ebpf`"
+    )]
+    Record {
+        /// Its length in bytes.
+        length: usize,
+        /// The version it names.
+        version: u8,
+        /// The version that was expected.
+        expected: u8,
+    },
+
+    /// Waiting for the rings failed.
+    #[error("cannot wait for the ring buffers: {0}")]
+    Wait(#[source] io::Error),
+
+    /// The counters cannot be read.
+    #[error("cannot read the counters: {0}")]
+    Counters(String),
+}
+
+/// A chain of errors in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// The operating system's error number at the bottom of a chain of errors.
+pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(number) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(number);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// That `action` was refused for want of privileges.
+pub(super) fn not_permitted(action: &'static str) -> KernelError {
+    let executable = std::env::current_exe();
+    let executable = executable.map_or_else(|_| "capture".to_owned(), |path| path.display().to_string());
+    KernelError::NotPermitted { action, executable }
+}

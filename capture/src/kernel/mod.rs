@@ -1,0 +1,34 @@
+//! Everything that talks to the kernel, and the only user of aya.
+//!
+//! [`Capture::start`] loads the programs ([`object`]), makes the rings ([`rings`], [`ring`]) and attaches
+//! ([`attach`]); [`Capture::drain`] hands out packets; [`Capture::detach`] ends it.
+
+mod attach;
+mod capture;
+mod clock;
+mod error;
+mod interface;
+mod link_query;
+mod log;
+mod object;
+mod ring;
+mod rings;
+#[cfg(test)]
+mod signature;
+
+pub use attach::{Attached, Hook, Mechanism};
+pub use capture::{Capture, CaptureOptions};
+pub use error::KernelError;
+pub use interface::Interface;
+pub use log::LogLevel;
+pub use rings::Left;
+pub use object::{OBJECT, Object, ObjectOptions};
+
+/// The size of a page in bytes.
+fn page_size() -> usize {
+    const SMALLEST: usize = 4096;
+    match nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE) {
+        Ok(Some(size)) => usize::try_from(size).unwrap_or(SMALLEST),
+        _ => SMALLEST,
+    }
+}

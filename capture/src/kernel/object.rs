@@ -1,0 +1,208 @@
+//! The eBPF object: loading it with the constants and maps of one capture.
+
+use std::io;
+
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{ArrayOfMaps, MapData, MapError, PerCpuArray},
+    programs::ProgramError,
+    util::KernelVersion,
+};
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
+use capture_common::{counters::Counters, ports::PortBitmap};
+
+use super::{
+    error::{KernelError, chain, errno, not_permitted},
+    log::LogLevel,
+};
+
+/// The committed object, or the one that was named at build time (see `build.rs`).
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/capture.bpf.o"));
+
+/// Lines of the verifier's log that are shown when it refuses a program.
+const LOG_TAIL: usize = 12;
+
+/// Counters of one CPU as aya reads them.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodCounters(Counters);
+
+#[expect(unsafe_code, reason = "aya's marker for types that may be read from a map")]
+// SAFETY: `Counters` is a `repr(C)` struct of u64 only: no padding, and every bit pattern is valid.
+unsafe impl Pod for PodCounters {}
+
+/// What is fixed when the programs are loaded.
+#[derive(Clone, Debug)]
+pub struct ObjectOptions<'a> {
+    /// The selected ports; `None` for every TCP packet.
+    pub ports: Option<&'a PortBitmap>,
+    /// Whether frames begin with an Ethernet header; otherwise with the IP header.
+    pub link_header: bool,
+    /// Bytes to capture of each frame, 0 for the headers alone.
+    pub snaplen: u32,
+    /// Size of each ring in bytes: a power of two and a multiple of the page size.
+    pub ring_size: usize,
+    /// Number of rings, at least 1 and at most one for each CPU.
+    pub rings: usize,
+    /// What the programs log.
+    pub log_level: LogLevel,
+}
+
+/// The loaded object with its rings in place, attached to nothing.
+#[derive(Debug)]
+pub struct Object {
+    pub(super) ebpf: Ebpf,
+    /// The rings, until the reader takes them.
+    pub(super) rings: Vec<MapData>,
+}
+
+impl Object {
+    /// Loads `bytes`, an ELF object at an 8-byte boundary.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel is too old, the process not privileged, or a ring cannot be made.
+    pub fn load(bytes: &[u8], options: &ObjectOptions<'_>) -> Result<Self, KernelError> {
+        require_kernel(KernelVersion::new(5, 8, 0), "the BPF ring buffer", "5.8")?;
+        lift_memory_limit();
+        let cpus = aya::util::nr_cpus().map_err(|(path, error)| KernelError::Load(format!("{path}: {error}")))?;
+        let any_port = u8::from(options.ports.is_none());
+        let link_header = u8::from(options.link_header);
+        let log_level = options.log_level as u8;
+        let mut loader = EbpfLoader::new();
+        loader
+            .override_global("ANY_PORT", &any_port, true)
+            .override_global("LINK_HEADER", &link_header, true)
+            .override_global("SNAPLEN", &options.snaplen, true)
+            .override_global(aya_log::LEVEL, &log_level, true)
+            .map_max_entries("RINGS", u32::try_from(cpus).unwrap_or(u32::MAX));
+        if let Some(ports) = options.ports {
+            loader.override_global("PORTS", ports, true);
+        }
+        if options.log_level == LogLevel::Off {
+            loader.map_max_entries("AYA_LOGS", u32::try_from(super::page_size()).unwrap_or(4096));
+        }
+        let mut ebpf = loader.load(bytes).map_err(|error| match errno(&error) {
+            Some(libc::EPERM | libc::EACCES) => not_permitted("load eBPF programs"),
+            _ => KernelError::Load(chain(&error)),
+        })?;
+
+        let rings = (0..options.rings)
+            .map(|index| make_ring(index, options.ring_size))
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|rings| place_rings(&mut ebpf, &rings, cpus).map(|()| rings))
+            .map_err(|error| match errno(&error) {
+                Some(libc::EPERM) => not_permitted("create BPF maps"),
+                number => KernelError::Rings {
+                    count: options.rings,
+                    size: options.ring_size,
+                    source: number.map_or_else(|| io::Error::other(chain(&error)), io::Error::from_raw_os_error),
+                },
+            })?;
+        Ok(Self { ebpf, rings })
+    }
+
+    /// Loads one of the programs into the kernel and returns it.
+    ///
+    /// # Errors
+    ///
+    /// When the verifier refuses it.
+    pub(super) fn program<'a, P>(&'a mut self, name: &'static str) -> Result<&'a mut P, KernelError>
+    where
+        P: LoadProgram + 'a,
+        &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+    {
+        let missing = || KernelError::Load(format!("the object has no program {name}"));
+        let program = self.ebpf.program_mut(name).ok_or_else(missing)?;
+        let program: &mut P = program.try_into().map_err(|error: ProgramError| KernelError::Load(chain(&error)))?;
+        match program.load() {
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.raw_os_error() == Some(libc::EPERM) => {
+                Err(not_permitted("load eBPF programs"))
+            }
+            Err(ProgramError::LoadError { io_error, verifier_log }) => Err(KernelError::Refused {
+                program: name,
+                source: io_error,
+                log: tail(&verifier_log.to_string(), LOG_TAIL),
+            }),
+            Err(error) => Err(KernelError::Load(chain(&error))),
+        }
+    }
+
+    /// The sum of all CPUs' counters.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be read.
+    pub fn counters(&self) -> Result<Counters, KernelError> {
+        let failed = |error: MapError| KernelError::Counters(chain(&error));
+        let map = self.ebpf.map("COUNTERS").ok_or_else(|| KernelError::Counters("no such map".to_owned()))?;
+        let counters = PerCpuArray::<_, PodCounters>::try_from(map).map_err(failed)?;
+        let mut sum = Counters::default();
+        for PodCounters(cpu) in counters.get(&0, 0).map_err(failed)?.iter() {
+            sum.add(cpu);
+        }
+        Ok(sum)
+    }
+}
+
+/// A program type that can be loaded by name.
+pub(super) trait LoadProgram {
+    fn load(&mut self) -> Result<(), ProgramError>;
+}
+
+impl LoadProgram for aya::programs::SchedClassifier {
+    fn load(&mut self) -> Result<(), ProgramError> {
+        Self::load(self)
+    }
+}
+
+impl LoadProgram for aya::programs::Xdp {
+    fn load(&mut self) -> Result<(), ProgramError> {
+        Self::load(self)
+    }
+}
+
+/// Refuses kernels older than `version`.
+pub(super) fn require_kernel(
+    version: KernelVersion,
+    what: &'static str,
+    needed: &'static str,
+) -> Result<(), KernelError> {
+    let too_old = KernelVersion::current().is_ok_and(|current| current < version);
+    if !too_old {
+        return Ok(());
+    }
+    let release = nix::sys::utsname::uname();
+    let release = release.map_or_else(|_| String::new(), |name| name.release().to_string_lossy().into_owned());
+    Err(KernelError::KernelTooOld { release, what, needed })
+}
+
+/// Before Linux 5.11 maps count as locked memory, of which a process may have little. Where the limit cannot be
+/// lifted and matters, making the maps fails and says so.
+fn lift_memory_limit() {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+    let _best_effort = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+}
+
+fn make_ring(index: usize, size: usize) -> Result<MapData, MapError> {
+    let size = u32::try_from(size).unwrap_or(u32::MAX);
+    let ring = aya_obj::Map::new_from_params(BPF_MAP_TYPE_RINGBUF as u32, 0, 0, size, 0);
+    MapData::create(ring, &format!("RING_{index}"), None)
+}
+
+/// Gives each CPU a ring; with fewer rings than CPUs, several CPUs share one.
+fn place_rings(ebpf: &mut Ebpf, rings: &[MapData], cpus: usize) -> Result<(), MapError> {
+    let map = ebpf.map_mut("RINGS").ok_or(MapError::KeyNotFound)?;
+    let mut array = ArrayOfMaps::<_, MapData>::try_from(map)?;
+    for (cpu, ring) in (0..).zip(rings.iter().cycle().take(cpus)) {
+        array.set(cpu, ring, 0)?;
+    }
+    Ok(())
+}
+
+/// The last `lines` lines of `text` that are not empty.
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

@@ -1,0 +1,183 @@
+//! Reading one BPF ring buffer.
+//!
+//! aya has a reader; this one exists for two things that its interface does not allow. It publishes the position up
+//! to which it has read once per batch and not once per record. And it decides when the kernel wakes it: the kernel
+//! does so exactly when a record is committed behind the last one that the published position says was read
+//! (kernel/bpf/ringbuf.c, `bpf_ringbuf_commit`). While the daemon comes back by itself anyway,
+//! [`Ring::publish_but_one`] keeps the position one record behind, and no packet pays for a wake-up. Before it sleeps,
+//! [`Ring::publish`] catches up.
+
+#![expect(unsafe_code, reason = "the ring is memory shared with the kernel")]
+
+use std::{
+    io,
+    num::NonZeroUsize,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    ptr::NonNull,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
+};
+
+use aya::maps::MapData;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+/// What the kernel puts before each record: its length with two flags, and an offset that only it needs.
+const RECORD_HEADER: usize = 8;
+/// Reserved and not yet committed.
+const BUSY: u32 = 1 << 31;
+/// Committed, but to be skipped.
+const DISCARDED: u32 = 1 << 30;
+
+/// The reader's side of one ring.
+#[derive(Debug)]
+pub(super) struct Ring {
+    map: MapData,
+    /// The page with the consumer's position, which is ours to write.
+    consumer: Mapping,
+    /// The page with the producer's position, then the data twice in a row, so that a record which wraps around is
+    /// contiguous all the same.
+    producer: Mapping,
+    page_size: usize,
+    /// Size of the data in bytes, a power of two.
+    size: usize,
+    /// Where the next record begins; grows without bound.
+    position: u64,
+    /// Where the record before it began, or `position` where that record was given back: what is published never goes
+    /// back.
+    last: u64,
+}
+
+impl Ring {
+    /// Maps a ring of `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not map it.
+    pub(super) fn new(map: MapData, size: usize) -> io::Result<Self> {
+        let page_size = super::page_size();
+        let fd = map.fd().as_fd();
+        let consumer = Mapping::new(fd, 0, page_size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
+        let producer = Mapping::new(fd, page_size, page_size + 2 * size, ProtFlags::PROT_READ)?;
+        let mut ring = Self { map, consumer, producer, page_size, size, position: 0, last: 0 };
+        ring.position = ring.consumer_position().load(Ordering::Relaxed);
+        ring.last = ring.position;
+        Ok(ring)
+    }
+
+    /// The next committed record, without taking it. `None` when there is none, or when the next one is reserved but
+    /// not yet committed.
+    pub(super) fn peek(&mut self) -> Option<&[u8]> {
+        loop {
+            // Acquire pairs with the kernel's release of the position in `__bpf_ringbuf_reserve`.
+            if self.position >= self.producer_position().load(Ordering::Acquire) {
+                return None;
+            }
+            // Acquire pairs with the kernel's exchange of the header in `bpf_ringbuf_commit`: what it wrote into the
+            // record is visible after this.
+            let header = self.header_at(self.position).load(Ordering::Acquire);
+            if header & BUSY != 0 {
+                return None;
+            }
+            let length = (header & !DISCARDED) as usize;
+            if header & DISCARDED != 0 {
+                self.skip(length);
+                continue;
+            }
+            let start = self.offset(self.position) + RECORD_HEADER;
+            // SAFETY: the record of `length` bytes from `start` on lies within the doubled data area, because a record
+            // is never longer than the ring; the kernel does not touch it before the position is published, which
+            // takes `&mut self`.
+            return Some(unsafe { std::slice::from_raw_parts(self.data().add(start), length) });
+        }
+    }
+
+    /// Takes the record that [`peek`](Self::peek) gave, which was `length` bytes long.
+    pub(super) fn skip(&mut self, length: usize) {
+        self.last = self.position;
+        self.position += (RECORD_HEADER + length).next_multiple_of(8) as u64;
+    }
+
+    /// Gives what was taken, except for the last record, back to the kernel. As long as that record is held, no
+    /// commit wakes the daemon.
+    pub(super) fn publish_but_one(&mut self) {
+        self.consumer_position().store(self.last, Ordering::Release);
+    }
+
+    /// Gives everything that was taken back to the kernel, so that the next commit wakes the daemon, and says whether
+    /// there is nothing left to read. Only then may the daemon sleep.
+    pub(super) fn publish(&mut self) -> bool {
+        self.last = self.position;
+        self.consumer_position().store(self.position, Ordering::Release);
+        // The kernel commits with a full barrier between its write of the header and its read of our position; with
+        // one here between our write of the position and our read of the producer's, one of the two sees the other.
+        fence(Ordering::SeqCst);
+        // A record that is reserved but busy will wake us when it is committed: it is the one right behind the
+        // published position.
+        self.peek().is_none()
+    }
+
+    /// Whether nothing is reserved behind what was taken: nothing to read, and nothing on its way.
+    pub(super) fn is_drained(&self) -> bool {
+        self.position >= self.producer_position().load(Ordering::Acquire)
+    }
+
+    fn offset(&self, position: u64) -> usize {
+        (position as usize) & (self.size - 1)
+    }
+
+    fn data(&self) -> *const u8 {
+        // SAFETY: the data area begins one page into the mapping, which is longer than that.
+        unsafe { self.producer.start.as_ptr().cast_const().add(self.page_size) }
+    }
+
+    fn header_at(&self, position: u64) -> &AtomicU32 {
+        let offset = self.offset(position);
+        // SAFETY: the offset is within the data area.
+        let header = unsafe { self.data().add(offset) };
+        // SAFETY: records begin at multiples of 8, and the kernel accesses the header atomically.
+        unsafe { &*header.cast::<AtomicU32>() }
+    }
+
+    fn consumer_position(&self) -> &AtomicU64 {
+        // SAFETY: the position is the first word of the page, and both sides access it atomically.
+        unsafe { &*self.consumer.start.as_ptr().cast::<AtomicU64>() }
+    }
+
+    fn producer_position(&self) -> &AtomicU64 {
+        // SAFETY: the position is the first word of the mapping, and both sides access it atomically.
+        unsafe { &*self.producer.start.as_ptr().cast::<AtomicU64>() }
+    }
+}
+
+impl AsRawFd for Ring {
+    fn as_raw_fd(&self) -> RawFd {
+        self.map.fd().as_fd().as_raw_fd()
+    }
+}
+
+/// A piece of a ring in our memory, unmapped when dropped.
+#[derive(Debug)]
+struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: the mapping is owned by this value alone, and memory may be accessed and unmapped from any thread.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    fn new(fd: BorrowedFd<'_>, offset: usize, length: usize, protection: ProtFlags) -> io::Result<Self> {
+        let size = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
+        let offset = offset.try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
+        // SAFETY: no address is asked for, so nothing that exists is mapped over.
+        let start = unsafe { mmap(None, size, protection, MapFlags::MAP_SHARED, fd, offset) }?;
+        Ok(Self { start: start.cast(), length })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and the borrows of it have ended with the ring that owns it.
+        let unmapped = unsafe { munmap(self.start.cast(), self.length) };
+        debug_assert!(unmapped.is_ok(), "munmap of a ring");
+    }
+}

@@ -1,0 +1,354 @@
+//! A live capture: drain, print, hand to the writer; wait; stop.
+//!
+//! While packets come, the rings are drained once per [`DRAIN_INTERVAL`] and no packet wakes anybody. After an
+//! interval without a packet the daemon sleeps until the kernel wakes it: no timer runs while the wire is silent.
+
+use std::{
+    io::{self, IsTerminal as _},
+    ops::ControlFlow,
+    os::fd::AsFd as _,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use capture_common::{counters::Counters, ports::Ports as _};
+use tokio::{
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, sleep, timeout},
+};
+
+use super::{CONVERSATION_LIMIT, RunError, say};
+use crate::{
+    config::{self, Config},
+    kernel::{Capture, CaptureOptions, Interface, KernelError, Left, Mechanism},
+    summary::Summary,
+    text::Printer,
+    writer::{Chunk, Writer},
+};
+
+/// How long the rings are left alone while packets come.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
+/// Text that is collected before it is handed to the writer, at least, where lines are not written at once: the size
+/// of tcpdump's buffer.
+const BUFFERED: usize = 4096;
+/// Text that is made in one go, at most (and one packet more). It bounds how long a signal waits.
+const CHUNK: usize = 256 * 1024;
+/// How long the programs may take to end after they have been detached.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How long an output that takes nothing is waited for when the capture ends.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Captures and prints until it is told to stop.
+///
+/// # Errors
+///
+/// When the capture cannot be started, or the output takes no more for another reason than that its reader has gone.
+pub fn run(config: &Config, options: &config::Live) -> Result<(), RunError> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    runtime.map_err(RunError::Start)?.block_on(capture(config, options))
+}
+
+async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError> {
+    let interface = match &options.interface {
+        Some(name) => Interface::find(name)?,
+        None => default_interface()?,
+    };
+    // Signals first: one that comes while the programs are being attached must not leave them behind.
+    let mut signals = Signals::new().map_err(RunError::Start)?;
+    let capture = Capture::start(&CaptureOptions {
+        interface: &interface,
+        hook: options.hook,
+        mechanism: Mechanism::Auto,
+        ports: (!config.ports.any()).then(|| config.ports.bitmap()),
+        snaplen: options.snaplen,
+        buffer_size: options.buffer_size,
+        log_level: options.log_level,
+    })?;
+    let stdout = io::stdout();
+    let line_buffered = config.line_buffered || stdout.is_terminal();
+    let output = std::fs::File::from(stdout.as_fd().try_clone_to_owned().map_err(RunError::Output)?);
+    say(&greeting(&interface, &capture, options));
+    let mut session = Session {
+        capture,
+        printer: Printer::new(config.text, jiff::tz::TimeZone::system(), CONVERSATION_LIMIT),
+        writer: Writer::spawn(output).map_err(RunError::Start)?,
+        text: BytesMut::new(),
+        pending: 0,
+        printed: 0,
+        skipped: 0,
+        count: config.count.unwrap_or(u64::MAX),
+        buffered: if line_buffered { 1 } else { BUFFERED },
+    };
+    let stop = session.run(&mut signals).await;
+    session.finish(stop, &mut signals).await
+}
+
+/// What tcpdump says when it begins, with what is different here.
+fn greeting(interface: &Interface, capture: &Capture, options: &config::Live) -> String {
+    let length = match options.snaplen {
+        0 => "headers only".to_owned(),
+        snaplen => format!("snapshot length {snaplen} bytes"),
+    };
+    let (rings, size) = capture.buffers();
+    format!(
+        "capture: listening on {}, link-type {}, {}, {length}, buffer {rings} x {} KiB\n",
+        interface.name,
+        capture.link_type(),
+        capture.description(),
+        size / 1024,
+    )
+}
+
+/// tcpdump's choice: the first interface that is up and not loopback.
+fn default_interface() -> Result<Interface, RunError> {
+    let interfaces = Interface::list()?;
+    let found = interfaces.iter().find(|interface| interface.is_up() && !interface.is_loopback()).cloned();
+    found.ok_or_else(|| {
+        let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        RunError::NoInterface { have: names.join(", ") }
+    })
+}
+
+/// Why a capture ends.
+#[derive(Debug)]
+enum Stop {
+    /// SIGINT or SIGTERM.
+    Signal,
+    /// `-c`.
+    Count,
+    /// The output failed, or its reader has gone.
+    Output,
+    /// The kernel's side failed.
+    Kernel(KernelError),
+}
+
+/// The signals a capture listens to.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    report: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            report: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.report.recv() => Asked::Report,
+        }
+    }
+}
+
+/// What a signal asks for.
+enum Asked {
+    /// To stop.
+    Stop,
+    /// The numbers so far, on standard error.
+    Report,
+}
+
+/// The state of a live capture.
+struct Session {
+    capture: Capture,
+    printer: Printer,
+    writer: Writer,
+    /// Lines that the writer has not got yet, and how many packets they are of.
+    text: BytesMut,
+    pending: u64,
+    /// Packets whose lines were made.
+    printed: u64,
+    /// Packets that were read and not printed, because the capture was over.
+    skipped: u64,
+    /// How many are to be printed.
+    count: u64,
+    /// How much text is collected before the writer gets it.
+    buffered: usize,
+}
+
+impl Session {
+    async fn run(&mut self, signals: &mut Signals) -> Stop {
+        loop {
+            // Nothing is drained before the writer has room for it.
+            tokio::select! {
+                biased;
+                asked = signals.next() => match asked {
+                    Asked::Stop => return Stop::Signal,
+                    Asked::Report => { self.report(); continue; }
+                },
+                room = self.writer.room() => if !room { return Stop::Output },
+            }
+            let before = self.printed;
+            let left = match self.print_batch() {
+                Ok(left) => left,
+                Err(error) => return Stop::Kernel(error),
+            };
+            if self.printed == self.count {
+                return Stop::Count;
+            }
+            if self.text.len() >= self.buffered && !self.hand_over() {
+                return Stop::Output;
+            }
+            let idle = match left {
+                Left::More => continue,
+                Left::Held => false,
+                Left::Nothing => self.printed == before && self.capture.sleep(),
+            };
+            let packets = async {
+                if idle {
+                    self.capture.readable().await
+                } else {
+                    sleep(DRAIN_INTERVAL).await;
+                    Ok(())
+                }
+            };
+            tokio::select! {
+                biased;
+                asked = signals.next() => match asked {
+                    Asked::Stop => return Stop::Signal,
+                    Asked::Report => self.report(),
+                },
+                () = self.writer.failed() => return Stop::Output,
+                ready = packets => if let Err(error) = ready { return Stop::Kernel(error) },
+            }
+        }
+    }
+
+    /// Makes lines of what is in the rings, up to [`CHUNK`].
+    fn print_batch(&mut self) -> Result<Left, KernelError> {
+        let Self { capture, printer, text, pending, printed, count, .. } = self;
+        capture.drain(|packet| {
+            printer.print(packet, text);
+            *pending += 1;
+            *printed += 1;
+            if text.len() >= CHUNK || *printed == *count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    /// Reads what is in the rings without printing it.
+    fn skip_batch(&mut self) -> Result<Left, KernelError> {
+        let Self { capture, skipped, .. } = self;
+        capture.drain(|_| {
+            *skipped += 1;
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Gives the text to the writer. False if it does not take it.
+    fn hand_over(&mut self) -> bool {
+        let chunk = Chunk { text: self.text.split().freeze(), packets: std::mem::take(&mut self.pending) };
+        self.writer.send(chunk)
+    }
+
+    /// SIGUSR1.
+    fn report(&self) {
+        match self.capture.counters() {
+            Ok(counters) => say(&format!("capture: {}\n", self.summary(&counters).one_line())),
+            Err(error) => say(&format!("capture: {error}\n")),
+        }
+    }
+
+    fn summary(&self, counters: &Counters) -> Summary {
+        let written = self.writer.written();
+        let beyond_count = if self.printed == self.count { self.skipped } else { 0 };
+        Summary {
+            captured: written,
+            received: counters.matched,
+            dropped: counters.ring_full,
+            unreadable: counters.unreadable,
+            unwritten: self.printed + self.skipped - written - beyond_count,
+            beyond_count,
+        }
+    }
+
+    /// Detaches, prints what is still in the rings, waits for the output within reason, and says tcpdump's last words.
+    async fn finish(mut self, stop: Stop, signals: &mut Signals) -> Result<(), RunError> {
+        self.capture.detach();
+        if let Stop::Signal = stop {
+            tokio::select! {
+                failed = self.print_rest() => failed?,
+                () = asked_again(signals) => {}
+            }
+            // tcpdump, too, ends an interrupted capture with an empty line, in case one was being printed
+            // (tcpdump.c, `main`).
+            self.text.extend_from_slice(b"\n");
+        }
+        self.skip_rest().await?;
+        if !self.text.is_empty() {
+            if timeout(PATIENCE, self.writer.room()).await.unwrap_or(false) {
+                self.hand_over();
+            }
+        }
+        let ended = self.writer_ended(signals).await;
+        say(&self.summary(&self.capture.counters()?).to_string());
+        if let Stop::Kernel(error) = stop {
+            return Err(error.into());
+        }
+        match ended {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(RunError::Output(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Prints what is in the rings until nothing comes any more, or the output takes nothing.
+    async fn print_rest(&mut self) -> Result<(), KernelError> {
+        let deadline = Instant::now() + SETTLE;
+        loop {
+            if !timeout(PATIENCE, self.writer.room()).await.unwrap_or(false) {
+                return Ok(());
+            }
+            let left = self.print_batch()?;
+            if self.printed == self.count {
+                return Ok(());
+            }
+            if self.text.len() >= BUFFERED {
+                self.hand_over();
+            }
+            if left == Left::Nothing {
+                if self.capture.is_drained()? || Instant::now() > deadline {
+                    return Ok(());
+                }
+                sleep(DRAIN_INTERVAL).await;
+            }
+        }
+    }
+
+    /// Counts what is in the rings until nothing comes any more.
+    async fn skip_rest(&mut self) -> Result<(), KernelError> {
+        let deadline = Instant::now() + SETTLE;
+        loop {
+            self.skip_batch()?;
+            if self.capture.is_drained()? || Instant::now() > deadline {
+                return Ok(());
+            }
+            sleep(DRAIN_INTERVAL).await;
+        }
+    }
+
+    /// Waits until everything has been written, as long as the output takes something and nobody is impatient.
+    async fn writer_ended(&mut self, signals: &mut Signals) -> io::Result<()> {
+        self.writer.close();
+        loop {
+            let written = self.writer.written();
+            tokio::select! {
+                ended = self.writer.ended() => return ended,
+                () = asked_again(signals) => return Ok(()),
+                () = sleep(PATIENCE) => if self.writer.written() == written { return Ok(()) },
+            }
+        }
+    }
+}
+
+/// Waits for a second SIGINT or SIGTERM.
+async fn asked_again(signals: &mut Signals) {
+    while let Asked::Report = signals.next().await {}
+}

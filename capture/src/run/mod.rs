@@ -1,0 +1,90 @@
+//! From a validated command to its end: live captures ([`live`]), files ([`offline`]), the list of interfaces.
+
+pub mod live;
+pub mod offline;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use nix::net::if_::InterfaceFlags;
+
+use crate::{
+    config::{Command, Config, Source},
+    kernel::{Interface, KernelError},
+    source::file::FileError,
+};
+
+/// Exit status after a failure.
+const FAILURE: u8 = 1;
+
+/// Conversations whose sequence numbers are kept, at most.
+pub const CONVERSATION_LIMIT: usize = 1 << 20;
+
+/// What a run can end with.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The kernel refused something.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A file cannot be read, or not to its end.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The output took no more.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[source] io::Error),
+    /// A thread, a runtime or a signal handler could not be had.
+    #[error("cannot start: {0}")]
+    Start(#[source] io::Error),
+    /// No interface was named, and none suggests itself.
+    #[error("no interface to capture on: all but loopback are down (have: {have}); name one with -i")]
+    NoInterface {
+        /// The names that exist.
+        have: String,
+    },
+}
+
+/// Runs the command, and says on standard error what went wrong.
+pub fn run(command: &Command) -> ExitCode {
+    let result = match command {
+        Command::ListInterfaces => list_interfaces(),
+        Command::Print(config) => print(config),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("capture: {error}\n"));
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+fn print(config: &Config) -> Result<(), RunError> {
+    match &config.source {
+        Source::File(path) => offline::run(config, path),
+        Source::Live(options) => live::run(config, options),
+    }
+}
+
+/// `-D`: the interfaces, one a line, as tcpdump lists them.
+fn list_interfaces() -> Result<(), RunError> {
+    const WORDS: [(InterfaceFlags, &str); 3] = [
+        (InterfaceFlags::IFF_UP, "Up"),
+        (InterfaceFlags::IFF_RUNNING, "Running"),
+        (InterfaceFlags::IFF_LOOPBACK, "Loopback"),
+    ];
+    let mut text = String::new();
+    for (number, interface) in (1..).zip(Interface::list()?) {
+        let words: Vec<&str> =
+            WORDS.iter().filter(|(flag, _)| interface.flags.contains(*flag)).map(|(_, word)| *word).collect();
+        let words = if words.is_empty() { String::new() } else { format!(" [{}]", words.join(", ")) };
+        text.push_str(&format!("{number}.{}{words}\n", interface.name));
+    }
+    io::stdout().write_all(text.as_bytes()).map_err(RunError::Output)
+}
+
+/// Writes to standard error. Where that is gone there is nobody to tell.
+fn say(text: &str) {
+    let _gone = io::stderr().write_all(text.as_bytes());
+}
