@@ -127,7 +127,9 @@ fn select_ipv4<F: Frame + ?Sized, P: Ports>(frame: &F, l3_offset: usize, ports: 
 
 #[inline(always)]
 fn select_ipv6<F: Frame + ?Sized, P: Ports>(frame: &F, l3_offset: usize, ports: &P) -> Selection {
-    let Some(next_header) = read_byte(frame, l3_offset + ipv6::NEXT_HEADER) else { return Selection::TooShort };
+    let Some(next_header) = read_byte(frame, l3_offset + ipv6::NEXT_HEADER) else {
+        return Selection::TooShort;
+    };
     let l4_offset = l3_offset + ipv6::LENGTH;
     if next_header == tcp::PROTOCOL {
         return select_tcp(frame, l3_offset, l4_offset, ports);

@@ -48,8 +48,32 @@ impl RecordHeader {
     #[inline]
     pub fn from_record(record: &[u8]) -> Option<(Self, &[u8])> {
         let (header, bytes) = record.split_first_chunk::<{ Self::SIZE }>()?;
-        let [t0, t1, t2, t3, t4, t5, t6, t7, w0, w1, w2, w3, c0, c1, c2, c3, i0, i1, i2, i3, l3, l4, hook, version] =
-            *header;
+        let [
+            t0,
+            t1,
+            t2,
+            t3,
+            t4,
+            t5,
+            t6,
+            t7,
+            w0,
+            w1,
+            w2,
+            w3,
+            c0,
+            c1,
+            c2,
+            c3,
+            i0,
+            i1,
+            i2,
+            i3,
+            l3,
+            l4,
+            hook,
+            version,
+        ] = *header;
         let header = Self {
             time: u64::from_ne_bytes([t0, t1, t2, t3, t4, t5, t6, t7]),
             wire_len: u32::from_ne_bytes([w0, w1, w2, w3]),

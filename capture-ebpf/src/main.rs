@@ -118,7 +118,9 @@ fn log<C: aya_ebpf::EbpfContext>(context: &C, fate: Fate) {
         Fate::Other => {}
         Fate::TooShort => debug!(context, "a frame ends before a field the filter has to read: not matched"),
         Fate::RingFull => debug!(context, "the ring is full: a matched packet is lost and counted"),
-        Fate::Unreadable => debug!(context, "the kernel did not give out a matched packet's bytes: lost and counted"),
+        Fate::Unreadable => {
+            debug!(context, "the kernel did not give out a matched packet's bytes: lost and counted")
+        }
         Fate::Submitted => trace!(context, "a packet matched"),
     }
 }

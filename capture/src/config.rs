@@ -105,7 +105,7 @@ impl TryFrom<Cli> for Command {
         if cli.count == Some(0) {
             return Err(ConfigError::Count);
         }
-        let text = text_options(&cli)?;
+        let mut text = text_options(&cli)?;
         let source = match &cli.read {
             Some(path) => Source::File(path.into()),
             None => Source::Live(Live {
@@ -116,6 +116,7 @@ impl TryFrom<Cli> for Command {
                 log_level: cli.log_level,
             }),
         };
+        text.headers_only = matches!(source, Source::Live(Live { snaplen: 0, .. }));
         Ok(Self::Print(Config {
             source,
             ports: cli.ports.iter().collect(),
@@ -160,6 +161,7 @@ fn text_options(cli: &Cli) -> Result<TextOptions, ConfigError> {
         absolute_sequence: cli.absolute_sequence,
         skip_checksums: cli.skip_checksums,
         dump,
+        headers_only: false,
     })
 }
 
@@ -212,6 +214,7 @@ mod tests {
             link_header: true,
             quiet: true,
             absolute_sequence: true,
+            headers_only: true,
             ..TextOptions::default()
         };
         assert_eq!(text, expected);

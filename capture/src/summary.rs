@@ -26,7 +26,12 @@ impl Summary {
     pub fn one_line(&self) -> String {
         let Self { captured, received, .. } = self;
         let lost = self.lost();
-        format!("{} captured, {} received by filter, {} dropped by kernel", packets(*captured), packets(*received), packets(lost))
+        format!(
+            "{} captured, {} received by filter, {} dropped by kernel",
+            packets(*captured),
+            packets(*received),
+            packets(lost)
+        )
     }
 
     fn lost(&self) -> u64 {
@@ -41,7 +46,11 @@ impl fmt::Display for Summary {
         writeln!(formatter, "{} received by filter", packets(*received))?;
         writeln!(formatter, "{} dropped by kernel", packets(self.lost()))?;
         if *unwritten > 0 {
-            writeln!(formatter, "{} not written: the output was blocked, closed or full", packets(*unwritten))?;
+            writeln!(
+                formatter,
+                "{} not written: the output was blocked, closed or full",
+                packets(*unwritten)
+            )?;
         }
         Ok(())
     }
@@ -67,6 +76,10 @@ mod tests {
     #[test]
     fn what_the_output_did_not_take_has_a_line_of_its_own() {
         let summary = Summary { captured: 2, received: 5, unwritten: 3, ..Summary::default() };
-        assert!(summary.to_string().ends_with("\n3 packets not written: the output was blocked, closed or full\n"));
+        assert!(
+            summary
+                .to_string()
+                .ends_with("\n3 packets not written: the output was blocked, closed or full\n")
+        );
     }
 }

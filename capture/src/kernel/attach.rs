@@ -151,7 +151,12 @@ impl Attached {
         Ok(Self { hook, mechanism, both_ways, links: Links::Tc(tc) })
     }
 
-    fn xdp(object: &mut Object, interface: &Interface, hook: Hook, mode: XdpMode) -> Result<Self, KernelError> {
+    fn xdp(
+        object: &mut Object,
+        interface: &Interface,
+        hook: Hook,
+        mode: XdpMode,
+    ) -> Result<Self, KernelError> {
         // bpf_xdp_load_bytes, bpf_xdp_get_buff_len and programs that take several buffers.
         require_kernel(KernelVersion::new(5, 18, 0), "capturing at XDP", "5.18")?;
         let program: &mut Xdp = object.program("xdp")?;

@@ -75,8 +75,11 @@ impl Capture {
         )?;
         let maps = std::mem::take(&mut object.rings);
         let buffers = (rings, ring_size);
-        let rings = Rings::new(maps, ring_size, link_type)
-            .map_err(|source| KernelError::Rings { count: rings, size: ring_size, source })?;
+        let rings = Rings::new(maps, ring_size, link_type).map_err(|source| KernelError::Rings {
+            count: rings,
+            size: ring_size,
+            source,
+        })?;
         let log = KernelLog::new(&mut object.ebpf, log_level);
         let attached = Attached::new(&mut object, interface, hook, mechanism)?;
         let description = attached.to_string();

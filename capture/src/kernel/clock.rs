@@ -51,10 +51,7 @@ impl Clock {
             wall = self.last;
         }
         self.last = wall;
-        Timestamp {
-            seconds: wall.div_euclid(NANOSECONDS),
-            nanoseconds: wall.rem_euclid(NANOSECONDS) as u32,
-        }
+        Timestamp { seconds: wall.div_euclid(NANOSECONDS), nanoseconds: wall.rem_euclid(NANOSECONDS) }
     }
 }
 

@@ -36,7 +36,8 @@ impl Interface {
             .map_err(|errno| KernelError::Interfaces(errno.into()))?
             .filter_map(|entry| {
                 let address = entry.address?;
-                let link = (address.family() == Some(AddressFamily::Packet)).then(|| address.as_link_addr())??;
+                let link =
+                    (address.family() == Some(AddressFamily::Packet)).then(|| address.as_link_addr())??;
                 Some(Self {
                     name: entry.interface_name,
                     index: u32::try_from(link.ifindex()).ok()?,
@@ -89,9 +90,10 @@ impl Interface {
             | libc::ARPHRD_TUNNEL6
             | libc::ARPHRD_SIT
             | libc::ARPHRD_IPGRE => Ok(LinkType::Raw),
-            hardware_type => {
-                Err(KernelError::LinkType { interface: self.name.clone(), hardware_type: hardware_type.into() })
-            }
+            hardware_type => Err(KernelError::LinkType {
+                interface: self.name.clone(),
+                hardware_type: hardware_type.into(),
+            }),
         }
     }
 }

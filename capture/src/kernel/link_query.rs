@@ -60,7 +60,8 @@ fn xdp_program(answer: &[u8]) -> Option<(u32, &'static str)> {
     if message_type != RTM_NEWLINK {
         return None;
     }
-    let (_, xdp) = attributes(answer.get(MESSAGE_HEADER + LINK_HEADER..)?).find(|(kind, _)| *kind == IFLA_XDP)?;
+    let (_, xdp) =
+        attributes(answer.get(MESSAGE_HEADER + LINK_HEADER..)?).find(|(kind, _)| *kind == IFLA_XDP)?;
     IFLA_XDP_PROG_IDS.iter().find_map(|(kind, mode)| {
         let (_, id) = attributes(xdp).find(|(found, _)| found == kind)?;
         Some((u32::from_ne_bytes(*id.first_chunk()?), *mode))
@@ -99,7 +100,8 @@ mod tests {
 
     #[test]
     fn the_program_is_found_with_its_mode() {
-        let xdp = [attribute(2, &[2]), attribute(4, &77_u32.to_ne_bytes()), attribute(6, &77_u32.to_ne_bytes())];
+        let xdp =
+            [attribute(2, &[2]), attribute(4, &77_u32.to_ne_bytes()), attribute(6, &77_u32.to_ne_bytes())];
         let link = [attribute(3, b"lo\0"), attribute(IFLA_XDP, &xdp.concat())];
         assert_eq!(xdp_program(&answer(&link.concat())), Some((77, "generic")));
     }

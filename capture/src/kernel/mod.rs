@@ -21,8 +21,8 @@ pub use capture::{Capture, CaptureOptions};
 pub use error::KernelError;
 pub use interface::Interface;
 pub use log::LogLevel;
-pub use rings::Left;
 pub use object::{OBJECT, Object, ObjectOptions};
+pub use rings::Left;
 
 /// The size of a page in bytes.
 fn page_size() -> usize {

@@ -65,7 +65,8 @@ impl Object {
     pub fn load(bytes: &[u8], options: &ObjectOptions<'_>) -> Result<Self, KernelError> {
         require_kernel(KernelVersion::new(5, 8, 0), "the BPF ring buffer", "5.8")?;
         lift_memory_limit();
-        let cpus = aya::util::nr_cpus().map_err(|(path, error)| KernelError::Load(format!("{path}: {error}")))?;
+        let cpus =
+            aya::util::nr_cpus().map_err(|(path, error)| KernelError::Load(format!("{path}: {error}")))?;
         let any_port = u8::from(options.ports.is_none());
         let link_header = u8::from(options.link_header);
         let log_level = options.log_level as u8;
@@ -96,7 +97,8 @@ impl Object {
                 number => KernelError::Rings {
                     count: options.rings,
                     size: options.ring_size,
-                    source: number.map_or_else(|| io::Error::other(chain(&error)), io::Error::from_raw_os_error),
+                    source: number
+                        .map_or_else(|| io::Error::other(chain(&error)), io::Error::from_raw_os_error),
                 },
             })?;
         Ok(Self { ebpf, rings })
@@ -114,7 +116,8 @@ impl Object {
     {
         let missing = || KernelError::Load(format!("the object has no program {name}"));
         let program = self.ebpf.program_mut(name).ok_or_else(missing)?;
-        let program: &mut P = program.try_into().map_err(|error: ProgramError| KernelError::Load(chain(&error)))?;
+        let program: &mut P =
+            program.try_into().map_err(|error: ProgramError| KernelError::Load(chain(&error)))?;
         match program.load() {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
             Err(ProgramError::LoadError { io_error, .. }) if io_error.raw_os_error() == Some(libc::EPERM) => {
@@ -174,7 +177,8 @@ pub(super) fn require_kernel(
         return Ok(());
     }
     let release = nix::sys::utsname::uname();
-    let release = release.map_or_else(|_| String::new(), |name| name.release().to_string_lossy().into_owned());
+    let release =
+        release.map_or_else(|_| String::new(), |name| name.release().to_string_lossy().into_owned());
     Err(KernelError::KernelTooOld { release, what, needed })
 }
 

@@ -79,7 +79,9 @@ fn packets() -> Vec<(String, u16, Vec<u8>)> {
     const TIMESTAMPS: [u8; 12] = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
     let mut packets = Vec::new();
     let mut add = |name: &str, ethertype, bytes| packets.push((name.to_owned(), ethertype, bytes));
-    for (name, source, destination) in [("to the port", 1234, 8888), ("from it", 8888, 1234), ("past it", 1, 2)] {
+    for (name, source, destination) in
+        [("to the port", 1234, 8888), ("from it", 8888, 1234), ("past it", 1, 2)]
+    {
         for (options, option_bytes) in [("", &[][..]), (" with options", &TIMESTAMPS), (" full", &[1; 40])] {
             for payload in [0, 1, 100, 1400] {
                 let segment = tcp(source, destination, option_bytes, payload);
@@ -143,8 +145,14 @@ fn corpus(link_header: bool) -> Vec<Sample> {
 }
 
 /// The record that has to be made of `bytes`, with the time and the interface left out, or that none may be.
-fn expected(bytes: &[u8], ports: &PortSet, options: &ObjectOptions<'_>, hook: u8) -> (Selection, Option<RecordHeader>) {
-    let selection = if options.link_header { select_ethernet(bytes, ports) } else { select_raw(bytes, ports) };
+fn expected(
+    bytes: &[u8],
+    ports: &PortSet,
+    options: &ObjectOptions<'_>,
+    hook: u8,
+) -> (Selection, Option<RecordHeader>) {
+    let selection =
+        if options.link_header { select_ethernet(bytes, ports) } else { select_raw(bytes, ports) };
     let header = match selection {
         Selection::Match(layers) => Some(RecordHeader {
             time: 0,
@@ -186,7 +194,8 @@ fn check(program: &'static str, hook: u8, ports: &PortSet, link_header: bool, sn
     let mut object = Object::load(OBJECT, &options).unwrap();
     let mut ring = Ring::new(object.rings.remove(0), RING_SIZE).unwrap();
     let mut expected_counters = Counters::default();
-    let corpus = corpus(link_header).into_iter().filter(|sample| hook == hook::XDP || tc_takes(&sample.bytes));
+    let corpus =
+        corpus(link_header).into_iter().filter(|sample| hook == hook::XDP || tc_takes(&sample.bytes));
     for Sample { name, bytes } in corpus {
         let mut run = TestRunOptions::new();
         run.data_in = Some(&bytes);
@@ -231,7 +240,9 @@ fn check_all(program: &'static str, hook: u8) {
     let port: PortSet = [&"1,8888,9000-9100".parse().unwrap()].into_iter().collect();
     let other: PortSet = [&"7777".parse().unwrap()].into_iter().collect();
     for link_header in [true, false] {
-        for (ports, snaplen) in [(&port, 0), (&PortSet::any(), 0), (&port, 40), (&port, 300), (&port, MAX_SNAPLEN)] {
+        for (ports, snaplen) in
+            [(&port, 0), (&PortSet::any(), 0), (&port, 40), (&port, 300), (&port, MAX_SNAPLEN)]
+        {
             assert!(check(program, hook, ports, link_header, snaplen) > 100);
         }
         // What lies where the ports of a header with a wrong length would be is not this port either.

@@ -9,8 +9,9 @@ pub use link::LinkType;
 pub struct Timestamp {
     /// Seconds since 1970-01-01 00:00:00 UTC.
     pub seconds: i64,
-    /// Nanoseconds, normally below 1 000 000 000. A file can claim more; it is then printed as it is.
-    pub nanoseconds: u32,
+    /// Nanoseconds, normally from 0 to 999 999 999. A file can claim any 32 bits, signed, of nano- or microseconds;
+    /// it is then printed as tcpdump prints it.
+    pub nanoseconds: i64,
 }
 
 /// One packet: what was captured of it, and what is known about the rest. Nothing is copied or allocated.

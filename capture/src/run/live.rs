@@ -230,7 +230,11 @@ impl Session {
             printer.print(packet, text);
             *pending += 1;
             *printed += 1;
-            if text.len() >= CHUNK || *printed == *count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if text.len() >= CHUNK || *printed == *count {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         })
     }
 

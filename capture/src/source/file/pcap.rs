@@ -126,19 +126,18 @@ impl Pcap {
         Ok(Some(Packet { time, link_type: self.link_type, wire_len, data }))
     }
 
-    /// libpcap reads the seconds as signed where the file has the machine's byte order, and as unsigned where it
+    /// libpcap reads both numbers as signed where the file has the machine's byte order, and as unsigned where it
     /// swaps them.
     fn time(&self, seconds: u32, fraction: u32) -> Timestamp {
-        let seconds = if self.byte_order == ByteOrder::NATIVE {
-            i64::from(seconds.cast_signed())
-        } else {
-            i64::from(seconds)
+        let signed = |number: u32| {
+            let native = self.byte_order == ByteOrder::NATIVE;
+            if native { i64::from(number.cast_signed()) } else { i64::from(number) }
         };
+        let (seconds, fraction) = (signed(seconds), signed(fraction));
         let nanoseconds = match (self.fraction, self.wanted) {
             (Precision::Nano, Precision::Nano) => fraction,
             (Precision::Nano, Precision::Micro) => fraction / 1000 * 1000,
-            // What is over four seconds cannot be said in nanoseconds.
-            (Precision::Micro, _) => fraction.saturating_mul(1000),
+            (Precision::Micro, _) => fraction * 1000,
         };
         Timestamp { seconds, nanoseconds }
     }

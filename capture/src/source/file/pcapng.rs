@@ -315,11 +315,7 @@ impl Interface {
             fraction * (wanted / self.resolution)
         };
         let nanoseconds = fraction * (Precision::Nano.per_second() / wanted);
-        Timestamp {
-            seconds: seconds.cast_signed(),
-            // Below a second's worth: the fraction is, in every branch above.
-            nanoseconds: u32::try_from(nanoseconds).unwrap_or(u32::MAX),
-        }
+        Timestamp { seconds: seconds.cast_signed(), nanoseconds: nanoseconds.cast_signed() }
     }
 }
 

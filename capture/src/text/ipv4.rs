@@ -1,0 +1,404 @@
+//! IPv4: print-ip.c.
+
+use capture_common::headers::{ipv4, tcp};
+
+use super::{
+    checksum,
+    dissector::{Dissector, Truncated},
+    tcp::{Network, Segment},
+};
+
+const MIN_LENGTH: usize = 20;
+
+const MORE_FRAGMENTS: u16 = 0x2000;
+const DONT_FRAGMENT: u16 = 0x4000;
+const RESERVED: u16 = 0x8000;
+
+/// Options, as `ip_option_values` has them.
+mod option {
+    pub(super) const END: u8 = 0;
+    pub(super) const NOP: u8 = 1;
+    pub(super) const RECORD_ROUTE: u8 = 7;
+    pub(super) const TIMESTAMP: u8 = 68;
+    pub(super) const TRACEROUTE: u8 = 82;
+    pub(super) const SECURITY: u8 = 130;
+    pub(super) const LOOSE_SOURCE_ROUTE: u8 = 131;
+    pub(super) const STRICT_SOURCE_ROUTE: u8 = 137;
+    pub(super) const ROUTER_ALERT: u8 = 148;
+}
+
+/// Flags of the timestamp option (RFC 791 section 3.1).
+mod timestamp_flag {
+    pub(super) const TIMESTAMPS_ONLY: u8 = 0;
+    pub(super) const WITH_ADDRESSES: u8 = 1;
+    pub(super) const PRESPECIFIED: u8 = 3;
+}
+
+/// What printing the options came to.
+#[derive(PartialEq, Eq)]
+enum Options {
+    Printed,
+    /// They go on where the capture does not.
+    CutOff,
+}
+
+impl Dissector<'_> {
+    /// Prints the IPv4 packet at `offset`, of which `length` bytes were on the wire.
+    #[inline]
+    pub(super) fn ipv4(&mut self, offset: usize, length: u32) -> Result<(), Truncated> {
+        self.protocol = "ip";
+        let version = self.u8(offset)? >> 4;
+        if version != 4 {
+            self.wrong_version(version);
+            return Ok(());
+        }
+        if !self.options.link_header {
+            self.line.text("IP ");
+        }
+        let Ok(header) = self.array::<MIN_LENGTH>(offset) else {
+            self.print_truncated(Truncated);
+            return Ok(());
+        };
+        if (length as usize) < MIN_LENGTH {
+            self.labelled("truncated-ip ", length);
+            return Ok(());
+        }
+        let header_length = usize::from(header[ipv4::VERSION_IHL] & 15) * 4;
+        if header_length < MIN_LENGTH {
+            self.labelled("bad-hlen ", header_length as u32);
+            return Ok(());
+        }
+        let total_length = u16::from_be_bytes([header[2], header[3]]);
+        if length < u32::from(total_length) {
+            self.labelled("truncated-ip - ", u32::from(total_length) - length);
+            self.line.text(" bytes missing! ");
+        }
+        if usize::from(total_length) < header_length {
+            self.labelled("bad-len ", total_length.into());
+            return Ok(());
+        }
+        self.cut(offset, total_length.into());
+        let payload_length = u32::from(total_length) - header_length as u32;
+        let fragment = u16::from_be_bytes([header[ipv4::FRAGMENT], header[ipv4::FRAGMENT + 1]]);
+        let [source, destination] = addresses(header);
+        if self.options.verbosity > 0
+            && self.verbose_header(offset, header, header_length)? == Options::CutOff
+        {
+            self.address_pair(source, destination);
+            self.line.text(": ");
+            self.print_truncated(Truncated);
+            return Ok(());
+        }
+        let protocol = header[ipv4::PROTOCOL];
+        if fragment & ipv4::FRAGMENT_OFFSET_MASK != 0 {
+            self.address_pair(source, destination);
+            self.labelled(": ip-proto-", protocol.into());
+            return Ok(());
+        }
+        if protocol != tcp::PROTOCOL {
+            self.address_pair(source, destination);
+            self.line.text(": ");
+        }
+        if !self.has(offset, header_length) {
+            self.labelled(" [remaining caplen(", self.available(offset) as u32);
+            self.labelled(") < header length(", header_length as u32);
+            self.line.text(")]");
+            return Err(Truncated);
+        }
+        if protocol != tcp::PROTOCOL {
+            self.unknown_protocol(protocol, payload_length);
+            return Ok(());
+        }
+        self.tcp(&Segment {
+            offset: offset + header_length,
+            length: payload_length,
+            network: Network::V4 { header: offset, source, destination },
+            ports_only: false,
+            fragmented: fragment & MORE_FRAGMENTS != 0,
+        })
+    }
+
+    #[cold]
+    fn wrong_version(&mut self, version: u8) {
+        if version == 6 {
+            self.line.text("IP6, wrong link-layer encapsulation");
+        } else {
+            self.labelled("IP", version.into());
+        }
+        self.line.text(" (invalid)");
+    }
+
+    /// A text and a number.
+    #[inline]
+    pub(super) fn labelled(&mut self, label: &str, value: u32) {
+        self.line.text(label);
+        self.line.decimal(value);
+    }
+
+    /// `a.b.c.d > e.f.g.h`.
+    fn address_pair(&mut self, source: [u8; 4], destination: [u8; 4]) {
+        self.line.ipv4(source);
+        self.line.text(" > ");
+        self.line.ipv4(destination);
+    }
+
+    /// What tcpdump prints of a protocol it does not know (print-ip-demux.c, `ip_demux_print`).
+    pub(super) fn unknown_protocol(&mut self, protocol: u8, length: u32) {
+        self.labelled(" ip-proto-", protocol.into());
+        self.labelled(" ", length);
+    }
+
+    /// `-v`: the header in parentheses, and the beginning of the next line.
+    fn verbose_header(
+        &mut self,
+        offset: usize,
+        header: &[u8; MIN_LENGTH],
+        header_length: usize,
+    ) -> Result<Options, Truncated> {
+        let &[_, tos, l1, l0, i1, i0, f1, f0, ttl, protocol, c1, c0, ..] = header;
+        let fragment = u16::from_be_bytes([f1, f0]);
+        self.line.text("(tos 0x");
+        self.line.hex(tos.into());
+        self.line.text(["", ",ECT(1)", ",ECT(0)", ",CE"][usize::from(tos & 3)]);
+        if ttl > 0 {
+            self.labelled(", ttl ", ttl.into());
+        }
+        self.labelled(", id ", u16::from_be_bytes([i1, i0]).into());
+        self.labelled(", offset ", u32::from(fragment & ipv4::FRAGMENT_OFFSET_MASK) * 8);
+        self.fragment_flags(fragment);
+        self.line.text(", proto ");
+        self.line.text(protocol_name(protocol));
+        self.labelled(" (", protocol.into());
+        self.labelled("), length ", u16::from_be_bytes([l1, l0]).into());
+        let mut options = Options::Printed;
+        if header_length > MIN_LENGTH {
+            self.line.text(", options (");
+            options = self.ipv4_options(offset + MIN_LENGTH, header_length - MIN_LENGTH)?;
+            if options == Options::CutOff {
+                self.line.text(" [truncated-option]");
+            }
+            self.line.byte(b')');
+        }
+        if !self.options.skip_checksums
+            && let Some(covered) = self.data.get(offset..offset + header_length)
+        {
+            let field = u16::from_be_bytes([c1, c0]);
+            if let Some(correction) = checksum::correction(field, checksum::sum(covered, 0)) {
+                self.line.text(", bad cksum ");
+                self.line.hex(field.into());
+                self.line.text(" (->");
+                self.line.hex(correction.into());
+                self.line.text(")!");
+            }
+        }
+        self.line.text(")\n    ");
+        Ok(options)
+    }
+
+    /// `, flags [DF]`.
+    fn fragment_flags(&mut self, fragment: u16) {
+        self.line.text(", flags [");
+        let mut separator = "";
+        for (bit, name) in [(MORE_FRAGMENTS, "+"), (DONT_FRAGMENT, "DF"), (RESERVED, "rsvd")] {
+            if fragment & bit != 0 {
+                self.line.text(separator);
+                self.line.text(name);
+                separator = ", ";
+            }
+        }
+        self.line.text(if separator.is_empty() { "none]" } else { "]" });
+    }
+
+    /// `ip_optprint`.
+    fn ipv4_options(&mut self, mut offset: usize, mut remaining: usize) -> Result<Options, Truncated> {
+        let mut separator = "";
+        while remaining > 0 {
+            self.line.text(separator);
+            separator = ",";
+            let kind = self.u8(offset)?;
+            self.option_name(kind);
+            let length = match kind {
+                option::NOP | option::END => 1,
+                _ => usize::from(self.u8(offset + 1)?),
+            };
+            let minimum = if matches!(kind, option::NOP | option::END) { 1 } else { 2 };
+            if length < minimum || length > remaining {
+                self.bad(" [bad length ", length);
+                return Ok(Options::Printed);
+            }
+            if !self.has(offset, length) {
+                return Ok(Options::CutOff);
+            }
+            let outcome = match kind {
+                option::END => return Ok(Options::Printed),
+                option::TIMESTAMP => self.timestamp_option(offset, length),
+                option::RECORD_ROUTE | option::LOOSE_SOURCE_ROUTE | option::STRICT_SOURCE_ROUTE => {
+                    self.route_option(offset, length)
+                }
+                option::ROUTER_ALERT => self.router_alert(offset, length),
+                _ => Options::Printed,
+            };
+            if outcome == Options::CutOff {
+                return Ok(Options::CutOff);
+            }
+            offset += length;
+            remaining -= length;
+        }
+        Ok(Options::Printed)
+    }
+
+    /// Where a source route leads in the end; `None` if there is none, or none that is whole (`ip_finddst`). The
+    /// checksum of TCP is over that address. The header goes from `header` to `end`.
+    pub(super) fn final_destination(&self, header: usize, end: usize) -> Result<Option<[u8; 4]>, Truncated> {
+        let mut at = header + MIN_LENGTH;
+        while at < end {
+            let kind = self.u8(at)?;
+            let length = match kind {
+                option::END => break,
+                option::NOP => 1,
+                _ => usize::from(self.u8(at + 1)?),
+            };
+            if length == 0
+                || (length < 2 && kind != option::NOP)
+                || at + length > end
+                || !self.has(at, length)
+            {
+                break;
+            }
+            if matches!(kind, option::STRICT_SOURCE_ROUTE | option::LOOSE_SOURCE_ROUTE) && length >= 7 {
+                return self.array(at + length - 4).map(|address| Some(*address));
+            }
+            at += length;
+        }
+        Ok(None)
+    }
+
+    fn option_name(&mut self, kind: u8) {
+        self.line.text(match kind {
+            option::END => "EOL",
+            option::NOP => "NOP",
+            option::TIMESTAMP => "timestamp",
+            option::SECURITY => "security",
+            option::RECORD_ROUTE => "RR",
+            option::STRICT_SOURCE_ROUTE => "SSRR",
+            option::LOOSE_SOURCE_ROUTE => "LSRR",
+            option::ROUTER_ALERT => "RA",
+            option::TRACEROUTE => "traceroute",
+            _ => return self.labelled("unknown ", kind.into()),
+        });
+    }
+
+    /// A complaint: a text, a number, `]`.
+    fn bad(&mut self, label: &str, value: usize) {
+        self.labelled(label, value as u32);
+        self.line.byte(b']');
+    }
+
+    /// RFC 2113.
+    fn router_alert(&mut self, offset: usize, length: usize) -> Options {
+        if length < 4 {
+            self.bad(" [bad length ", length);
+        } else if let Ok(value @ 1..) = self.u16(offset + 2) {
+            self.labelled(" value ", value.into());
+        }
+        Options::Printed
+    }
+
+    /// `ip_printroute`. The option has been captured to its end, but its last address may go on behind that.
+    fn route_option(&mut self, offset: usize, length: usize) -> Options {
+        if length < 3 {
+            self.bad(" [bad length ", length);
+            return Options::Printed;
+        }
+        if !(length + 1).is_multiple_of(4) {
+            self.bad(" [bad length ", length);
+        }
+        let Ok(pointer_field) = self.u8(offset + 2) else { return Options::CutOff };
+        // Counted from one; zero wraps to far beyond the end.
+        let pointer = usize::from(pointer_field).wrapping_sub(1);
+        if pointer < 3 || pointer.wrapping_add(1) % 4 != 0 || pointer > length + 1 {
+            self.bad(" [bad ptr ", pointer_field.into());
+        }
+        for at in (3..length).step_by(4) {
+            let Ok(&address) = self.array(offset + at) else { return Options::CutOff };
+            self.line.byte(b' ');
+            self.line.ipv4(address);
+            if pointer > at {
+                self.line.byte(b',');
+            }
+        }
+        Options::Printed
+    }
+
+    /// `ip_printts`. The option has been captured to its end, but its last stamp may go on behind that.
+    fn timestamp_option(&mut self, offset: usize, length: usize) -> Options {
+        if length < 4 {
+            self.bad("[bad length ", length);
+            return Options::Printed;
+        }
+        let Ok(&[pointer_field, flags]) = self.array(offset + 2) else { return Options::CutOff };
+        let hop_length = if flags & 15 == timestamp_flag::TIMESTAMPS_ONLY { 4 } else { 8 };
+        self.line.text(" TS{");
+        if !(length - 4).is_multiple_of(hop_length) {
+            self.bad("[bad length ", length);
+        }
+        let pointer = usize::from(pointer_field).wrapping_sub(1);
+        if pointer < 4 || pointer.wrapping_sub(4) % hop_length != 0 || pointer > length + 1 {
+            self.bad("[bad ptr ", pointer_field.into());
+        }
+        let kind = match flags & 15 {
+            timestamp_flag::TIMESTAMPS_ONLY => Some("TSONLY"),
+            timestamp_flag::WITH_ADDRESSES => Some("TS+ADDR"),
+            timestamp_flag::PRESPECIFIED => Some("PRESPEC"),
+            _ => None,
+        };
+        let mut at = 0;
+        if let Some(kind) = kind {
+            self.line.text(kind);
+            at = 4;
+            let mut separator = " ";
+            while at < length {
+                if pointer == at {
+                    separator = " ^ ";
+                }
+                let Ok(time) = self.u32(offset + at + hop_length - 4) else { return Options::CutOff };
+                self.labelled(separator, time);
+                self.line.byte(b'@');
+                if hop_length == 8
+                    && let Ok(&address) = self.array(offset + at)
+                {
+                    self.line.ipv4(address);
+                }
+                separator = " ";
+                at += hop_length;
+            }
+        } else {
+            self.bad("[bad ts type ", (flags & 15).into());
+        }
+        if pointer == at {
+            self.line.text(" ^ ");
+        }
+        if flags >> 4 > 0 {
+            self.labelled(" [", (flags >> 4).into());
+            self.line.text(" hops not recorded]} ");
+        } else {
+            self.line.byte(b'}');
+        }
+        Options::Printed
+    }
+}
+
+/// Source and destination.
+fn addresses(header: &[u8; MIN_LENGTH]) -> [[u8; 4]; 2] {
+    let [.., a, b, c, d, e, f, g, h] = *header;
+    [[a, b, c, d], [e, f, g, h]]
+}
+
+/// ipproto.c, `ipproto_values`, as far as the filter lets through.
+pub(super) fn protocol_name(protocol: u8) -> &'static str {
+    match protocol {
+        6 => "TCP",
+        44 => "Fragment",
+        _ => "unknown",
+    }
+}

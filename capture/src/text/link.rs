@@ -1,0 +1,347 @@
+//! Link headers: print-ether.c, print-sll.c, print-null.c and print-raw.c.
+
+use capture_common::headers::ethernet;
+
+use super::{
+    dissector::{Dissector, Truncated},
+    dump,
+};
+use crate::packet::LinkType;
+
+/// A tag tcpdump knows besides those that the filter looks behind (ethertype.h, `ETHERTYPE_8021Q9200`).
+const TYPE_9200: u16 = 0x9200;
+
+/// What is above is a length, not a type (ethertype.h, `MAX_ETHERNET_LENGTH_VAL`).
+const MAX_ETHERNET_LENGTH: u16 = 1500;
+
+/// `LINUX_SLL_P_802_3` and `LINUX_SLL_P_802_2` of print-sll.c.
+const SLL_802_3: u16 = 1;
+const SLL_802_2: u16 = 4;
+
+const SLL_LENGTH: usize = 16;
+const SLL2_LENGTH: usize = 20;
+const NULL_LENGTH: usize = 4;
+
+/// Address families of the BSDs (af.h): one number for IPv4, three for IPv6.
+const BSD_AF_INET: u32 = 2;
+const BSD_AF_INET6: [u32; 3] = [24, 28, 30];
+
+impl Dissector<'_> {
+    /// Prints a frame and gives the length of its link header, which `-x`, `-X` and `-A` leave out.
+    #[inline]
+    pub(super) fn link(&mut self, link_type: LinkType, wire_len: u32) -> Result<usize, Truncated> {
+        match link_type {
+            LinkType::Ethernet => self.ethernet(wire_len),
+            LinkType::Raw | LinkType::Ipv4 | LinkType::Ipv6 => self.raw(wire_len),
+            LinkType::Null | LinkType::Loop => self.null(wire_len),
+            LinkType::LinuxSll => self.linux_sll(wire_len),
+            LinkType::LinuxSll2 => self.linux_sll2(wire_len),
+        }
+    }
+
+    /// print-ether.c, `ether_common_print`.
+    #[inline]
+    fn ethernet(&mut self, wire_len: u32) -> Result<usize, Truncated> {
+        self.protocol = "ether";
+        let Some(&header) = self.data.first_chunk::<{ ethernet::LENGTH }>() else {
+            self.print_truncated(Truncated);
+            return Ok(self.data.len());
+        };
+        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t1, t0] = header;
+        let addresses = [[s0, s1, s2, s3, s4, s5], [d0, d1, d2, d3, d4, d5]];
+        let mut ethertype = u16::from_be_bytes([t1, t0]);
+        let mut header_length = ethernet::LENGTH;
+        if self.options.link_header {
+            self.ethernet_addresses(addresses);
+        }
+        let mut length_printed = false;
+        while ethernet::is_tag(ethertype) || ethertype == TYPE_9200 {
+            let Ok(&[c1, c0, t1, t0]) = self.array(header_length) else {
+                self.protocol = "vlan";
+                self.print_truncated(Truncated);
+                return Ok(self.data.len());
+            };
+            if self.options.link_header {
+                self.ethernet_type_and_length(ethertype, wire_len, &mut length_printed);
+                self.vlan(u16::from_be_bytes([c1, c0]));
+            }
+            ethertype = u16::from_be_bytes([t1, t0]);
+            header_length += ethernet::TAG_LENGTH;
+        }
+        if self.options.link_header {
+            self.ethernet_type_and_length(ethertype, wire_len, &mut length_printed);
+        }
+        if !self.network(ethertype, header_length, wire_len)? {
+            if !self.options.link_header {
+                self.ethernet_addresses(addresses);
+                self.ethernet_type_and_length(ethertype, wire_len, &mut false);
+            }
+            self.unknown(header_length);
+        }
+        Ok(header_length)
+    }
+
+    fn ethernet_addresses(&mut self, [source, destination]: [[u8; 6]; 2]) {
+        self.line.ethernet_address(&source);
+        self.line.text(" > ");
+        self.line.ethernet_address(&destination);
+        self.line.text(", ");
+    }
+
+    fn ethernet_type_and_length(&mut self, ethertype: u16, wire_len: u32, length_printed: &mut bool) {
+        match ethertype_name(ethertype) {
+            Some(name) if self.options.quiet => self.line.text(name),
+            None if self.options.quiet => {
+                self.line.text("Unknown Ethertype (0x");
+                self.line.hex_padded(ethertype.into(), 4);
+                self.line.byte(b')');
+            }
+            _ => self.ethertype(ethertype),
+        }
+        if std::mem::replace(length_printed, true) {
+            self.line.text(", ");
+        } else {
+            self.length(wire_len);
+        }
+    }
+
+    /// `ethertype IPv4 (0x0800)`.
+    fn ethertype(&mut self, ethertype: u16) {
+        self.line.text("ethertype ");
+        self.line.text(ethertype_name(ethertype).unwrap_or("Unknown"));
+        self.line.text(" (0x");
+        self.line.hex_padded(ethertype.into(), 4);
+        self.line.byte(b')');
+    }
+
+    fn length(&mut self, length: u32) {
+        self.line.text(", length ");
+        self.line.decimal(length);
+        self.line.text(": ");
+    }
+
+    /// A tag's control information: VLAN, priority, drop eligible indicator (addrtoname.c, `ieee8021q_tci_string`).
+    fn vlan(&mut self, control: u16) {
+        self.line.text("vlan ");
+        self.line.decimal(u32::from(control & 0x0fff));
+        self.line.text(", p ");
+        self.line.decimal(u32::from(control >> 13));
+        self.line.text(if control & 0x1000 != 0 { ", DEI, " } else { ", " });
+    }
+
+    /// print-raw.c, `raw_if_print`, and print-ip.c, `ipN_print`.
+    #[inline]
+    fn raw(&mut self, wire_len: u32) -> Result<usize, Truncated> {
+        if self.options.link_header {
+            self.line.text("ip: ");
+        }
+        self.protocol = "ipn";
+        match self.u8(0)? >> 4 {
+            4 => self.ipv4(0, wire_len)?,
+            6 => self.ipv6(0, wire_len)?,
+            version => {
+                self.line.text("unknown ip ");
+                self.line.decimal(version.into());
+            }
+        }
+        Ok(0)
+    }
+
+    /// print-null.c, `null_if_print`.
+    fn null(&mut self, wire_len: u32) -> Result<usize, Truncated> {
+        self.protocol = "null";
+        let family = u32::from_ne_bytes(*self.array(0)?);
+        // Families are small numbers: one that is not was written in the other byte order.
+        let family = if family >> 16 != 0 { family.swap_bytes() } else { family };
+        if self.options.link_header {
+            self.null_header(family, wire_len);
+        }
+        if family == BSD_AF_INET {
+            self.ipv4(NULL_LENGTH, wire_len - NULL_LENGTH as u32)?;
+        } else if BSD_AF_INET6.contains(&family) {
+            self.ipv6(NULL_LENGTH, wire_len - NULL_LENGTH as u32)?;
+        } else {
+            if !self.options.link_header {
+                self.null_header(family, wire_len);
+            }
+            self.unknown(NULL_LENGTH);
+        }
+        Ok(NULL_LENGTH)
+    }
+
+    fn null_header(&mut self, family: u32, wire_len: u32) {
+        let name = match family {
+            BSD_AF_INET => Some("IPv4"),
+            family if BSD_AF_INET6.contains(&family) => Some("IPv6"),
+            _ => None,
+        };
+        if !self.options.quiet {
+            self.line.text("AF ");
+            self.line.text(name.unwrap_or("Unknown"));
+            self.line.text(" (");
+            self.line.decimal(family);
+            self.line.byte(b')');
+        } else if let Some(name) = name {
+            self.line.text(name);
+        } else {
+            self.line.text("Unknown AF ");
+            self.line.decimal(family);
+        }
+        self.length(wire_len);
+    }
+
+    /// print-sll.c, `sll_if_print`. Protocol at 14, packet type at 0, address length at 4, address at 6.
+    fn linux_sll(&mut self, wire_len: u32) -> Result<usize, Truncated> {
+        self.protocol = "sll";
+        let header = *self.array::<SLL_LENGTH>(0)?;
+        let protocol = u16::from_be_bytes([header[14], header[15]]);
+        let print_header = |this: &mut Self| {
+            let packet_type = packet_type_name(u16::from_be_bytes([header[0], header[1]]));
+            for _ in packet_type.len()..3 {
+                this.line.byte(b' ');
+            }
+            this.line.text(packet_type);
+            this.line.byte(b' ');
+            let address_length = u16::from_be_bytes([header[4], header[5]]);
+            this.cooked_address_and_protocol(address_length, &header[6..14], protocol, wire_len);
+        };
+        self.cooked(SLL_LENGTH, protocol, wire_len, print_header)
+    }
+
+    /// print-sll.c, `sll2_if_print`. Protocol at 0, interface at 4, packet type at 10, address length at 11, address
+    /// at 12.
+    fn linux_sll2(&mut self, wire_len: u32) -> Result<usize, Truncated> {
+        self.protocol = "sll2";
+        let header = *self.array::<SLL2_LENGTH>(0)?;
+        let protocol = u16::from_be_bytes([header[0], header[1]]);
+        let interface = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+        let name = self.interfaces.iter().find(|(index, _)| *index == interface);
+        let name = name.map_or("?", |(_, name)| name.as_str());
+        self.left_aligned(name, 5);
+        self.left_aligned(packet_type_name(header[10].into()), 3);
+        let print_header = |this: &mut Self| {
+            this.line.text("ifindex ");
+            this.line.decimal(interface);
+            this.line.byte(b' ');
+            this.cooked_address_and_protocol(header[11].into(), &header[12..20], protocol, wire_len);
+        };
+        self.cooked(SLL2_LENGTH, protocol, wire_len, print_header)
+    }
+
+    /// `%-*s` and a blank.
+    fn left_aligned(&mut self, text: &str, width: usize) {
+        self.line.text(text);
+        for _ in text.len()..=width {
+            self.line.byte(b' ');
+        }
+    }
+
+    /// What both versions of the cooked header have in common from the address on.
+    fn cooked_address_and_protocol(
+        &mut self,
+        address_length: u16,
+        address: &[u8],
+        protocol: u16,
+        length: u32,
+    ) {
+        if address_length == 6
+            && let Some(address) = address.first_chunk()
+        {
+            self.line.ethernet_address(address);
+            self.line.byte(b' ');
+        }
+        if !self.options.quiet {
+            match protocol {
+                SLL_802_3 => self.line.text("802.3"),
+                SLL_802_2 => self.line.text("802.2"),
+                _ => self.ethertype(protocol),
+            }
+            self.length(length);
+        }
+    }
+
+    /// What follows a cooked header.
+    fn cooked(
+        &mut self,
+        mut header_length: usize,
+        mut protocol: u16,
+        wire_len: u32,
+        print_header: impl Fn(&mut Self),
+    ) -> Result<usize, Truncated> {
+        if self.options.link_header {
+            print_header(self);
+        }
+        // Only this one tag is looked behind (print-sll.c), and its inner type is printed even without `-e`.
+        while protocol == ethernet::TYPE_8021Q {
+            let Ok(&[c1, c0, t1, t0]) = self.array(header_length) else {
+                self.protocol = "vlan";
+                self.print_truncated(Truncated);
+                return Ok(self.data.len());
+            };
+            if self.options.link_header {
+                self.vlan(u16::from_be_bytes([c1, c0]));
+            }
+            protocol = u16::from_be_bytes([t1, t0]);
+            if protocol <= MAX_ETHERNET_LENGTH {
+                protocol = SLL_802_2;
+            }
+            if !self.options.quiet {
+                self.line.text("ethertype ");
+                self.line.text(ethertype_name(protocol).unwrap_or("Unknown"));
+                self.line.text(", ");
+            }
+            header_length += ethernet::TAG_LENGTH;
+        }
+        if !self.network(protocol, header_length, wire_len)? {
+            if !self.options.link_header {
+                print_header(self);
+            }
+            self.unknown(header_length);
+        }
+        Ok(header_length)
+    }
+
+    /// Prints the network layer at `offset`, if it is one of the two (print-ether.c, `ethertype_print`).
+    #[inline]
+    fn network(&mut self, ethertype: u16, offset: usize, wire_len: u32) -> Result<bool, Truncated> {
+        let length = wire_len - offset as u32;
+        match ethertype {
+            ethernet::TYPE_IPV4 => self.ipv4(offset, length)?,
+            ethernet::TYPE_IPV6 => self.ipv6(offset, length)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// What is neither IPv4 nor IPv6 is dumped, as tcpdump does with what it does not know.
+    fn unknown(&mut self, offset: usize) {
+        if !self.options.quiet && self.options.dump == super::options::Dump::None {
+            dump::hex_and_ascii(self.data.get(offset..).unwrap_or_default(), self.line);
+        }
+    }
+}
+
+/// print-ether.c, `ethertype_values`, as far as such a frame can carry TCP.
+fn ethertype_name(ethertype: u16) -> Option<&'static str> {
+    match ethertype {
+        ethernet::TYPE_IPV4 => Some("IPv4"),
+        ethernet::TYPE_IPV6 => Some("IPv6"),
+        ethernet::TYPE_8021Q => Some("802.1Q"),
+        ethernet::TYPE_8021AD => Some("802.1Q-QinQ"),
+        ethernet::TYPE_QINQ => Some("802.1Q-9100"),
+        TYPE_9200 => Some("802.1Q-9200"),
+        _ => None,
+    }
+}
+
+/// print-sll.c, `sll_pkttype_values`.
+fn packet_type_name(packet_type: u16) -> &'static str {
+    match packet_type {
+        0 => "In",
+        1 => "B",
+        2 => "M",
+        3 => "P",
+        4 => "Out",
+        _ => "?",
+    }
+}

@@ -1,0 +1,223 @@
+//! The Multipath TCP option: print-mptcp.c. RFC 6824, with what tcpdump 4.99.3 knows of RFC 8684.
+
+use super::{dissector::Dissector, tcp::flag};
+
+impl Dissector<'_> {
+    /// Prints the option at `offset`, from its length on. `None` if it is not what its subtype has to be.
+    pub(super) fn multipath(&mut self, offset: usize, length: usize, flags: u8) -> Option<()> {
+        self.protocol = "mptcp";
+        let option = self.data.get(offset..offset + length)?;
+        let &subtype = option.get(2)?;
+        self.labelled(" ", length as u32);
+        match subtype >> 4 {
+            0 => self.capable(option, flags),
+            1 => self.join(option, flags),
+            2 => self.dss(option, flags),
+            3 => self.add_address(option),
+            4 => self.remove_address(option),
+            5 => self.priority(option),
+            6 => self.fail(option),
+            7 => self.fast_close(option),
+            _ => {
+                self.line.text(" unknown");
+                Some(())
+            }
+        }
+    }
+
+    fn hex_key(&mut self, label: &str, key: u64) {
+        self.line.text(label);
+        self.line.hex(key);
+    }
+
+    /// `mp_capable_print`.
+    fn capable(&mut self, option: &[u8], flags: u8) -> Option<()> {
+        self.line.text(" capable");
+        let (syn, ack) = (flags & flag::SYN != 0, flags & flag::ACK != 0);
+        match option.len() {
+            4 | 12 if syn => {}
+            20 | 22 if ack && !syn => {}
+            _ => return None,
+        }
+        let version = option.get(2)? & 15;
+        if version > 1 {
+            self.labelled(" Unknown Version (", version.into());
+            self.line.byte(b')');
+            return Some(());
+        }
+        self.labelled(" v", version.into());
+        if option.get(3)? & 0x80 != 0 {
+            self.line.text(" csum");
+        }
+        if option.len() >= 12 {
+            self.hex_key(" {0x", u64_at(option, 4)?);
+            if option.len() >= 20 {
+                self.hex_key(",0x", u64_at(option, 12)?);
+            }
+            self.line.byte(b'}');
+        }
+        Some(())
+    }
+
+    /// `mp_join_print`.
+    fn join(&mut self, option: &[u8], flags: u8) -> Option<()> {
+        self.line.text(" join");
+        let (syn, ack) = (flags & flag::SYN != 0, flags & flag::ACK != 0);
+        match option.len() {
+            12 if syn => {
+                self.join_address(option)?;
+                self.hex_key(" token 0x", u32_at(option, 4)?.into());
+                self.hex_key(" nonce 0x", u32_at(option, 8)?.into());
+            }
+            16 if syn && ack => {
+                self.join_address(option)?;
+                self.hex_key(" hmac 0x", u64_at(option, 4)?);
+                self.hex_key(" nonce 0x", u32_at(option, 12)?.into());
+            }
+            24 if ack => {
+                self.line.text(" hmac 0x");
+                self.line.hex_bytes(option.get(4..)?);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn join_address(&mut self, option: &[u8]) -> Option<()> {
+        if option.get(2)? & 1 != 0 {
+            self.line.text(" backup");
+        }
+        self.labelled(" id ", (*option.get(3)?).into());
+        Some(())
+    }
+
+    /// `mp_dss_print`. The flags say which fields there are and how long they are.
+    fn dss(&mut self, option: &[u8], flags: u8) -> Option<()> {
+        self.line.text(" dss");
+        let (&fields, mut rest) = option.get(3..)?.split_first()?;
+        if flags & flag::SYN != 0 {
+            return None;
+        }
+        if fields & 0x10 != 0 {
+            self.line.text(" fin");
+        }
+        if fields & 0x01 != 0 {
+            self.line.text(" ack ");
+            self.dss_number(&mut rest, fields & 0x02 != 0)?;
+        }
+        if fields & 0x04 != 0 {
+            self.line.text(" seq ");
+            self.dss_number(&mut rest, fields & 0x08 != 0)?;
+            self.labelled(" subseq ", u32::from_be_bytes(*take(&mut rest)?));
+            self.labelled(" len ", u16::from_be_bytes(*take(&mut rest)?).into());
+            if let Some(&checksum) = take(&mut rest) {
+                self.hex_key(" csum 0x", u16::from_be_bytes(checksum).into());
+            }
+        }
+        rest.is_empty().then_some(())
+    }
+
+    /// A data sequence number of eight bytes or of four.
+    fn dss_number(&mut self, rest: &mut &[u8], long: bool) -> Option<()> {
+        if long {
+            self.line.decimal64(u64::from_be_bytes(*take(rest)?));
+        } else {
+            self.line.decimal(u32::from_be_bytes(*take(rest)?));
+        }
+        Some(())
+    }
+
+    /// `add_addr_print`. The length says what there is: an address of either family, a port, an HMAC.
+    fn add_address(&mut self, option: &[u8]) -> Option<()> {
+        self.line.text(" add-addr");
+        let (address_end, has_port, has_hmac) = match option.len() {
+            8 => (8, false, false),
+            10 => (8, true, false),
+            16 => (8, false, true),
+            18 => (8, true, true),
+            20 => (20, false, false),
+            22 => (20, true, false),
+            28 => (20, false, true),
+            30 => (20, true, true),
+            _ => return None,
+        };
+        self.line.text(match option.get(2)? & 15 {
+            0 => " v1",
+            1 => " v1-echo",
+            4 => " v0-ip4",
+            6 => " v0-ip6",
+            _ => " [bad version/echo]",
+        });
+        self.labelled(" id ", (*option.get(3)?).into());
+        self.line.byte(b' ');
+        match option.get(4..address_end)? {
+            &[a, b, c, d] => self.line.ipv4([a, b, c, d]),
+            address => self.line.ipv6(address.first_chunk()?),
+        }
+        let mut rest = option.get(address_end..)?;
+        if has_port {
+            self.labelled(":", u16::from_be_bytes(*take(&mut rest)?).into());
+        }
+        if has_hmac {
+            self.hex_key(" hmac 0x", u64::from_be_bytes(*take(&mut rest)?));
+        }
+        Some(())
+    }
+
+    /// `remove_addr_print`.
+    fn remove_address(&mut self, option: &[u8]) -> Option<()> {
+        self.line.text(" rem-addr");
+        let ids = option.get(3..).filter(|ids| !ids.is_empty())?;
+        self.line.text(" id");
+        for &id in ids {
+            self.labelled(" ", id.into());
+        }
+        Some(())
+    }
+
+    /// `mp_prio_print`.
+    fn priority(&mut self, option: &[u8]) -> Option<()> {
+        self.line.text(" prio");
+        let (&[_, _, subtype], id) = option.split_first_chunk()?;
+        if id.len() > 1 {
+            return None;
+        }
+        self.line.text(if subtype & 1 != 0 { " backup" } else { " non-backup" });
+        if let &[id] = id {
+            self.labelled(" id ", id.into());
+        }
+        Some(())
+    }
+
+    /// `mp_fail_print`.
+    fn fail(&mut self, option: &[u8]) -> Option<()> {
+        self.line.text(" fail");
+        let number = u64_at(option, 4).filter(|_| option.len() == 12)?;
+        self.line.text(" seq ");
+        self.line.decimal64(number);
+        Some(())
+    }
+
+    /// `mp_fast_close_print`.
+    fn fast_close(&mut self, option: &[u8]) -> Option<()> {
+        self.line.text(" fast-close");
+        let key = u64_at(option, 4).filter(|_| option.len() == 12)?;
+        self.hex_key(" key 0x", key);
+        Some(())
+    }
+}
+
+/// Splits an array off the front, if there are so many bytes.
+fn take<'p, const N: usize>(rest: &mut &'p [u8]) -> Option<&'p [u8; N]> {
+    let (array, behind) = rest.split_first_chunk()?;
+    *rest = behind;
+    Some(array)
+}
+
+fn u32_at(option: &[u8], offset: usize) -> Option<u32> {
+    option.get(offset..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+fn u64_at(option: &[u8], offset: usize) -> Option<u64> {
+    option.get(offset..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}

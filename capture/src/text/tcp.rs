@@ -1,0 +1,293 @@
+//! TCP: print-tcp.c. Its options are in [`tcp_options`](super::tcp_options).
+
+use super::{
+    checksum,
+    conversations::{self, Numbers},
+    dissector::{Dissector, Truncated},
+};
+
+const MIN_LENGTH: usize = 20;
+
+/// What of the data of a reset is printed at most (`MAX_RST_DATA_LEN`).
+const MAX_RESET_DATA: u32 = 30;
+
+/// RFC 9293 section 3.1, and RFC 3168 for the last two.
+pub(super) mod flag {
+    pub(crate) const FIN: u8 = 0x01;
+    pub(crate) const SYN: u8 = 0x02;
+    pub(crate) const RST: u8 = 0x04;
+    pub(crate) const ACK: u8 = 0x10;
+    pub(crate) const URG: u8 = 0x20;
+}
+
+/// What `Flags [` `]` holds, for each value of the byte, and how long that is.
+const FLAGS: [([u8; 8], u8); 256] = {
+    let mut texts = [(*b"none\0\0\0\0", 4); 256];
+    let mut flags = 1;
+    while flags < 256 {
+        let (mut text, mut length, mut bit) = ([0; 8], 0, 0);
+        while bit < 8 {
+            if flags >> bit & 1 != 0 {
+                text[length] = b"FSRP.UEW"[bit];
+                length += 1;
+            }
+            bit += 1;
+        }
+        texts[flags] = (text, length as u8);
+        flags += 1;
+    }
+    texts
+};
+
+/// The network layer a segment came in.
+#[derive(Clone, Copy)]
+pub(super) enum Network<'p> {
+    V4 {
+        /// Offset of the IPv4 header.
+        header: usize,
+        source: [u8; 4],
+        destination: [u8; 4],
+    },
+    V6 {
+        source: &'p [u8; 16],
+        destination: &'p [u8; 16],
+    },
+}
+
+/// A TCP segment, or what the network layer says is one.
+pub(super) struct Segment<'p> {
+    /// Offset of the TCP header from the start of the frame.
+    pub(super) offset: usize,
+    /// Length of header and data on the wire, as the network layer claims.
+    pub(super) length: u32,
+    pub(super) network: Network<'p>,
+    /// Whether the addresses have been printed already, as they are before an IPv6 fragment header.
+    pub(super) ports_only: bool,
+    /// Whether more fragments belong to it.
+    pub(super) fragmented: bool,
+}
+
+impl Dissector<'_> {
+    #[inline]
+    pub(super) fn tcp(&mut self, segment: &Segment<'_>) -> Result<(), Truncated> {
+        self.protocol = "tcp";
+        let &Segment { offset, length, network, ports_only, fragmented } = segment;
+        let Ok(&[s1, s0, d1, d0]) = self.array(offset) else {
+            self.addresses(network);
+            self.line.byte(b':');
+            self.print_truncated(Truncated);
+            return Ok(());
+        };
+        let (source_port, destination_port) = (u16::from_be_bytes([s1, s0]), u16::from_be_bytes([d1, d0]));
+        self.endpoints(network, source_port, destination_port, ports_only);
+        let Ok(&header) = self.array::<MIN_LENGTH>(offset) else {
+            self.print_truncated(Truncated);
+            return Ok(());
+        };
+        let [_, _, _, _, n3, n2, n1, n0, a3, a2, a1, a0, data_offset, flags, w1, w0, c1, c0, u1, u0] = header;
+        let header_length = usize::from(data_offset >> 4) * 4;
+        // It wraps where the header claims to be longer than the segment.
+        let data_length = length.wrapping_sub(header_length as u32);
+        if header_length < MIN_LENGTH {
+            self.labelled(" tcp ", data_length);
+            self.labelled(" [bad hdr length ", header_length as u32);
+            self.line.text(" - too short, < 20]");
+            return Ok(());
+        }
+        let too_long = header_length as u32 > length;
+        if self.options.quiet {
+            self.labelled("tcp ", data_length);
+            if too_long {
+                self.header_too_long(header_length, length);
+            }
+            return Ok(());
+        }
+        let (text, text_length) = FLAGS[usize::from(flags)];
+        self.line.text("Flags [");
+        self.line.prefix(text, usize::from(text_length));
+        self.line.byte(b']');
+
+        let seq = u32::from_be_bytes([n3, n2, n1, n0]);
+        let ack = u32::from_be_bytes([a3, a2, a1, a0]);
+        let numbers = if self.options.absolute_sequence || flags & flag::ACK == 0 {
+            Numbers { seq, ack, sack_base: 0 }
+        } else {
+            self.relative_numbers(network, source_port, destination_port, seq, ack, flags & flag::SYN != 0)
+        };
+        if too_long {
+            self.header_too_long(header_length, length);
+            return Ok(());
+        }
+        if self.options.verbosity > 0 && !self.options.skip_checksums && !fragmented {
+            self.checksum(segment, u16::from_be_bytes([c1, c0]))?;
+        }
+        if self.options.verbosity > 1 || data_length > 0 || flags & (flag::SYN | flag::FIN | flag::RST) != 0 {
+            self.labelled(", seq ", numbers.seq);
+            if data_length > 0 {
+                self.labelled(":", numbers.seq.wrapping_add(data_length));
+            }
+        }
+        if flags & flag::ACK != 0 {
+            self.labelled(", ack ", numbers.ack);
+        }
+        self.labelled(", win ", u16::from_be_bytes([w1, w0]).into());
+        if flags & flag::URG != 0 {
+            self.labelled(", urg ", u16::from_be_bytes([u1, u0]).into());
+        }
+        let data = offset + header_length;
+        if header_length > MIN_LENGTH
+            && !self.tcp_options(offset + MIN_LENGTH, data, data_length, flags, numbers.sack_base)?
+        {
+            return Ok(());
+        }
+        self.labelled(", length ", data_length);
+        if data_length == 0 {
+            return Ok(());
+        }
+        if !self.has(offset, header_length) {
+            self.labelled(" [remaining caplen(", self.available(offset) as u32);
+            self.labelled(") < header length(", header_length as u32);
+            self.line.text(")]");
+            return Err(Truncated);
+        }
+        if flags & flag::RST != 0 && self.options.verbosity > 0 {
+            self.reset_data(data, data_length);
+        }
+        Ok(())
+    }
+
+    /// `a.b.c.d > e.f.g.h`.
+    fn addresses(&mut self, network: Network<'_>) {
+        match network {
+            Network::V4 { source, destination, .. } => {
+                self.line.ipv4(source);
+                self.line.text(" > ");
+                self.line.ipv4(destination);
+            }
+            Network::V6 { source, destination } => {
+                self.line.ipv6(source);
+                self.line.text(" > ");
+                self.line.ipv6(destination);
+            }
+        }
+    }
+
+    /// `a.b.c.d.port > e.f.g.h.port: `, or the ports alone.
+    #[inline]
+    fn endpoints(&mut self, network: Network<'_>, source_port: u16, destination_port: u16, ports_only: bool) {
+        match network {
+            _ if ports_only => {
+                self.line.decimal(source_port.into());
+                self.line.text(" > ");
+            }
+            Network::V4 { source, destination, .. } => {
+                self.line.ipv4(source);
+                self.labelled(".", source_port.into());
+                self.line.text(" > ");
+                self.line.ipv4(destination);
+                self.line.byte(b'.');
+            }
+            Network::V6 { source, destination } => {
+                self.line.ipv6(source);
+                self.labelled(".", source_port.into());
+                self.line.text(" > ");
+                self.line.ipv6(destination);
+                self.line.byte(b'.');
+            }
+        }
+        self.line.decimal(destination_port.into());
+        self.line.text(": ");
+    }
+
+    #[inline]
+    fn relative_numbers(
+        &mut self,
+        network: Network<'_>,
+        source_port: u16,
+        destination_port: u16,
+        seq: u32,
+        ack: u32,
+        syn: bool,
+    ) -> Numbers {
+        match network {
+            Network::V4 { source, destination, .. } => {
+                self.conversations.numbers_v4(conversations::Segment {
+                    source,
+                    destination,
+                    source_port,
+                    destination_port,
+                    seq,
+                    ack,
+                    syn,
+                })
+            }
+            Network::V6 { source, destination } => self.conversations.numbers_v6(conversations::Segment {
+                source: *source,
+                destination: *destination,
+                source_port,
+                destination_port,
+                seq,
+                ack,
+                syn,
+            }),
+        }
+    }
+
+    #[cold]
+    fn header_too_long(&mut self, header_length: usize, length: u32) {
+        self.labelled(" [bad hdr length ", header_length as u32);
+        self.labelled(" - too long, > ", length);
+        self.line.byte(b']');
+    }
+
+    /// `, cksum 0x1234 (correct)`, if all of the segment was captured.
+    fn checksum(&mut self, segment: &Segment<'_>, field: u16) -> Result<(), Truncated> {
+        let &Segment { offset, length, network, .. } = segment;
+        let Some(covered) = self.data.get(offset..offset + length as usize) else { return Ok(()) };
+        let initial = u64::from(capture_common::headers::tcp::PROTOCOL) + u64::from(length);
+        let pseudo_header = match network {
+            Network::V4 { header, source, destination } => {
+                let destination = self.final_destination(header, offset)?.unwrap_or(destination);
+                checksum::sum(&destination, checksum::sum(&source, initial))
+            }
+            Network::V6 { source, destination } => checksum::sum(destination, checksum::sum(source, initial)),
+        };
+        self.line.text(", cksum 0x");
+        self.line.hex_padded(field.into(), 4);
+        match checksum::correction(field, checksum::sum(covered, pseudo_header)) {
+            None => self.line.text(" (correct)"),
+            Some(correction) => {
+                self.line.text(" (incorrect -> 0x");
+                self.line.hex_padded(correction.into(), 4);
+                self.line.byte(b')');
+            }
+        }
+        Ok(())
+    }
+
+    /// The data of a reset, which may say why (`print_tcp_rst_data`; RFC 9293 section 3.5.3).
+    fn reset_data(&mut self, offset: usize, length: u32) {
+        self.line.text(if self.has(offset, length as usize) { " [RST" } else { " [!RST" });
+        self.line.text(if length > MAX_RESET_DATA { "+ " } else { " " });
+        let data = self.data.get(offset..).unwrap_or_default();
+        for &byte in data.iter().take(length.min(MAX_RESET_DATA) as usize) {
+            self.visible(byte);
+        }
+        self.line.byte(b']');
+    }
+
+    /// A byte as text without control characters: `^A` for those, `M-` before what is not ASCII (util-print.c,
+    /// `fn_print_char`).
+    fn visible(&mut self, byte: u8) {
+        if !byte.is_ascii() {
+            self.line.text("M-");
+        }
+        let byte = byte & 0x7f;
+        if byte.is_ascii_control() {
+            self.line.byte(b'^');
+            self.line.byte(byte ^ 0x40);
+        } else {
+            self.line.byte(byte);
+        }
+    }
+}
