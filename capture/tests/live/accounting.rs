@@ -1,0 +1,195 @@
+//! Every packet that matched is printed, or counted as lost, by cause.
+
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    net::IpAddr,
+    process::Stdio,
+    thread,
+};
+
+use nix::sys::signal::Signal;
+
+use crate::{
+    namespace::Namespace,
+    needs_root,
+    process::{Ended, Tracer, wait_until},
+    traffic,
+};
+
+const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+/// More packets than the smallest rings hold, many times over.
+const FLOOD: usize = 100_000;
+
+/// `received by filter` is the sum of what became of the packets.
+fn assert_identity(ended: &Ended, not_written: u64) {
+    let received = ended.count("received by filter");
+    let accounted = ended.count("captured") + ended.count("dropped by kernel") + not_written;
+    assert_eq!(received, accounted, "{}", ended.stderr);
+}
+
+#[test]
+fn a_tiny_ring_loses_counted_packets() {
+    needs_root!();
+    let (here, there) = Namespace::pair();
+    let capture = Tracer::capture(&there, "-i veth1 -B 4 --port 8888");
+    traffic::flood(&here, "veth0", FLOOD);
+    let ended = capture.interrupt();
+    assert_identity(&ended, 0);
+    assert_eq!(ended.lines().len() as u64, ended.count("captured"));
+    assert!(ended.count("dropped by kernel") > 0, "{}", ended.stderr);
+    assert!(ended.count("captured") > 0, "{}", ended.stderr);
+}
+
+#[test]
+fn a_blocked_output_loses_counted_packets_and_harms_nobody() {
+    needs_root!();
+    const ANONYMOUS_MEMORY_LIMIT: u64 = 16 * 1024;
+    let (here, there) = Namespace::pair();
+    let capture = Tracer::capture_into(&there, "-i veth1 -B 64 --port 8888", Stdio::piped());
+    // Nobody reads the pipe. The connections of real users go on, and memory does not grow.
+    traffic::flood(&here, "veth0", FLOOD);
+    traffic::bulk(&there, &here, "10.0.0.2".parse().expect("an address"), 3_000_000);
+    let status = fs::read_to_string(format!("/proc/{}/status", capture.pid())).expect("it runs");
+    let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line");
+    let anonymous: u64 = anonymous.split_whitespace().next().expect("a number").parse().expect("a number");
+    assert!(anonymous < ANONYMOUS_MEMORY_LIMIT, "{anonymous} KiB");
+    capture.signal(Signal::SIGINT);
+    wait_until("the summary", || capture.stderr().contains("dropped by kernel"));
+    let ended = capture.end();
+    assert!(ended.status.success());
+    let not_written = ended.count("not written: the output was blocked, closed or full");
+    assert!(not_written > 0);
+    assert!(ended.count("dropped by kernel") > 0, "{}", ended.stderr);
+    assert_identity(&ended, not_written);
+}
+
+#[test]
+fn an_output_that_was_slow_gets_everything_that_was_not_dropped() {
+    needs_root!();
+    let (here, there) = Namespace::pair();
+    let mut capture = Tracer::capture_into(&there, "-i veth1 -B 64 --port 8888", Stdio::piped());
+    traffic::flood(&here, "veth0", FLOOD);
+    capture.signal(Signal::SIGTERM);
+    let mut text = String::new();
+    capture.take_stdout().read_to_string(&mut text).expect("text");
+    let ended = capture.end();
+    assert_identity(&ended, 0);
+    let lines = text.lines().filter(|line| !line.is_empty()).count();
+    assert_eq!(lines as u64, ended.count("captured"));
+}
+
+#[test]
+fn a_count_ends_the_capture_without_an_empty_line() {
+    needs_root!();
+    let namespace = Namespace::new();
+    let capture = Tracer::capture(&namespace, "-t -i lo -c 3 --port 8888");
+    traffic::nc_session(&namespace, &namespace, LOOPBACK);
+    let ended = capture.end();
+    assert!(ended.status.success());
+    assert_eq!(ended.stdout.lines().count(), 3, "{}", ended.stdout);
+    assert_eq!(ended.count("captured"), 3);
+    assert!(ended.count("received by filter") >= 3);
+}
+
+#[test]
+fn a_closed_pipe_ends_the_capture_quietly() {
+    needs_root!();
+    let namespace = Namespace::new();
+    let mut capture = Tracer::capture_into(&namespace, "-l -i lo --port 8888", Stdio::piped());
+    drop(capture.take_stdout());
+    traffic::nc_session(&namespace, &namespace, LOOPBACK);
+    let ended = capture.end();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let not_written = ended.count("not written: the output was blocked, closed or full");
+    assert_identity(&ended, not_written);
+}
+
+#[test]
+fn an_output_that_fails_is_an_error() {
+    needs_root!();
+    let namespace = Namespace::new();
+    let full = File::options().write(true).open("/dev/full").expect("a device");
+    let capture = Tracer::capture_into(&namespace, "-l -i lo --port 8888", full.into());
+    traffic::nc_session(&namespace, &namespace, LOOPBACK);
+    let ended = capture.end();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(
+        ended.stderr.contains("cannot write to standard output: No space left on device"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn sigusr1_reports_and_sigterm_ends() {
+    needs_root!();
+    let namespace = Namespace::new();
+    let capture = Tracer::capture(&namespace, "-l -i lo --port 8888");
+    traffic::nc_session(&namespace, &namespace, LOOPBACK);
+    let marker = traffic::marker(&namespace, LOOPBACK, LOOPBACK);
+    capture.wait_for_stdout(&marker);
+    capture.signal(Signal::SIGUSR1);
+    capture.wait_for_stderr(" received by filter, 0 packets dropped by kernel\n");
+    capture.signal(Signal::SIGTERM);
+    let ended = capture.end();
+    assert!(ended.status.success());
+    assert_identity(&ended, 0);
+}
+
+#[test]
+fn no_wake_up_is_lost() {
+    needs_root!();
+    const ROUNDS: u32 = 2000;
+    let (here, there) = Namespace::pair();
+    let mut capture = Tracer::capture_into(&there, "-t -l -i veth1 --port 8888", Stdio::piped());
+    let mut pipe = capture.take_stdout();
+    let sender = traffic::Sender::new(&here, "veth0", &traffic::tagged(&[]));
+    let mut buffer = [0; 4096];
+    for round in 0..ROUNDS {
+        sender.send();
+        // Hangs here, and is ended by the test runner, if the packet does not wake the daemon.
+        let count = pipe.read(&mut buffer).expect("it runs");
+        assert_eq!(buffer[..count].iter().filter(|byte| **byte == b'\n').count(), 1);
+        // The next packet comes at every moment of the daemon's way back to sleep.
+        let pause = std::time::Instant::now();
+        while pause.elapsed().as_micros() < u128::from(round * 7 % 2500) {
+            std::hint::spin_loop();
+        }
+    }
+    let ended = capture.interrupt();
+    assert_eq!(ended.count("captured"), u64::from(ROUNDS));
+}
+
+#[test]
+fn stamps_of_two_sending_cpus_are_merged() {
+    needs_root!();
+    const EACH: usize = 20_000;
+    let (here, there) = Namespace::pair();
+    let capture = Tracer::capture(&there, "-tt --nano -i veth1 --port 8888");
+    thread::scope(|scope| {
+        for cpu in 0..2 {
+            let here = &here;
+            scope.spawn(move || traffic::flood_from(here, "veth0", cpu, EACH));
+        }
+    });
+    let ended = capture.interrupt();
+    assert_identity(&ended, 0);
+    let lines = ended.lines();
+    let stamps: Vec<&str> = lines.iter().map(|line| line.split(' ').next().expect("a stamp")).collect();
+    assert!(stamps.is_sorted(), "stamps run backwards");
+    // Each CPU's packets are numbered by their sequence numbers, and keep their order.
+    for cpu in 0..2 {
+        let port = format!(".{} > ", traffic::flood_port(cpu));
+        let numbers: Vec<u32> =
+            lines.iter().filter(|line| line.contains(&port)).map(|line| sequence(line)).collect();
+        assert!(numbers.is_sorted(), "CPU {cpu}: packets out of order");
+        assert!(!numbers.is_empty(), "CPU {cpu}: nothing");
+    }
+}
+
+fn sequence(line: &str) -> u32 {
+    let (_, rest) = line.split_once(" seq ").expect("a SYN");
+    let (number, _) = rest.split_once(',').expect("a number");
+    number.parse().expect("a number")
+}

@@ -1,0 +1,78 @@
+//! Network namespaces that live as long as a thread does.
+
+use std::{
+    process::Command,
+    sync::mpsc::{Sender, channel},
+    thread,
+};
+
+use nix::{
+    sched::{CloneFlags, unshare},
+    unistd::{Pid, gettid},
+};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A network namespace of its own, with loopback up. It has no name: the kernel removes it, with everything in it,
+/// when its thread and the processes started in it have ended.
+pub(crate) struct Namespace {
+    jobs: Sender<Job>,
+    thread: Pid,
+}
+
+impl Namespace {
+    pub(crate) fn new() -> Self {
+        let (jobs, queue) = channel::<Job>();
+        let (ready, wait) = channel();
+        thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+            ready.send(gettid()).expect("the test waits");
+            for job in queue {
+                job();
+            }
+        });
+        let namespace = Self { jobs, thread: wait.recv().expect("the thread has started") };
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    /// Two namespaces joined by a veth pair: `veth0` (10.0.0.1, fd00::1) here and `veth1` (10.0.0.2, fd00::2) there.
+    pub(crate) fn pair() -> (Self, Self) {
+        let (here, there) = (Self::new(), Self::new());
+        here.ip(&format!("link add veth0 type veth peer name veth1 netns {}", there.thread));
+        for (namespace, device, number) in [(&here, "veth0", 1), (&there, "veth1", 2)] {
+            // Without duplicate address detection an IPv6 address is usable at once.
+            let path = format!("/proc/sys/net/ipv6/conf/{device}/accept_dad");
+            namespace.run(move || std::fs::write(path, "0")).expect("sysctl");
+            namespace.ip(&format!("addr add 10.0.0.{number}/24 dev {device}"));
+            namespace.ip(&format!("addr add fd00::{number}/64 dev {device} nodad"));
+            namespace.ip(&format!("link set {device} up"));
+        }
+        for (namespace, device) in [(&here, "veth0"), (&there, "veth1")] {
+            while !namespace.output(&format!("ip link show {device}")).contains("state UP") {
+                thread::yield_now();
+            }
+        }
+        (here, there)
+    }
+
+    /// Runs `job` in the namespace: its sockets, and the processes it starts, belong there.
+    pub(crate) fn run<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
+        let (done, result) = channel();
+        self.jobs.send(Box::new(move || drop(done.send(job())))).expect("the namespace's thread runs");
+        result.recv().expect("the job did not panic")
+    }
+
+    /// Runs a command line in the namespace and returns its output.
+    pub(crate) fn output(&self, line: &str) -> String {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let output = self.run(move || Command::new(&words[0]).args(&words[1..]).output().expect("it starts"));
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Runs `ip` with these arguments.
+    pub(crate) fn ip(&self, arguments: &str) {
+        self.output(&format!("ip {arguments}"));
+    }
+}

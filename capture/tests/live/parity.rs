@@ -1,0 +1,305 @@
+//! The lines are tcpdump's.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use crate::{
+    namespace::Namespace,
+    needs_root,
+    process::{Ended, Tracer},
+    traffic,
+};
+
+/// The oracle sees headers only, so that it keeps up.
+const ORACLE: &str = "-s 128 tcp port 8888";
+
+/// A point at which both programs listen.
+struct Point<'a> {
+    namespace: &'a Namespace,
+    /// Arguments of capture.
+    capture: String,
+    /// Arguments of tcpdump.
+    tcpdump: String,
+}
+
+impl<'a> Point<'a> {
+    fn new(namespace: &'a Namespace, interface: &str, both: &str) -> Self {
+        Self {
+            namespace,
+            capture: format!("-n -l -i {interface} --port 8888 {both}"),
+            tcpdump: format!("-i {interface} {both} {ORACLE}"),
+        }
+    }
+}
+
+/// Runs `traffic`, ends it with a marker, and returns what capture and tcpdump printed at each point.
+fn side_by_side(
+    points: &[Point<'_>],
+    traffic: impl FnOnce(),
+    marker: impl FnOnce() -> String,
+) -> Vec<(Ended, Ended)> {
+    let tracers: Vec<_> = points
+        .iter()
+        .map(|point| {
+            let tcpdump = Tracer::tcpdump(point.namespace, &point.tcpdump);
+            (Tracer::capture(point.namespace, &point.capture), tcpdump)
+        })
+        .collect();
+    traffic();
+    let marker = marker();
+    tracers
+        .into_iter()
+        .map(|(capture, tcpdump)| {
+            capture.wait_for_stdout(&marker);
+            tcpdump.wait_for_stdout(&marker);
+            let (capture, tcpdump) = (capture.interrupt(), tcpdump.interrupt());
+            assert!(capture.status.success(), "{}", capture.stderr);
+            assert_eq!(tcpdump.count("dropped by kernel"), 0, "the oracle lost packets");
+            assert_eq!(capture.count("dropped by kernel"), 0, "{}", capture.stderr);
+            assert_eq!(capture.count("captured"), capture.count("received by filter"));
+            assert_eq!(capture.count("captured"), capture.lines().len() as u64);
+            (capture, tcpdump)
+        })
+        .collect()
+}
+
+/// The lines of each direction of each connection, in order. Between two CPUs, two observers may see two packets
+/// that do not depend on each other in either order; within a direction they may not.
+fn by_direction<'a>(lines: &[&'a str]) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut directions = BTreeMap::<_, Vec<_>>::new();
+    for line in lines {
+        let direction = line.split_once(": ").map_or(*line, |(direction, _)| direction);
+        directions.entry(direction).or_default().push(*line);
+    }
+    directions
+}
+
+fn loopback(family: &str) -> IpAddr {
+    if family == "IPv4" { "127.0.0.1" } else { "::1" }.parse().expect("an address")
+}
+
+/// What crosses the veth pair: the addresses of its ends.
+fn ends(family: &str) -> (IpAddr, IpAddr) {
+    let (here, there) = if family == "IPv4" { ("10.0.0.1", "10.0.0.2") } else { ("fd00::1", "fd00::2") };
+    (here.parse().expect("an address"), there.parse().expect("an address"))
+}
+
+#[test]
+fn the_walkthroughs_session_on_loopback() {
+    needs_root!();
+    for family in ["IPv4", "IPv6"] {
+        let namespace = Namespace::new();
+        let address = loopback(family);
+        let printed = side_by_side(
+            &[Point::new(&namespace, "lo", "-t")],
+            || traffic::nc_session(&namespace, &namespace, address),
+            || traffic::marker(&namespace, address, address),
+        );
+        let (capture, tcpdump) = &printed[0];
+        assert_eq!(capture.lines(), tcpdump.lines());
+        assert!(capture.lines().len() >= 10, "{}", capture.stdout);
+        // Both end an interrupted capture with an empty line.
+        assert_eq!(capture.stdout, tcpdump.stdout);
+    }
+}
+
+#[test]
+fn every_print_option_that_needs_headers_only() {
+    needs_root!();
+    for flags in ["-t -S", "-t -q", "-t -e", "-t -#", "-t -S -e -#"] {
+        let namespace = Namespace::new();
+        let address = loopback("IPv4");
+        let printed = side_by_side(
+            &[Point::new(&namespace, "lo", flags)],
+            || {
+                traffic::nc_session(&namespace, &namespace, address);
+                traffic::half_close(&namespace, &namespace, address);
+            },
+            // -q prints no flags.
+            || {
+                traffic::marker(&namespace, address, address)
+                    .replace(": Flags [R.]", if flags.contains('q') { ": tcp 0" } else { ": Flags [R.]" })
+            },
+        );
+        let (capture, tcpdump) = &printed[0];
+        assert_eq!(capture.stdout, tcpdump.stdout, "{flags}");
+    }
+}
+
+#[test]
+fn every_kind_of_connection_on_loopback() {
+    needs_root!();
+    for family in ["IPv4", "IPv6"] {
+        let namespace = Namespace::new();
+        let address = loopback(family);
+        let printed = side_by_side(
+            &[Point::new(&namespace, "lo", "-t")],
+            || {
+                traffic::half_close(&namespace, &namespace, address);
+                traffic::reset(&namespace, &namespace, address);
+                traffic::bulk(&namespace, &namespace, address, 3_000_000);
+                traffic::crowd(&namespace, &namespace, address, 40);
+            },
+            || traffic::marker(&namespace, address, address),
+        );
+        let (capture, tcpdump) = &printed[0];
+        assert_eq!(by_direction(&capture.lines()), by_direction(&tcpdump.lines()));
+    }
+}
+
+#[test]
+fn every_kind_of_connection_at_both_ends_of_a_veth_pair() {
+    needs_root!();
+    for family in ["IPv4", "IPv6"] {
+        let (here, there) = Namespace::pair();
+        let (from, to) = ends(family);
+        let printed = side_by_side(
+            &[Point::new(&here, "veth0", "-t"), Point::new(&there, "veth1", "-t")],
+            || {
+                traffic::nc_session(&there, &here, to);
+                traffic::half_close(&there, &here, to);
+                traffic::reset(&there, &here, to);
+                traffic::bulk(&there, &here, to, 3_000_000);
+                traffic::crowd(&there, &here, to, 40);
+            },
+            || traffic::marker(&here, from, to),
+        );
+        for (capture, tcpdump) in &printed {
+            assert_eq!(by_direction(&capture.lines()), by_direction(&tcpdump.lines()));
+        }
+    }
+}
+
+#[test]
+fn retransmissions_on_a_veth_pair() {
+    needs_root!();
+    for family in ["IPv4", "IPv6"] {
+        let (here, there) = Namespace::pair();
+        let (from, to) = ends(family);
+        let printed = side_by_side(
+            &[Point::new(&here, "veth0", "-t")],
+            || traffic::lossy(&there, &here, to),
+            || traffic::marker(&here, from, to),
+        );
+        let (capture, tcpdump) = &printed[0];
+        assert_eq!(capture.lines(), tcpdump.lines());
+        let lost = capture.lines().iter().filter(|line| line.contains("seq 5:9, ")).count();
+        assert!(lost > 1, "nothing was sent again: {}", capture.stdout);
+    }
+}
+
+#[test]
+fn xdp_prints_what_comes_in() {
+    needs_root!();
+    for (hook, family) in
+        [("xdp", "IPv4"), ("xdp-native", "IPv4"), ("xdp-generic", "IPv4"), ("xdp-native", "IPv6")]
+    {
+        let (here, there) = Namespace::pair();
+        let (from, to) = ends(family);
+        let mut point = Point::new(&there, "veth1", "-t");
+        point.capture.push_str(&format!(" --hook {hook}"));
+        point.tcpdump = point.tcpdump.replace("-t", "-t -Q in");
+        let printed = side_by_side(
+            &[point],
+            || {
+                traffic::nc_session(&there, &here, to);
+                traffic::half_close(&there, &here, to);
+                traffic::reset(&there, &here, to);
+            },
+            // The RST goes out; the SYN before it comes in, and is the last that does.
+            || traffic::marker_in(&here, from, to),
+        );
+        let (capture, tcpdump) = &printed[0];
+        assert_eq!(capture.lines(), tcpdump.lines(), "{hook}");
+    }
+}
+
+#[test]
+fn generic_xdp_on_loopback() {
+    needs_root!();
+    let namespace = Namespace::new();
+    let address = loopback("IPv4");
+    let mut point = Point::new(&namespace, "lo", "-t");
+    point.capture.push_str(" --hook xdp-generic");
+    let printed = side_by_side(
+        &[point],
+        || traffic::nc_session(&namespace, &namespace, address),
+        || traffic::marker(&namespace, address, address),
+    );
+    let (capture, tcpdump) = &printed[0];
+    assert_eq!(capture.lines(), tcpdump.lines());
+}
+
+#[test]
+fn stamps_are_tcpdumps_within_a_moment_and_never_run_backwards() {
+    needs_root!();
+    const MOMENT: f64 = 0.5;
+    let namespace = Namespace::new();
+    let address = loopback("IPv4");
+    let printed = side_by_side(
+        &[Point::new(&namespace, "lo", "-tt")],
+        || {
+            traffic::nc_session(&namespace, &namespace, address);
+            traffic::crowd(&namespace, &namespace, address, 20);
+        },
+        || traffic::marker(&namespace, address, address),
+    );
+    let (capture, tcpdump) = &printed[0];
+    let stamps = |ended: &Ended| -> Vec<f64> {
+        let stamp = |line: &&str| line.split_once(' ').and_then(|(stamp, _)| stamp.parse().ok());
+        ended.lines().iter().map(|line| stamp(line).expect("a stamp")).collect()
+    };
+    let (ours, theirs) = (stamps(capture), stamps(tcpdump));
+    assert_eq!(ours.len(), theirs.len());
+    assert!(ours.is_sorted(), "stamps run backwards");
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert!((ours - theirs).abs() < MOMENT, "{ours} and {theirs}");
+    }
+}
+
+#[test]
+fn a_tag_that_the_kernel_takes_out_does_not_hide_a_packet() {
+    needs_root!();
+    for flags in ["-t", "-t -e"] {
+        let (here, there) = Namespace::pair();
+        let (from, to) = ends("IPv4");
+        let printed = side_by_side(
+            &[Point::new(&there, "veth1", flags)],
+            || {
+                traffic::raw_frame(&here, "veth0", &traffic::tagged(&[0x8100]));
+                traffic::raw_frame(&here, "veth0", &traffic::tagged(&[0x88a8]));
+            },
+            || traffic::marker(&here, from, to),
+        );
+        let (capture, tcpdump) = &printed[0];
+        assert_eq!(capture.stdout, tcpdump.stdout);
+        assert!(capture.lines().len() >= 4, "{}", capture.stdout);
+    }
+}
+
+#[test]
+fn headers_outside_the_linear_part_are_read() {
+    needs_root!();
+    for hook in ["tc", "xdp-generic"] {
+        let (here, there) = Namespace::pair();
+        for (namespace, device) in [(&here, "veth0"), (&there, "veth1")] {
+            namespace.ip(&format!("link set {device} mtu 9000"));
+        }
+        let (from, to) = ends("IPv4");
+        let mut point = Point::new(&there, "veth1", "-t");
+        point.capture.push_str(&format!(" --hook {hook}"));
+        point.tcpdump = point.tcpdump.replace("-t", "-t -Q in");
+        if hook == "tc" {
+            point.tcpdump = point.tcpdump.replace("-Q in", "");
+        }
+        let printed = side_by_side(
+            &[point],
+            // A raw frame longer than a page arrives with nothing but its Ethernet header in the linear part
+            // (net/packet/af_packet.c, `packet_alloc_skb`).
+            || traffic::raw_frame(&here, "veth0", &traffic::long_frame(6000)),
+            || traffic::marker_in(&here, from, to),
+        );
+        let (capture, tcpdump) = &printed[0];
+        assert_eq!(by_direction(&capture.lines()), by_direction(&tcpdump.lines()), "{hook}");
+        assert!(capture.stdout.contains("length 5960"), "{hook}: {}", capture.stdout);
+    }
+}

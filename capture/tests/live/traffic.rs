@@ -1,0 +1,302 @@
+//! TCP traffic between two namespaces, or on the loopback of one.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsRawFd as _, OwnedFd},
+    thread::{self, JoinHandle},
+};
+
+use nix::{
+    ifaddrs::getifaddrs,
+    sched::{CpuSet, sched_setaffinity},
+    sys::socket::{
+        AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike as _, SockaddrStorage, bind,
+        connect, sendto, setsockopt, shutdown, socket, sockopt,
+    },
+    unistd::Pid,
+};
+
+use crate::namespace::Namespace;
+
+pub(crate) const PORT: u16 = 8888;
+/// The source port of the marker; nothing else uses it.
+const MARKER_PORT: u16 = 7;
+
+/// A server in a namespace that treats one connection after the other with `serve`, until it is dropped.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Serves `connections` connections, each in a thread of its own.
+    pub(crate) fn new(
+        namespace: &Namespace,
+        address: IpAddr,
+        connections: usize,
+        serve: impl Fn(TcpStream) + Send + Clone + 'static,
+    ) -> Self {
+        let address = SocketAddr::new(address, PORT);
+        let listener = namespace.run(move || TcpListener::bind(address)).expect("the port is free");
+        let thread = thread::spawn(move || {
+            let serving: Vec<_> = (0..connections)
+                .map(|_| {
+                    let (stream, _) = listener.accept().expect("a connection");
+                    let serve = serve.clone();
+                    thread::spawn(move || serve(stream))
+                })
+                .collect();
+            for thread in serving {
+                thread.join().expect("the server did not panic");
+            }
+            // Closing would do, if no process that another test is just starting held a copy of the descriptor.
+            shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both).expect("it listens");
+        });
+        Self { address, thread: Some(thread) }
+    }
+
+    /// Waits until all connections have been served and the port is closed.
+    pub(crate) fn join(mut self) {
+        self.thread.take().expect("joined once").join().expect("the server did not panic");
+    }
+}
+
+/// Connects from a namespace.
+pub(crate) fn client(namespace: &Namespace, address: SocketAddr) -> TcpStream {
+    let stream = namespace.run(move || TcpStream::connect(address)).expect("the server listens");
+    stream.set_nodelay(true).expect("TCP");
+    stream
+}
+
+/// The walk-through's session: a line, an answer, the server closes, then the client.
+pub(crate) fn nc_session(server: &Namespace, client_at: &Namespace, address: IpAddr) {
+    let server = Server::new(server, address, 1, |mut stream| {
+        let mut request = [0; 6];
+        stream.read_exact(&mut request).expect("the request");
+        stream.write_all(&[b'x'; 106]).expect("the answer");
+    });
+    let mut stream = client(client_at, server.address);
+    stream.write_all(b"hello\n").expect("the request");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the answer");
+    assert_eq!(answer.len(), 106);
+    drop(stream);
+    server.join();
+}
+
+/// `length` bytes to the server, which counts them.
+pub(crate) fn bulk(server: &Namespace, client_at: &Namespace, address: IpAddr, length: usize) {
+    let server = Server::new(server, address, 1, move |mut stream| {
+        let mut buffer = vec![0; 1 << 16];
+        let mut received = 0;
+        while let Ok(count @ 1..) = stream.read(&mut buffer) {
+            received += count;
+        }
+        assert_eq!(received, length);
+    });
+    let mut stream = client(client_at, server.address);
+    stream.write_all(&vec![b'b'; length]).expect("the server reads");
+    drop(stream);
+    server.join();
+}
+
+/// The client closes its direction, the server goes on sending, then closes.
+pub(crate) fn half_close(server: &Namespace, client_at: &Namespace, address: IpAddr) {
+    let server = Server::new(server, address, 1, |mut stream| {
+        let mut request = Vec::new();
+        stream.read_to_end(&mut request).expect("the request");
+        stream.write_all(&request).expect("the answer");
+    });
+    let mut stream = client(client_at, server.address);
+    stream.write_all(b"half").expect("the request");
+    stream.shutdown(Shutdown::Write).expect("a half close");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the answer");
+    assert_eq!(answer, b"half");
+    drop(stream);
+    server.join();
+}
+
+/// The client resets the connection.
+pub(crate) fn reset(server: &Namespace, client_at: &Namespace, address: IpAddr) {
+    let server = Server::new(server, address, 1, |mut stream| {
+        let mut request = Vec::new();
+        stream.read_to_end(&mut request).expect_err("a reset");
+    });
+    let mut stream = client(client_at, server.address);
+    stream.write_all(b"reset").expect("the request");
+    setsockopt(&stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).expect("SO_LINGER");
+    drop(stream);
+    server.join();
+}
+
+/// Many connections at once.
+pub(crate) fn crowd(server: &Namespace, client_at: &Namespace, address: IpAddr, connections: usize) {
+    let server = Server::new(server, address, connections, |mut stream| {
+        let mut request = [0; 100];
+        for _ in 0..20 {
+            stream.read_exact(&mut request).expect("a request");
+            stream.write_all(&request).expect("an answer");
+        }
+    });
+    let clients: Vec<_> = (0..connections)
+        .map(|_| {
+            let mut stream = client(client_at, server.address);
+            thread::spawn(move || {
+                let mut answer = [0; 100];
+                for _ in 0..20 {
+                    stream.write_all(&[1; 100]).expect("a request");
+                    stream.read_exact(&mut answer).expect("an answer");
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().expect("the client did not panic");
+    }
+    server.join();
+}
+
+/// A socket bound to a port, before it connects.
+fn bound(namespace: &Namespace, address: SocketAddr) -> OwnedFd {
+    namespace.run(move || {
+        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let socket = socket(family, SockType::Stream, SockFlag::empty(), None).expect("a socket");
+        setsockopt(&socket, sockopt::ReuseAddr, &true).expect("SO_REUSEADDR");
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(address)).expect("the port is free");
+        socket
+    })
+}
+
+/// The last packets of a test: a SYN from [`MARKER_PORT`] to the closed port, and the RST that answers it. Returns
+/// what only the RST's line contains.
+pub(crate) fn marker(namespace: &Namespace, from: IpAddr, to: IpAddr) -> String {
+    let socket = bound(namespace, SocketAddr::new(from, MARKER_PORT));
+    let refused = connect(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(to, PORT)));
+    refused.expect_err("the port is closed by now");
+    format!("{to}.{PORT} > {from}.{MARKER_PORT}: Flags [R.]")
+}
+
+/// Like [`marker`], for an observer that sees only what comes to `to`.
+pub(crate) fn marker_in(namespace: &Namespace, from: IpAddr, to: IpAddr) -> String {
+    marker(namespace, from, to);
+    format!("{from}.{MARKER_PORT} > {to}.{PORT}: Flags [S]")
+}
+
+/// A connection over a veth pair during which the server's address vanishes, until its data has been sent again.
+pub(crate) fn lossy(server_at: &Namespace, client_at: &Namespace, address: IpAddr) {
+    let server = Server::new(server_at, address, 1, |mut stream| {
+        let mut request = [0; 8];
+        stream.read_exact(&mut request).expect("the request");
+        stream.write_all(&request).expect("the answer");
+    });
+    let mut stream = client(client_at, server.address);
+    stream.write_all(b"seen").expect("the connection stands");
+    let prefix = if address.is_ipv4() { 24 } else { 64 };
+    let neighbour = client_at.output(&format!("ip neigh show {address}"));
+    let link_address =
+        neighbour.split_whitespace().skip_while(|word| *word != "lladdr").nth(1).expect("an address");
+    client_at.ip(&format!("neigh replace {address} lladdr {link_address} dev veth0 nud permanent"));
+    server_at.ip(&format!("addr del {address}/{prefix} dev veth1"));
+    stream.write_all(b"lost").expect("the connection stands");
+    let retransmits = || {
+        let sockets = client_at.output("ss -tnoi");
+        sockets.contains("retrans:")
+    };
+    crate::process::wait_until("a retransmission", retransmits);
+    server_at.ip(&format!("addr add {address}/{prefix} dev veth1 nodad"));
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the answer");
+    assert_eq!(answer, b"seenlost");
+    drop(stream);
+    server.join();
+}
+
+/// A TCP segment to the port over IPv4, of `length` bytes from the IP header on, in an Ethernet broadcast.
+fn segment(tags: &[u16], length: u16) -> Vec<u8> {
+    let mut frame = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1];
+    for tag in tags {
+        frame.extend_from_slice(&tag.to_be_bytes());
+        frame.extend_from_slice(&[0x60, 5]);
+    }
+    frame.extend_from_slice(&[8, 0, 0x45, 0]);
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.extend_from_slice(&[0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend_from_slice(&1234_u16.to_be_bytes());
+    frame.extend_from_slice(&PORT.to_be_bytes());
+    frame.extend_from_slice(&[0, 0, 0, 9, 0, 0, 0, 0, 0x50, 2, 1, 0, 0, 0, 0, 0]);
+    frame.resize(frame.len() + usize::from(length) - 40, b'p');
+    frame
+}
+
+/// A SYN behind VLAN tags.
+pub(crate) fn tagged(tags: &[u16]) -> Vec<u8> {
+    segment(tags, 40)
+}
+
+/// A SYN with so much data that the IP packet has `length` bytes.
+pub(crate) fn long_frame(length: u16) -> Vec<u8> {
+    segment(&[], length)
+}
+
+/// Sends one frame again and again.
+pub(crate) struct Sender {
+    socket: OwnedFd,
+    address: LinkAddr,
+    frame: Vec<u8>,
+}
+
+impl Sender {
+    pub(crate) fn new(namespace: &Namespace, interface: &'static str, frame: &[u8]) -> Self {
+        let (socket, address) = namespace.run(move || {
+            let address = getifaddrs()
+                .expect("interfaces")
+                .filter(|entry| entry.interface_name == interface)
+                .filter_map(|entry| entry.address)
+                .find(|address| address.family() == Some(AddressFamily::Packet))
+                .expect("the interface exists");
+            let socket =
+                socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None).expect("privileges");
+            (socket, *address.as_link_addr().expect("AF_PACKET"))
+        });
+        Self { socket, address, frame: frame.to_vec() }
+    }
+
+    pub(crate) fn send(&self) {
+        let sent = sendto(self.socket.as_raw_fd(), &self.frame, &self.address, MsgFlags::empty());
+        assert_eq!(sent, Ok(self.frame.len()));
+    }
+}
+
+/// Sends a frame as it is out of an interface.
+pub(crate) fn raw_frame(namespace: &Namespace, interface: &'static str, frame: &[u8]) {
+    Sender::new(namespace, interface, frame).send();
+}
+
+/// Sends `count` SYNs out of an interface as fast as it can.
+pub(crate) fn flood(namespace: &Namespace, interface: &'static str, count: usize) {
+    let sender = Sender::new(namespace, interface, &tagged(&[]));
+    for _ in 0..count {
+        sender.send();
+    }
+}
+
+/// The source port of [`flood_from`].
+pub(crate) fn flood_port(cpu: usize) -> u16 {
+    2000 + cpu as u16
+}
+
+/// Like [`flood`], from one CPU and with packets that are numbered by their sequence numbers.
+pub(crate) fn flood_from(namespace: &Namespace, interface: &'static str, cpu: usize, count: usize) {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu).expect("a CPU's number");
+    // On a machine with one CPU both floods come from it.
+    let _one_cpu = sched_setaffinity(Pid::from_raw(0), &cpus);
+    let mut sender = Sender::new(namespace, interface, &tagged(&[]));
+    for number in 0..count as u32 {
+        sender.frame[34..36].copy_from_slice(&flood_port(cpu).to_be_bytes());
+        sender.frame[38..42].copy_from_slice(&number.to_be_bytes());
+        sender.send();
+    }
+}
