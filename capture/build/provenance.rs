@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -92,6 +92,13 @@ pub(crate) struct Toolchain {
     pub(crate) core: String,
 }
 
+impl fmt::Display for Toolchain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rustc, llvm, bpf_linker, core } = self;
+        write!(f, "rustc {rustc}, LLVM {llvm}, bpf-linker {bpf_linker}, core {core}")
+    }
+}
+
 /// What is recorded about an object beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Provenance {
@@ -148,8 +155,11 @@ impl Provenance {
 /// # Errors
 /// Says which of the three does not fit, and the command that mends it.
 pub(crate) fn verify(root: &Path) -> Result<(Vec<u8>, Provenance)> {
-    let object = read(&root.join(OBJECT)).with_context(|| format!("make it with `{REBUILD}`"))?;
-    let text = read(&root.join(PROVENANCE)).with_context(|| format!("make it with `{REBUILD}`"))?;
+    for file in [OBJECT, PROVENANCE] {
+        ensure!(root.join(file).exists(), "there is no {file}: restore it, or make it with `{REBUILD}`");
+    }
+    let object = read(&root.join(OBJECT))?;
+    let text = read(&root.join(PROVENANCE))?;
     let provenance = String::from_utf8(text)
         .map_err(anyhow::Error::from)
         .and_then(|text| Provenance::parse(&text))
@@ -367,11 +377,16 @@ mod tests {
     }
 
     #[test]
-    fn foreign_object_and_edited_provenance_are_refused() {
+    fn missing_or_foreign_object_and_edited_provenance_are_refused() {
         let folder = repository();
         write(folder.path(), OBJECT, "objecT");
         let error = verify(folder.path()).unwrap_err().to_string();
         assert!(error.contains("is not the object") && error.contains(REBUILD), "{error}");
+
+        let folder = repository();
+        fs::remove_file(folder.path().join(OBJECT)).unwrap();
+        let error = verify(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("there is no") && error.contains(REBUILD), "{error}");
 
         let folder = repository();
         replace(folder.path(), PROVENANCE, "22.1.8", "22.1.9");

@@ -6,7 +6,10 @@
 mod provenance;
 
 mod ebpf;
+mod lint;
 mod run;
+mod setup;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -27,8 +30,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    BuildEbpf(ebpf::Arguments),
     Run(run::Arguments),
+    Test(test::Arguments),
+    Lint(lint::Arguments),
+    BuildEbpf(ebpf::Arguments),
+    Setup(setup::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -43,7 +49,10 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> Result<()> {
     match task {
-        Task::BuildEbpf(arguments) => ebpf::perform(&arguments),
         Task::Run(arguments) => run::perform(&arguments),
+        Task::Test(arguments) => test::perform(&arguments),
+        Task::Lint(arguments) => lint::perform(&arguments),
+        Task::BuildEbpf(arguments) => ebpf::perform(&arguments),
+        Task::Setup(arguments) => setup::perform(&arguments),
     }
 }

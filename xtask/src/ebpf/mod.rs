@@ -65,12 +65,12 @@ fn check() -> Result<()> {
     let (committed, provenance) = provenance::verify(root())?;
     let tools = Installed::find()?;
     let built = build(&tools)?;
-    let path = rebuilt(&tools)?;
-    write(&path, &built)?;
     if built == committed {
         println!("{OBJECT}: {} bytes, all as the source gives them", committed.len());
         return Ok(());
     }
+    let path = other_object(&tools)?;
+    write(&path, &built)?;
     let differ = built.iter().zip(&committed).filter(|(built, committed)| built != committed).count()
         + built.len().abs_diff(committed.len());
     if tools.record == provenance.toolchain {
@@ -81,33 +81,57 @@ fn check() -> Result<()> {
         );
     }
     println!(
-        "{OBJECT} was not proved: it was made by another toolchain than the one installed here, and {differ} bytes differ."
+        "{OBJECT} is not proved, as the toolchain here is not the one on record; {differ} bytes differ.\n  \
+         on record: {}\n  here:      {}\n\
+         `cargo xtask test` runs the tests against it and against {}.",
+        provenance.toolchain,
+        tools.record,
+        path.display()
     );
-    println!("  on record: {:?}\n  installed: {:?}", provenance.toolchain, tools.record);
-    println!("`cargo xtask test` runs the tests against it, and against {} too.", path.display());
     Ok(())
 }
 
-/// Where the object built by `--check` is kept.
-fn rebuilt(tools: &Installed) -> Result<PathBuf> {
-    Ok(Metadata::read(&tools.cargo)?.target.join("ebpf/rebuilt.bpf.o"))
+/// An object made by `tools`, if they are not what the committed object was made with and give other bytes.
+pub(crate) fn build_other(tools: &Installed) -> Result<Option<PathBuf>> {
+    let (committed, provenance) = provenance::verify(root())?;
+    if tools.record == provenance.toolchain {
+        return Ok(None);
+    }
+    let built = build(tools)?;
+    if built == committed {
+        return Ok(None);
+    }
+    let path = other_object(tools)?;
+    write(&path, &built)?;
+    Ok(Some(path))
+}
+
+/// Where an object is kept that is not the committed one.
+fn other_object(tools: &Installed) -> Result<PathBuf> {
+    Ok(Metadata::read(&tools.cargo)?.target.join("ebpf/other.bpf.o"))
+}
+
+/// clippy, over what is compiled for the kernel.
+pub(crate) fn clippy(tools: &Installed) -> Result<Command> {
+    let mut command = compile(tools, &Metadata::read(&tools.cargo)?, "cargo-clippy", "clippy")?;
+    command.args(["--package=capture-common", "--", "--deny=warnings"]);
+    Ok(command)
+}
+
+/// rustdoc, over the programs.
+pub(crate) fn doc(tools: &Installed) -> Result<Command> {
+    let mut command = compile(tools, &Metadata::read(&tools.cargo)?, "cargo", "rustdoc")?;
+    command.args(["--bin", PACKAGE, "--", "--deny=warnings", "--document-private-items"]);
+    Ok(command)
 }
 
 /// Compiles the programs and strips them of DWARF.
 fn build(tools: &Installed) -> Result<Vec<u8>> {
+    println!("building {PACKAGE} with {}", tools.record);
     let metadata = Metadata::read(&tools.cargo)?;
-    let folder = metadata.target.join("ebpf");
-    println!("building {PACKAGE} with {}", tools.describe());
-    let mut command = Command::new(&tools.cargo);
-    command
-        .current_dir(root())
-        .args(["build", "--locked", "--package", PACKAGE, "--target", TARGET, "--profile", PROFILE])
-        .arg("--target-dir")
-        .arg(&folder);
-    tools.configure(&mut command);
-    command.env("CARGO_ENCODED_RUSTFLAGS", rustflags(&metadata)?);
-    workspace::run(&mut command)?;
+    workspace::run(&mut compile(tools, &metadata, "cargo", "build")?)?;
 
+    let folder = metadata.target.join("ebpf");
     let linked = folder.join(TARGET).join(PROFILE).join(PACKAGE);
     let stripped = folder.join("stripped.bpf.o");
     // -g drops DWARF only: .BTF and .BTF.ext are not of its sections.
@@ -115,6 +139,15 @@ fn build(tools: &Installed) -> Result<Vec<u8>> {
     let object = fs::read(&stripped).with_context(|| format!("cannot read {}", stripped.display()))?;
     btf::check(&object).with_context(|| format!("{} is not fit to be loaded", stripped.display()))?;
     Ok(object)
+}
+
+/// A command of cargo's on the programs, in a target folder of its own: it would else wait for, and undo, the work of
+/// the other compiler.
+fn compile(tools: &Installed, metadata: &Metadata, tool: &str, subcommand: &str) -> Result<Command> {
+    let mut command = tools.cargo(tool, subcommand);
+    command.args(["--package", PACKAGE, "--target-dir"]).arg(metadata.target.join("ebpf"));
+    command.env("CARGO_ENCODED_RUSTFLAGS", rustflags(metadata)?);
+    Ok(command)
 }
 
 /// The flags of the recipe, and those that keep the folders of this machine out of the object. The compiler records

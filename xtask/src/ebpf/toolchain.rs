@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{provenance::Toolchain, workspace::output};
+use crate::{
+    provenance::{PROFILE, Toolchain},
+    workspace::{output, root},
+};
 
 /// What the programs are compiled for: eBPF, little-endian.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
@@ -68,8 +71,11 @@ impl Installed {
         Ok(Self { cargo, rustc, bpf_linker, llvm_strip, build_core, record })
     }
 
-    /// Makes `command`, which is of our cargo, use this toolchain and no setting of the user's.
-    pub(crate) fn configure(&self, command: &mut Command) {
+    /// A command of this toolchain's cargo that compiles the package for [`TARGET`], and takes no settings from the
+    /// user's environment. Its clippy is a cargo too, which runs the other.
+    pub(crate) fn cargo(&self, tool: &str, subcommand: &str) -> Command {
+        let mut command = Command::new(self.cargo.with_file_name(tool));
+        command.current_dir(root()).args([subcommand, "--locked", "--target", TARGET, "--profile", PROFILE]);
         for variable in [
             "RUSTC_WRAPPER",
             "RUSTC_WORKSPACE_WRAPPER",
@@ -79,17 +85,17 @@ impl Installed {
         ] {
             command.env_remove(variable);
         }
-        command.env("RUSTC", &self.rustc).env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &self.bpf_linker);
+        command
+            .env("CARGO", &self.cargo)
+            .env("RUSTC", &self.rustc)
+            .env("RUSTDOC", self.rustc.with_file_name("rustdoc"));
+        command.env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &self.bpf_linker);
         // The target is not one that stable compilers admit to.
         command.env("RUSTC_BOOTSTRAP", "1");
         if self.build_core {
             command.arg("-Zbuild-std=core");
         }
-    }
-
-    pub(crate) fn describe(&self) -> String {
-        let Toolchain { rustc, llvm, bpf_linker, core } = &self.record;
-        format!("rustc {rustc}, LLVM {llvm}, bpf-linker {bpf_linker}, core {core}")
+        command
     }
 }
 
@@ -128,7 +134,8 @@ impl Compiler {
     }
 
     fn new(cargo: PathBuf, rustc: PathBuf, build_core: bool) -> Result<Self> {
-        for tool in [&cargo, &rustc] {
+        for tool in [&cargo, &rustc, &cargo.with_file_name("cargo-clippy"), &rustc.with_file_name("rustdoc")]
+        {
             ensure!(tool.exists(), "{} is missing", tool.display());
         }
         let verbose = output(Command::new(&rustc).arg("-vV"))?;
@@ -172,9 +179,14 @@ pub(crate) fn linker_folder(llvm: u32) -> Result<PathBuf> {
     Ok(cache.join(format!("capture-xtask/bpf-linker-{BPF_LINKER_VERSION}-llvm-{llvm}")))
 }
 
+/// The linker that the environment names.
+pub(crate) fn own_linker() -> Option<PathBuf> {
+    env::var_os(OWN_LINKER).map(PathBuf::from)
+}
+
 fn find_bpf_linker(llvm: u32) -> Result<PathBuf> {
-    if let Some(path) = env::var_os(OWN_LINKER) {
-        return Ok(path.into());
+    if let Some(path) = own_linker() {
+        return Ok(path);
     }
     let ours = linker_folder(llvm)?.join("bin/bpf-linker");
     match ours.exists().then_some(ours).or_else(|| on_path("bpf-linker")) {

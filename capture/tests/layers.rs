@@ -1,0 +1,351 @@
+//! Who may import whom: the layering of ARCHITECTURE.md, held against the source files.
+//!
+//! The files are read as tokens, so that comments and strings do not count and a path counts wherever it stands: in a
+//! `use`, in an expression, in a macro's arguments. Test modules are left out: they may use what they like.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+use toml::Table;
+
+/// A module of `capture`, which other modules it may import, and what of the world outside it may touch.
+struct Layer {
+    module: &'static str,
+    imports: &'static [&'static str],
+    touches: &'static [Reach],
+}
+
+/// What only some layers may touch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reach {
+    /// aya: loading programs, maps.
+    Aya,
+    /// tokio.
+    Tokio,
+    /// Reading a clock.
+    Clock,
+    /// The process's own output.
+    Output,
+    /// `unsafe`, and system calls made by hand.
+    Unsafe,
+}
+use Reach::{Aya, Clock, Output, Tokio, Unsafe};
+
+/// The table. A module that is not in it fails the test, so that nobody forgets to place a new one.
+const LAYERS: &[Layer] = &[
+    // Views and printers: bytes in, bytes out.
+    Layer { module: "packet", imports: &[], touches: &[] },
+    Layer { module: "text", imports: &["packet"], touches: &[] },
+    Layer { module: "sink", imports: &["text", "packet"], touches: &[] },
+    // Where packets come from.
+    Layer { module: "ports", imports: &[], touches: &[] },
+    Layer { module: "source", imports: &["packet", "ports"], touches: &[] },
+    Layer { module: "kernel", imports: &["packet", "ports"], touches: &[Aya, Tokio, Clock, Output, Unsafe] },
+    // Where lines go.
+    Layer { module: "writer", imports: &[], touches: &[Tokio] },
+    Layer { module: "summary", imports: &["kernel", "writer"], touches: &[] },
+    // What was asked for.
+    Layer { module: "cli", imports: &["kernel", "ports", "text"], touches: &[] },
+    Layer { module: "config", imports: &["cli", "kernel", "ports", "text"], touches: &[] },
+];
+
+/// These hold all others together, and may import and touch whatever they need. Nothing imports them.
+const TOP: [&str; 3] = ["main", "lib", "run"];
+
+impl Reach {
+    const ALL: [Self; 5] = [Aya, Tokio, Clock, Output, Unsafe];
+
+    /// Whether a path, as its segments, touches this.
+    fn is_touched_by(self, path: &[String]) -> bool {
+        let head = |names: &[&str]| names.contains(&path[0].as_str());
+        let any = |names: &[&str]| path.iter().any(|segment| names.contains(&segment.as_str()));
+        match self {
+            Aya => head(&["aya", "aya_log", "aya_obj"]),
+            Tokio => head(&["tokio"]),
+            Clock => {
+                any(&["Instant", "SystemTime", "clock_gettime"])
+                    || (path.len() > 1 && path.last().is_some_and(|segment| segment == "now"))
+            }
+            Output => any(&["stdout", "stderr", "print!", "println!", "eprint!", "eprintln!", "dbg!"]),
+            Unsafe => any(&["unsafe"]) || head(&["libc", "nix"]),
+        }
+    }
+}
+
+/// What is wrong with a file of the module path `module` (`["text", "options"]`), one line for each fault.
+fn faults(module: &[String], source: &str) -> Vec<String> {
+    let name = module[0].as_str();
+    if TOP.contains(&name) {
+        return Vec::new();
+    }
+    let Some(layer) = LAYERS.iter().find(|layer| layer.module == name) else {
+        return vec![format!("the module `{name}` has no place in the table of layers")];
+    };
+    let mut faults = Vec::new();
+    for (line, path) in paths(source) {
+        if let Some(imported) = imported_module(module, &path)
+            && imported != name
+            && !layer.imports.contains(&imported.as_str())
+        {
+            faults.push(format!("line {line}: `{name}` must not import `{imported}`"));
+        }
+        for reach in Reach::ALL {
+            if reach.is_touched_by(&path) && !layer.touches.contains(&reach) {
+                faults.push(format!("line {line}: `{name}` must not touch {reach:?}: {}", path.join("::")));
+            }
+        }
+    }
+    faults
+}
+
+/// The top-level module that a path in the module `module` leads to, if it starts at `crate` or `super`.
+fn imported_module(module: &[String], path: &[String]) -> Option<String> {
+    let supers = path.iter().take_while(|segment| *segment == "super").count();
+    let from = match path[0].as_str() {
+        "crate" => 0,
+        "super" => module.len().saturating_sub(supers),
+        _ => return None,
+    };
+    let rest = path.iter().skip(supers.max(1));
+    module[..from].iter().chain(rest).next().cloned()
+}
+
+/// Every path in a source file as its segments, with its line; a path of one name is any identifier. A macro's name
+/// ends in `!`.
+fn paths(source: &str) -> Vec<(usize, Vec<String>)> {
+    let mut found = Vec::new();
+    collect(source.parse().unwrap(), &[], &mut found);
+    found
+}
+
+fn collect(stream: TokenStream, prefix: &[String], found: &mut Vec<(usize, Vec<String>)>) {
+    let trees: Vec<TokenTree> = stream.into_iter().collect();
+    let punct = |at: usize, wanted: char| matches!(trees.get(at), Some(TokenTree::Punct(punct)) if punct.as_char() == wanted);
+    let mut at = 0;
+    while at < trees.len() {
+        if test_module(&trees[at..]).is_some() {
+            at += 5;
+            continue;
+        }
+        match &trees[at] {
+            TokenTree::Group(group) => {
+                collect(group.stream(), &[], found);
+                at += 1;
+            }
+            TokenTree::Ident(first) => {
+                let line = first.span().start().line;
+                let mut path = prefix.to_vec();
+                path.push(first.to_string());
+                at += 1;
+                let mut complete = true;
+                while punct(at, ':') && punct(at + 1, ':') {
+                    match trees.get(at + 2) {
+                        Some(TokenTree::Ident(next)) => {
+                            path.push(next.to_string());
+                            at += 3;
+                        }
+                        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
+                            collect(group.stream(), &path, found);
+                            complete = false;
+                            at += 3;
+                        }
+                        // A glob or generic arguments.
+                        _ => at += 2,
+                    }
+                }
+                let alone =
+                    |punct: &proc_macro2::Punct| punct.as_char() == '!' && punct.spacing() == Spacing::Alone;
+                if matches!(trees.get(at), Some(TokenTree::Punct(punct)) if alone(punct))
+                    && let Some(last) = path.last_mut()
+                {
+                    last.push('!');
+                }
+                if complete {
+                    found.push((line, path));
+                }
+            }
+            TokenTree::Punct(_) | TokenTree::Literal(_) => at += 1,
+        }
+    }
+}
+
+/// The name and the body, or the `;`, of `#[cfg(test)] mod name { .. }` (five tokens), if that comes next.
+fn test_module(trees: &[TokenTree]) -> Option<(String, &TokenTree)> {
+    let [TokenTree::Punct(hash), TokenTree::Group(attribute), rest @ ..] = trees else { return None };
+    let is_test = hash.as_char() == '#' && attribute.stream().to_string().replace(' ', "") == "cfg(test)";
+    match rest {
+        [TokenTree::Ident(word), TokenTree::Ident(name), body, ..] if is_test && word == "mod" => {
+            Some((name.to_string(), body))
+        }
+        _ => None,
+    }
+}
+
+/// The modules that `source` declares for tests only and that are in files of their own.
+fn test_files(source: &str) -> Vec<String> {
+    let trees: Vec<TokenTree> = source.parse::<TokenStream>().unwrap().into_iter().collect();
+    let modules = (0..trees.len()).filter_map(|at| test_module(&trees[at..]));
+    modules.filter(|(_, body)| matches!(body, TokenTree::Punct(_))).map(|(name, _)| name).collect()
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The Rust files below `folder`.
+fn sources(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut files = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.insert(path);
+        }
+    }
+    files
+}
+
+/// `text/options.rs` is the module `text::options`, `text/mod.rs` and `text.rs` are `text`.
+fn module_of(file: &Path) -> Vec<String> {
+    let segments = file.with_extension("");
+    let segments = segments.iter().map(|segment| segment.to_str().unwrap().to_owned());
+    segments.filter(|segment| segment != "mod").collect()
+}
+
+fn child(module: &[String], name: String) -> Vec<String> {
+    let parent = if module == ["lib"] { &[] } else { module };
+    parent.iter().cloned().chain([name]).collect()
+}
+
+fn manifest(package: &str) -> Table {
+    fs::read_to_string(repository().join(package).join("Cargo.toml")).unwrap().parse().unwrap()
+}
+
+/// The names in one of a manifest's tables of dependencies.
+fn dependencies(manifest: &Table, table: &str) -> BTreeSet<String> {
+    manifest
+        .get(table)
+        .and_then(|table| table.as_table())
+        .into_iter()
+        .flat_map(Table::keys)
+        .cloned()
+        .collect()
+}
+
+#[test]
+fn modules_keep_to_their_layers() {
+    let root = repository().join("capture/src");
+    let modules: Vec<(PathBuf, Vec<String>, String)> = sources(&root)
+        .into_iter()
+        .map(|file| {
+            let module = module_of(file.strip_prefix(&root).unwrap());
+            let source = fs::read_to_string(&file).unwrap();
+            (file, module, source)
+        })
+        .collect();
+    let for_tests: Vec<Vec<String>> = modules
+        .iter()
+        .flat_map(|(_, module, source)| test_files(source).into_iter().map(move |name| child(module, name)))
+        .collect();
+    let mut report = String::new();
+    for (file, module, source) in &modules {
+        if for_tests.iter().any(|tests| module.starts_with(tests)) {
+            continue;
+        }
+        for fault in faults(module, source) {
+            writeln!(report, "{}: {fault}", file.display()).unwrap();
+        }
+    }
+    assert!(report.is_empty(), "the layers are mixed up; see the table in capture/tests/layers.rs\n{report}");
+}
+
+#[test]
+fn the_shared_crate_depends_on_nothing() {
+    let manifest = manifest("capture-common");
+    for table in ["dependencies", "build-dependencies", "target"] {
+        assert_eq!(dependencies(&manifest, table), BTreeSet::new(), "capture-common, {table}");
+    }
+    let root = repository().join("capture-common/src");
+    let library = fs::read_to_string(root.join("lib.rs")).unwrap();
+    assert!(library.contains("#![no_std]") && library.contains("#![forbid(unsafe_code)]"));
+    for file in sources(&root) {
+        for (line, path) in paths(&fs::read_to_string(&file).unwrap()) {
+            let outside = ["std", "alloc"].contains(&path[0].as_str()) && path.len() > 1;
+            assert!(!outside, "{}, line {line}: {}", file.display(), path.join("::"));
+        }
+    }
+}
+
+#[test]
+fn the_programs_depend_on_the_shared_crate_and_aya_only() {
+    let found = dependencies(&manifest("capture-ebpf"), "dependencies");
+    assert_eq!(found, ["aya-ebpf", "aya-log-ebpf", "capture-common"].map(str::to_owned).into());
+}
+
+#[test]
+fn xtask_imports_no_crate_of_the_product() {
+    // It has to work when the product cannot be built: when the object is older than its source.
+    for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
+        let found = dependencies(&manifest("xtask"), table);
+        assert!(!found.iter().any(|name| name.starts_with("capture")), "xtask, {table}: {found:?}");
+    }
+}
+
+fn faults_of(module: &str, source: &str) -> Vec<String> {
+    faults(&module.split("::").map(str::to_owned).collect::<Vec<_>>(), source)
+}
+
+#[test]
+fn broken_rules_are_found() {
+    for (module, source) in [
+        ("text", "use crate::kernel::Rings;"),
+        ("text", "use crate::{packet::Packet, kernel::{Rings, attach}};"),
+        ("text::options", "fn f() { crate::run::stop() }"),
+        ("text", "use super::source::File;"),
+        ("text::options", "use super::super::source::File;"),
+        ("packet", "use crate::text::Printer;"),
+        ("packet", "use crate::Everything;"),
+        ("sink", "use tokio::io::AsyncWrite;"),
+        ("sink", "type T = ::tokio::task::JoinHandle<()>;"),
+        ("text", "fn f() { tokio::spawn(async {}); }"),
+        ("text", "fn f() { info!(\"{}\", aya::maps::name()); }"),
+        ("text", "use aya_obj as obj;"),
+        ("text", "use std::{fmt, time::{Duration, Instant}};"),
+        ("text", "fn f() -> i64 { jiff::Timestamp::now().as_second() }"),
+        ("text", "fn f() { println!(\"a line\"); }"),
+        ("sink", "use std::io::{self, stdout};"),
+        ("sink", "fn f() { std::io::stderr().flush(); }"),
+        ("packet", "fn f(p: *const u8) -> u8 { unsafe { *p } }"),
+        ("packet", "use libc::timeval;"),
+        ("kernel", "use crate::text::Printer;"),
+        ("writer", "use aya::maps::RingBuf;"),
+        ("nowhere", ""),
+    ] {
+        assert!(!faults_of(module, source).is_empty(), "{module}: {source}");
+    }
+}
+
+#[test]
+fn kept_rules_are_accepted() {
+    for (module, source) in [
+        ("text", "use crate::{packet::{self, Packet}, text::options};"),
+        ("text::options", "use super::Printer; use super::super::packet::Packet;"),
+        ("text", "//! Not [`crate::kernel`].\n/* tokio::spawn */ const S: &str = \"unsafe { println!() }\";"),
+        ("text", "fn print(now: u64, unsafe_code: bool) -> bool { print(now, false) != true }"),
+        ("text", "#[cfg(test)]\nmod tests { use std::time::Instant; use crate::kernel; }"),
+        ("source", "use std::io::stdin;"),
+        ("kernel", "use aya::maps::MapData; fn f() { unsafe { mmap() } }"),
+        ("run::live", "use crate::{kernel, text}; use tokio::signal;"),
+        ("main", "fn main() { println!(); }"),
+    ] {
+        assert_eq!(faults_of(module, source), Vec::<String>::new(), "{module}: {source}");
+    }
+}
