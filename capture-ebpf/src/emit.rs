@@ -67,19 +67,19 @@ pub(crate) fn emit<F: Capture>(frame: &F, layers: &Layers, hook: u8) -> Outcome 
     // 152: two tags and one put back, 60 bytes of IPv4 and 60 of TCP.
     match captured_len {
         ..=72 => record.submit::<72>(),
-        ..=96 => record.submit::<96>(),
-        ..=152 => record.submit::<152>(),
+        73..=96 => record.submit::<96>(),
+        97..=152 => record.submit::<152>(),
         // Without payload no record is longer, and the verifier drops what follows.
         _ if snaplen == 0 => Outcome::Unreadable,
-        ..=256 => record.submit::<256>(),
-        ..=512 => record.submit::<512>(),
-        ..=1024 => record.submit::<1024>(),
-        ..=1536 => record.submit::<1536>(),
-        ..=4096 => record.submit::<4096>(),
-        ..=9216 => record.submit::<9216>(),
-        ..=32768 => record.submit::<32768>(),
-        ..=66048 => record.submit::<66048>(),
-        ..=MAX_SNAPLEN => record.submit::<{ MAX_SNAPLEN as usize }>(),
+        153..=256 => record.submit::<256>(),
+        257..=512 => record.submit::<512>(),
+        513..=1024 => record.submit::<1024>(),
+        1025..=1536 => record.submit::<1536>(),
+        1537..=4096 => record.submit::<4096>(),
+        4097..=9216 => record.submit::<9216>(),
+        9217..=32768 => record.submit::<32768>(),
+        32769..=66048 => record.submit::<66048>(),
+        66049..=MAX_SNAPLEN => record.submit::<{ MAX_SNAPLEN as usize }>(),
         _ => Outcome::Unreadable,
     }
 }

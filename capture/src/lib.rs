@@ -13,7 +13,5 @@ pub mod ports;
 pub mod run;
 pub mod source;
 pub mod summary;
-#[cfg(test)]
-mod test_support;
 pub mod text;
 pub mod writer;

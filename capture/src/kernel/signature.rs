@@ -16,7 +16,7 @@ use super::{
     object::{OBJECT, Object, ObjectOptions},
     ring::Ring,
 };
-use crate::{ports::PortSet, test_support::needs_root};
+use crate::ports::PortSet;
 
 const RING_SIZE: usize = 1 << 20;
 /// `BPF_PROG_TEST_RUN` takes no shorter frames (net/bpf/test_run.c, `bpf_test_init`).
@@ -33,7 +33,7 @@ fn tcp(source: u16, destination: u16, options: &[u8], payload: usize) -> Vec<u8>
     tcp.extend_from_slice(&source.to_be_bytes());
     tcp.extend_from_slice(&destination.to_be_bytes());
     tcp.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 2]);
-    tcp.push(((20 + options.len()) / 4 << 4) as u8);
+    tcp.push((((20 + options.len()) / 4) << 4) as u8);
     tcp.extend_from_slice(&[0x18, 1, 0, 0, 0, 0, 0]);
     tcp.extend_from_slice(options);
     tcp.extend((0..payload).map(|index| index as u8));
@@ -251,26 +251,26 @@ fn check_all(program: &'static str, hook: u8) {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn tc_ingress_records_are_what_the_parser_says() {
-    needs_root!();
     check_all("tc_ingress", hook::TC_INGRESS);
 }
 
 #[test]
+#[ignore = "needs root"]
 fn tc_egress_records_are_what_the_parser_says() {
-    needs_root!();
     check_all("tc_egress", hook::TC_EGRESS);
 }
 
 #[test]
+#[ignore = "needs root"]
 fn xdp_records_are_what_the_parser_says() {
-    needs_root!();
     check_all("xdp", hook::XDP);
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_full_ring_loses_counted_records_and_recovers() {
-    needs_root!();
     const SMALL: usize = 4096;
     const ROUNDS: u64 = 100;
     let options = ObjectOptions {

@@ -287,10 +287,8 @@ impl Session {
             self.text.extend_from_slice(b"\n");
         }
         self.skip_rest().await?;
-        if !self.text.is_empty() {
-            if timeout(PATIENCE, self.writer.room()).await.unwrap_or(false) {
-                self.hand_over();
-            }
+        if !self.text.is_empty() && timeout(PATIENCE, self.writer.room()).await.unwrap_or(false) {
+            self.hand_over();
         }
         let ended = self.writer_ended(signals).await;
         say(&self.summary(&self.capture.counters()?).to_string());

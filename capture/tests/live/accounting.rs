@@ -12,7 +12,6 @@ use nix::sys::signal::Signal;
 
 use crate::{
     namespace::Namespace,
-    needs_root,
     process::{Ended, Tracer, wait_until},
     traffic,
 };
@@ -29,8 +28,8 @@ fn assert_identity(ended: &Ended, not_written: u64) {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_tiny_ring_loses_counted_packets() {
-    needs_root!();
     let (here, there) = Namespace::pair();
     let capture = Tracer::capture(&there, "-i veth1 -B 4 --port 8888");
     traffic::flood(&here, "veth0", FLOOD);
@@ -42,8 +41,8 @@ fn a_tiny_ring_loses_counted_packets() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_blocked_output_loses_counted_packets_and_harms_nobody() {
-    needs_root!();
     const ANONYMOUS_MEMORY_LIMIT: u64 = 16 * 1024;
     let (here, there) = Namespace::pair();
     let capture = Tracer::capture_into(&there, "-i veth1 -B 64 --port 8888", Stdio::piped());
@@ -65,8 +64,8 @@ fn a_blocked_output_loses_counted_packets_and_harms_nobody() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn an_output_that_was_slow_gets_everything_that_was_not_dropped() {
-    needs_root!();
     let (here, there) = Namespace::pair();
     let mut capture = Tracer::capture_into(&there, "-i veth1 -B 64 --port 8888", Stdio::piped());
     traffic::flood(&here, "veth0", FLOOD);
@@ -80,8 +79,8 @@ fn an_output_that_was_slow_gets_everything_that_was_not_dropped() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_count_ends_the_capture_without_an_empty_line() {
-    needs_root!();
     let namespace = Namespace::new();
     let capture = Tracer::capture(&namespace, "-t -i lo -c 3 --port 8888");
     traffic::nc_session(&namespace, &namespace, LOOPBACK);
@@ -93,8 +92,8 @@ fn a_count_ends_the_capture_without_an_empty_line() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_closed_pipe_ends_the_capture_quietly() {
-    needs_root!();
     let namespace = Namespace::new();
     let mut capture = Tracer::capture_into(&namespace, "-l -i lo --port 8888", Stdio::piped());
     drop(capture.take_stdout());
@@ -106,8 +105,8 @@ fn a_closed_pipe_ends_the_capture_quietly() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn an_output_that_fails_is_an_error() {
-    needs_root!();
     let namespace = Namespace::new();
     let full = File::options().write(true).open("/dev/full").expect("a device");
     let capture = Tracer::capture_into(&namespace, "-l -i lo --port 8888", full.into());
@@ -122,8 +121,8 @@ fn an_output_that_fails_is_an_error() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn sigusr1_reports_and_sigterm_ends() {
-    needs_root!();
     let namespace = Namespace::new();
     let capture = Tracer::capture(&namespace, "-l -i lo --port 8888");
     traffic::nc_session(&namespace, &namespace, LOOPBACK);
@@ -138,8 +137,8 @@ fn sigusr1_reports_and_sigterm_ends() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn no_wake_up_is_lost() {
-    needs_root!();
     const ROUNDS: u32 = 2000;
     let (here, there) = Namespace::pair();
     let mut capture = Tracer::capture_into(&there, "-t -l -i veth1 --port 8888", Stdio::piped());
@@ -162,8 +161,8 @@ fn no_wake_up_is_lost() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn stamps_of_two_sending_cpus_are_merged() {
-    needs_root!();
     const EACH: usize = 20_000;
     let (here, there) = Namespace::pair();
     let capture = Tracer::capture(&there, "-tt --nano -i veth1 --port 8888");

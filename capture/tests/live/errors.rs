@@ -2,7 +2,6 @@
 
 use crate::{
     namespace::Namespace,
-    needs_root,
     process::{Ended, Tracer},
 };
 
@@ -13,16 +12,16 @@ fn failing(namespace: &Namespace, arguments: &str) -> Ended {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn no_such_interface() {
-    needs_root!();
     let ended = failing(&Namespace::new(), "-i eth9");
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(ended.stderr, "capture: cannot attach to eth9: no such interface (have: lo)\n");
 }
 
 #[test]
+#[ignore = "needs root"]
 fn an_interface_that_is_down() {
-    needs_root!();
     let namespace = Namespace::new();
     namespace.ip("link set lo down");
     let ended = failing(&namespace, "-i lo");
@@ -35,8 +34,8 @@ fn an_interface_that_is_down() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_taken_xdp_slot() {
-    needs_root!();
     let namespace = Namespace::new();
     let holder = Tracer::capture(&namespace, "-i lo --hook xdp-generic");
     let ended = failing(&namespace, "-i lo --hook xdp-generic");
@@ -51,8 +50,8 @@ fn a_taken_xdp_slot() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn native_xdp_where_the_driver_has_none() {
-    needs_root!();
     let ended = failing(&Namespace::new(), "-i lo --hook xdp-native");
     assert_eq!(ended.status.code(), Some(1));
     assert!(ended.stderr.contains("cannot attach xdp-native to lo: "), "{}", ended.stderr);
@@ -60,8 +59,8 @@ fn native_xdp_where_the_driver_has_none() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn too_few_privileges_and_the_ones_that_are_enough() {
-    needs_root!();
     let namespace = Namespace::new();
     let ended = Tracer::unprivileged(&namespace, "-all", "-i lo").end();
     assert_eq!(ended.status.code(), Some(1));

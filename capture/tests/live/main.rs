@@ -3,6 +3,8 @@
 //! Each test makes its namespaces with [`namespace::Namespace`]; they vanish with it. Nothing waits for a time: a test
 //! ends its traffic with a marker ([`traffic::marker`]) and waits until both programs have printed it.
 
+#![expect(clippy::panic, reason = "the helpers of a test fail as tests do")]
+
 mod namespace;
 mod process;
 mod traffic;
@@ -12,8 +14,3 @@ mod errors;
 mod neighbours;
 mod parity;
 mod terminal;
-
-#[path = "../../src/test_support.rs"]
-mod test_support;
-
-use test_support::needs_root;

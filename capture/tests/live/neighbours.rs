@@ -8,7 +8,6 @@ use nix::sys::signal::Signal;
 
 use crate::{
     namespace::Namespace,
-    needs_root,
     process::{Tracer, wait_until},
     traffic,
 };
@@ -44,8 +43,8 @@ fn foreigner(namespace: &Namespace, mechanism: Mechanism) -> (Object, Attached) 
 }
 
 #[test]
+#[ignore = "needs root"]
 fn sigkill_leaves_nothing_behind() {
-    needs_root!();
     let (here, _there) = Namespace::pair();
     let capture = Tracer::capture(&here, "-i veth0 --port 8888");
     assert_eq!(tcx_programs(&here, "veth0"), ["tc_ingress", "tc_egress"]);
@@ -56,8 +55,8 @@ fn sigkill_leaves_nothing_behind() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn an_ordinary_end_leaves_nothing_behind() {
-    needs_root!();
     for hook in ["tc", "xdp-native", "xdp-generic"] {
         let (here, _there) = Namespace::pair();
         let capture = Tracer::capture(&here, &format!("-i veth0 --hook {hook}"));
@@ -69,8 +68,8 @@ fn an_ordinary_end_leaves_nothing_behind() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_second_instance_sees_the_same() {
-    needs_root!();
     let namespace = Namespace::new();
     let captures = [(); 2].map(|()| Tracer::capture(&namespace, "-t -l -i lo --port 8888"));
     traffic::nc_session(&namespace, &namespace, LOOPBACK);
@@ -84,8 +83,8 @@ fn a_second_instance_sees_the_same() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn somebody_elses_program_still_sees_every_packet() {
-    needs_root!();
     for mechanism in [Mechanism::Tcx, Mechanism::Clsact] {
         let namespace = Namespace::new();
         let (before, _attached) = foreigner(&namespace, mechanism);
@@ -104,8 +103,8 @@ fn somebody_elses_program_still_sees_every_packet() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_clsact_filter_is_removed_and_leaves_others_alone() {
-    needs_root!();
     let namespace = Namespace::new();
     let filters =
         |namespace: &Namespace| namespace.output("tc filter show dev lo ingress").matches(" handle ").count();

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     namespace::Namespace,
-    needs_root,
     process::{Ended, Tracer},
     traffic,
 };
@@ -84,8 +83,8 @@ fn ends(family: &str) -> (IpAddr, IpAddr) {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn the_walkthroughs_session_on_loopback() {
-    needs_root!();
     for family in ["IPv4", "IPv6"] {
         let namespace = Namespace::new();
         let address = loopback(family);
@@ -103,8 +102,8 @@ fn the_walkthroughs_session_on_loopback() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn every_print_option_that_needs_headers_only() {
-    needs_root!();
     for flags in ["-t -S", "-t -q", "-t -e", "-t -#", "-t -S -e -#"] {
         let namespace = Namespace::new();
         let address = loopback("IPv4");
@@ -126,8 +125,8 @@ fn every_print_option_that_needs_headers_only() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn every_kind_of_connection_on_loopback() {
-    needs_root!();
     for family in ["IPv4", "IPv6"] {
         let namespace = Namespace::new();
         let address = loopback(family);
@@ -147,8 +146,8 @@ fn every_kind_of_connection_on_loopback() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn every_kind_of_connection_at_both_ends_of_a_veth_pair() {
-    needs_root!();
     for family in ["IPv4", "IPv6"] {
         let (here, there) = Namespace::pair();
         let (from, to) = ends(family);
@@ -170,8 +169,8 @@ fn every_kind_of_connection_at_both_ends_of_a_veth_pair() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn retransmissions_on_a_veth_pair() {
-    needs_root!();
     for family in ["IPv4", "IPv6"] {
         let (here, there) = Namespace::pair();
         let (from, to) = ends(family);
@@ -188,8 +187,8 @@ fn retransmissions_on_a_veth_pair() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn xdp_prints_what_comes_in() {
-    needs_root!();
     for (hook, family) in
         [("xdp", "IPv4"), ("xdp-native", "IPv4"), ("xdp-generic", "IPv4"), ("xdp-native", "IPv6")]
     {
@@ -214,8 +213,8 @@ fn xdp_prints_what_comes_in() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn generic_xdp_on_loopback() {
-    needs_root!();
     let namespace = Namespace::new();
     let address = loopback("IPv4");
     let mut point = Point::new(&namespace, "lo", "-t");
@@ -230,8 +229,8 @@ fn generic_xdp_on_loopback() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn stamps_are_tcpdumps_within_a_moment_and_never_run_backwards() {
-    needs_root!();
     const MOMENT: f64 = 0.5;
     let namespace = Namespace::new();
     let address = loopback("IPv4");
@@ -257,8 +256,8 @@ fn stamps_are_tcpdumps_within_a_moment_and_never_run_backwards() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_tag_that_the_kernel_takes_out_does_not_hide_a_packet() {
-    needs_root!();
     for flags in ["-t", "-t -e"] {
         let (here, there) = Namespace::pair();
         let (from, to) = ends("IPv4");
@@ -277,8 +276,8 @@ fn a_tag_that_the_kernel_takes_out_does_not_hide_a_packet() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn headers_outside_the_linear_part_are_read() {
-    needs_root!();
     for hook in ["tc", "xdp-generic"] {
         let (here, there) = Namespace::pair();
         for (namespace, device) in [(&here, "veth0"), (&there, "veth1")] {

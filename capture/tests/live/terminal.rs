@@ -4,13 +4,13 @@ use std::{fs::File, io::Read as _, net::IpAddr};
 
 use nix::pty::openpty;
 
-use crate::{namespace::Namespace, needs_root, process::Tracer, traffic};
+use crate::{namespace::Namespace, process::Tracer, traffic};
 
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 #[test]
+#[ignore = "needs root"]
 fn a_terminal_gets_each_line_at_once() {
-    needs_root!();
     let namespace = Namespace::new();
     let terminal = openpty(None, None).expect("a pseudo-terminal");
     let capture = Tracer::capture_into(&namespace, "-t -i lo --port 8888", terminal.slave.into());
@@ -26,8 +26,8 @@ fn a_terminal_gets_each_line_at_once() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_file_gets_lines_when_there_are_enough_or_with_l_at_once() {
-    needs_root!();
     let namespace = Namespace::new();
     let buffered = Tracer::capture(&namespace, "-t -i lo --port 8888");
     let at_once = Tracer::capture(&namespace, "-t -l -i lo --port 8888");

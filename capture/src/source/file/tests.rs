@@ -64,7 +64,7 @@ fn enhanced(order: ByteOrder, interface: u32, ticks: u64, wire_len: u32, data: &
 }
 
 /// Seconds, nanoseconds, length on the wire, data.
-type Seen = (i64, u32, u32, Vec<u8>);
+type Seen = (i64, i64, u32, Vec<u8>);
 
 /// All packets up to the end or the error.
 fn read_as(file: &[u8], precision: Precision) -> (Vec<Seen>, Option<String>) {
