@@ -50,14 +50,15 @@ impl Interface {
         Ok(interfaces)
     }
 
-    /// The interface called `name`, or with the number that tcpdump's `-D` shows before it.
+    /// The interface called `name`, or with the number that `-D` shows before it.
     ///
     /// # Errors
     ///
     /// [`KernelError::NoSuchInterface`] names those that exist.
     pub fn find(name: &str) -> Result<Self, KernelError> {
         let interfaces = Self::list()?;
-        let found = interfaces.iter().find(|interface| interface.name == name);
+        let numbered = || interfaces.get(name.parse::<usize>().ok()?.checked_sub(1)?);
+        let found = interfaces.iter().find(|interface| interface.name == name).or_else(numbered);
         found.cloned().ok_or_else(|| KernelError::NoSuchInterface {
             name: name.to_owned(),
             have: interfaces.iter().map(|interface| interface.name.as_str()).collect::<Vec<_>>().join(", "),
