@@ -1,8 +1,10 @@
 //! One capture, from loading to detaching.
 
-use std::ops::ControlFlow;
+use std::{future::pending, ops::ControlFlow, time::Duration};
 
 use capture_common::{counters::Counters, ports::PortBitmap};
+
+use tokio::time::sleep;
 
 use super::{
     KernelError,
@@ -11,9 +13,12 @@ use super::{
     log::{KernelLog, LogLevel},
     object::{OBJECT, Object, ObjectOptions},
     rings::{Left, Rings},
+    watch::Watch,
 };
 use crate::packet::{LinkType, Packet};
 
+/// How long the rings are left alone while packets come.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
 /// The smallest ring: room for a few records of the largest size is asked of whoever sets a snaplen.
 const MIN_RING_SIZE: usize = 4096;
 
@@ -42,6 +47,7 @@ pub struct Capture {
     object: Object,
     rings: Rings,
     attached: Option<Attached>,
+    watch: Watch,
     log: Option<KernelLog>,
     description: String,
     link_type: LinkType,
@@ -81,9 +87,11 @@ impl Capture {
             source,
         })?;
         let log = KernelLog::new(&mut object.ebpf, log_level);
+        // Before attaching, so that no change goes unnoticed.
+        let watch = Watch::new(interface).map_err(KernelError::Wait)?;
         let attached = Attached::new(&mut object, interface, hook, mechanism)?;
         let description = attached.to_string();
-        Ok(Self { object, rings, attached: Some(attached), log, description, link_type, buffers })
+        Ok(Self { object, rings, attached: Some(attached), watch, log, description, link_type, buffers })
     }
 
     /// Where it is attached, in words.
@@ -115,22 +123,33 @@ impl Capture {
         self.rings.sleep()
     }
 
-    /// Waits for a packet after [`sleep`](Self::sleep), writing the programs' log meanwhile.
+    /// Waits for packets: `asleep` for the next one, as armed by [`sleep`](Self::sleep), otherwise for the time after
+    /// which the rings are drained again. Meanwhile writes what the programs log.
     ///
     /// # Errors
     ///
-    /// [`KernelError::Wait`] when tokio's runtime is shutting down.
-    pub async fn readable(&mut self) -> Result<(), KernelError> {
-        let Self { rings, log, .. } = self;
-        let readable = rings.readable();
-        let readable = match log {
-            None => readable.await,
-            Some(log) => tokio::select! {
-                result = readable => result,
-                () = log.run() => rings.readable().await,
-            },
+    /// When the interface has gone down or away, or tokio's runtime is shutting down.
+    pub async fn wait(&mut self, asleep: bool) -> Result<(), KernelError> {
+        let Self { rings, watch, log, .. } = self;
+        let packets = async {
+            if asleep {
+                rings.readable().await.map_err(KernelError::Wait)
+            } else {
+                sleep(DRAIN_INTERVAL).await;
+                Ok(())
+            }
         };
-        readable.map_err(KernelError::Wait)
+        let logged = async {
+            match log {
+                Some(log) => log.run().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            result = packets => result,
+            error = watch.lost() => Err(error),
+            () = logged => Ok(()),
+        }
     }
 
     /// Detaches: from here on no packet is added, and what is in the rings is due at once.

@@ -50,6 +50,20 @@ pub enum KernelError {
         name: String,
     },
 
+    /// The interface went down during the capture.
+    #[error("{name} went down: the capture has ended")]
+    WentDown {
+        /// The interface.
+        name: String,
+    },
+
+    /// The interface was removed, or moved to another network namespace, during the capture.
+    #[error("{name} disappeared: the capture has ended")]
+    Disappeared {
+        /// The interface.
+        name: String,
+    },
+
     /// Frames on the interface begin with something that is not understood.
     #[error(
         "cannot capture on {interface}: its hardware type {hardware_type} (ARPHRD_ in linux/if_arp.h) is neither \

@@ -15,6 +15,7 @@ mod ring;
 mod rings;
 #[cfg(test)]
 mod signature;
+mod watch;
 
 pub use attach::{Attached, Hook, Mechanism};
 pub use capture::{Capture, CaptureOptions};

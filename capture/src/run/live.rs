@@ -1,7 +1,7 @@
 //! A live capture: drain, print, hand to the writer; wait; stop.
 //!
-//! While packets come, the rings are drained once per [`DRAIN_INTERVAL`] and no packet wakes anybody. After an
-//! interval without a packet the daemon sleeps until the kernel wakes it: no timer runs while the wire is silent.
+//! While packets come, the rings are drained once per millisecond and no packet wakes anybody. After an interval
+//! without a packet the daemon sleeps until the kernel wakes it: no timer runs while the wire is silent.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -27,13 +27,13 @@ use crate::{
     writer::{Chunk, Writer},
 };
 
-/// How long the rings are left alone while packets come.
-const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
 /// Text that is collected before it is handed to the writer, at least, where lines are not written at once: the size
 /// of tcpdump's buffer.
 const BUFFERED: usize = 4096;
 /// Text that is made in one go, at most (and one packet more). It bounds how long a signal waits.
 const CHUNK: usize = 256 * 1024;
+/// How long to wait for a program that is still running when the capture ends.
+const RETRY: Duration = Duration::from_millis(1);
 /// How long the programs may take to end after they have been detached.
 const SETTLE: Duration = Duration::from_secs(1);
 /// How long an output that takes nothing is waited for when the capture ends.
@@ -203,14 +203,6 @@ impl Session {
                 Left::Held => false,
                 Left::Nothing => self.printed == before && self.capture.sleep(),
             };
-            let packets = async {
-                if idle {
-                    self.capture.readable().await
-                } else {
-                    sleep(DRAIN_INTERVAL).await;
-                    Ok(())
-                }
-            };
             tokio::select! {
                 biased;
                 asked = signals.next() => match asked {
@@ -218,7 +210,7 @@ impl Session {
                     Asked::Report => self.report(),
                 },
                 () = self.writer.failed() => return Stop::Output,
-                ready = packets => if let Err(error) = ready { return Stop::Kernel(error) },
+                waited = self.capture.wait(idle) => if let Err(error) = waited { return Stop::Kernel(error) },
             }
         }
     }
@@ -277,11 +269,13 @@ impl Session {
     /// Detaches, prints what is still in the rings, waits for the output within reason, and says tcpdump's last words.
     async fn finish(mut self, stop: Stop, signals: &mut Signals) -> Result<(), RunError> {
         self.capture.detach();
-        if let Stop::Signal = stop {
+        if matches!(stop, Stop::Signal | Stop::Kernel(_)) {
             tokio::select! {
                 failed = self.print_rest() => failed?,
                 () = asked_again(signals) => {}
             }
+        }
+        if let Stop::Signal = stop {
             // tcpdump, too, ends an interrupted capture with an empty line, in case one was being printed
             // (tcpdump.c, `main`).
             self.text.extend_from_slice(b"\n");
@@ -319,7 +313,7 @@ impl Session {
                 if self.capture.is_drained()? || Instant::now() > deadline {
                     return Ok(());
                 }
-                sleep(DRAIN_INTERVAL).await;
+                sleep(RETRY).await;
             }
         }
     }
@@ -332,7 +326,7 @@ impl Session {
             if self.capture.is_drained()? || Instant::now() > deadline {
                 return Ok(());
             }
-            sleep(DRAIN_INTERVAL).await;
+            sleep(RETRY).await;
         }
     }
 
