@@ -5,8 +5,14 @@
 #[path = "../../capture/build/provenance.rs"]
 mod provenance;
 
+mod bless;
+mod diff;
 mod ebpf;
+mod golden;
 mod lint;
+mod oracle;
+mod packets;
+mod random;
 mod run;
 mod setup;
 mod test;
@@ -33,6 +39,8 @@ enum Task {
     Run(run::Arguments),
     Test(test::Arguments),
     Lint(lint::Arguments),
+    Diff(diff::Arguments),
+    Bless(bless::Arguments),
     BuildEbpf(ebpf::Arguments),
     Setup(setup::Arguments),
 }
@@ -52,6 +60,8 @@ fn perform(task: Task) -> Result<()> {
         Task::Run(arguments) => run::perform(&arguments),
         Task::Test(arguments) => test::perform(&arguments),
         Task::Lint(arguments) => lint::perform(&arguments),
+        Task::Diff(arguments) => diff::perform(&arguments),
+        Task::Bless(arguments) => bless::perform(&arguments),
         Task::BuildEbpf(arguments) => ebpf::perform(&arguments),
         Task::Setup(arguments) => setup::perform(&arguments),
     }

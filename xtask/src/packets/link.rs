@@ -1,0 +1,88 @@
+//! Link-layer headers.
+
+use super::file::ByteOrder;
+
+/// A link type that both programs read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    Null,
+    Ethernet,
+    Raw,
+    Loop,
+    Sll,
+    Ipv4,
+    Ipv6,
+    Sll2,
+}
+
+/// All of them.
+pub(crate) const LINKS: [Link; 8] =
+    [Link::Null, Link::Ethernet, Link::Raw, Link::Loop, Link::Sll, Link::Ipv4, Link::Ipv6, Link::Sll2];
+
+pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
+
+impl Link {
+    /// The `LINKTYPE_` number.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Self::Null => 0,
+            Self::Ethernet => 1,
+            Self::Raw => 101,
+            Self::Loop => 108,
+            Self::Sll => 113,
+            Self::Ipv4 => 228,
+            Self::Ipv6 => 229,
+            Self::Sll2 => 276,
+        }
+    }
+}
+
+/// An Ethernet header with VLAN tags, each its type and its control field (priority, DEI, VLAN).
+pub(crate) fn ethernet(
+    destination: [u8; 6],
+    source: [u8; 6],
+    tags: &[(u16, u16)],
+    ethertype: u16,
+) -> Vec<u8> {
+    let mut header = [destination, source].concat();
+    for (tag, control) in tags {
+        header.extend(tag.to_be_bytes());
+        header.extend(control.to_be_bytes());
+    }
+    header.extend(ethertype.to_be_bytes());
+    header
+}
+
+/// A BSD loopback header: the address family as the capturing machine writes it.
+pub(crate) fn null(family: u32, order: ByteOrder) -> Vec<u8> {
+    match order {
+        ByteOrder::Little => family.to_le_bytes().to_vec(),
+        ByteOrder::Big => family.to_be_bytes().to_vec(),
+    }
+}
+
+/// A Linux "cooked" header: packet type, ARPHRD type, link-layer address, protocol.
+pub(crate) fn sll(packet_type: u16, hardware: u16, address: &[u8], protocol: u16) -> Vec<u8> {
+    let mut header = Vec::with_capacity(16);
+    header.extend(packet_type.to_be_bytes());
+    header.extend(hardware.to_be_bytes());
+    header.extend((address.len() as u16).to_be_bytes());
+    header.extend(address.iter().take(8));
+    header.resize(14, 0);
+    header.extend(protocol.to_be_bytes());
+    header
+}
+
+/// A Linux "cooked" header, version 2: protocol, interface, ARPHRD type, packet type, link-layer address.
+pub(crate) fn sll2(protocol: u16, ifindex: u32, hardware: u16, packet_type: u8, address: &[u8]) -> Vec<u8> {
+    let mut header = Vec::with_capacity(20);
+    header.extend(protocol.to_be_bytes());
+    header.extend([0, 0]);
+    header.extend(ifindex.to_be_bytes());
+    header.extend(hardware.to_be_bytes());
+    header.extend([packet_type, address.len() as u8]);
+    header.extend(address.iter().take(8));
+    header.resize(20, 0);
+    header
+}

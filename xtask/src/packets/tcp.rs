@@ -1,0 +1,60 @@
+//! TCP segments (RFC 9293 section 3.1).
+
+use super::{checksum, ip::Addresses};
+
+pub(crate) const FIN: u8 = 0x01;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const PSH: u8 = 0x08;
+pub(crate) const ACK: u8 = 0x10;
+pub(crate) const URG: u8 = 0x20;
+
+/// What a segment says. What it leaves out is made to fit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Segment {
+    pub(crate) source: u16,
+    pub(crate) destination: u16,
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgment: u32,
+    /// The data offset in 32-bit words, where it is not to be the length of header and options.
+    pub(crate) data_offset: Option<u8>,
+    /// The four bits between data offset and flags.
+    pub(crate) reserved: u8,
+    pub(crate) flags: u8,
+    pub(crate) window: u16,
+    /// The checksum, where it is not to be right.
+    pub(crate) checksum: Option<u16>,
+    pub(crate) urgent: u16,
+    /// Padded with zeros to a multiple of four bytes.
+    pub(crate) options: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Segment {
+    /// The bytes of the segment between two addresses.
+    pub(crate) fn encode(&self, addresses: &Addresses) -> Vec<u8> {
+        let padded = self.options.len().next_multiple_of(4);
+        let mut bytes = Vec::with_capacity(20 + padded + self.payload.len());
+        bytes.extend(self.source.to_be_bytes());
+        bytes.extend(self.destination.to_be_bytes());
+        bytes.extend(self.sequence.to_be_bytes());
+        bytes.extend(self.acknowledgment.to_be_bytes());
+        let data_offset = self.data_offset.unwrap_or((5 + padded / 4) as u8);
+        bytes.extend([data_offset << 4 | self.reserved & 0x0f, self.flags]);
+        bytes.extend(self.window.to_be_bytes());
+        bytes.extend([0, 0]);
+        bytes.extend(self.urgent.to_be_bytes());
+        bytes.extend(&self.options);
+        bytes.resize(20 + padded, 0);
+        bytes.extend(&self.payload);
+        let right = || checksum(&[&addresses.pseudo_header(bytes.len()), &bytes]);
+        let checksum = self.checksum.unwrap_or_else(right);
+        bytes[16..18].copy_from_slice(&checksum.to_be_bytes());
+        bytes
+    }
+}
+
+/// One option, with the length that belongs to it.
+pub(crate) fn option(kind: u8, payload: &[u8]) -> Vec<u8> {
+    [&[kind, (payload.len() + 2) as u8], payload].concat()
+}
