@@ -14,7 +14,6 @@ use aya::{
 use super::{
     error::{KernelError, chain, errno, not_permitted},
     interface::Interface,
-    link_query::xdp_holder,
     object::{Object, require_kernel},
 };
 
@@ -164,7 +163,7 @@ impl Attached {
         let failed = |error: ProgramError| match errno(&error) {
             Some(libc::EPERM) => not_permitted("attach XDP programs"),
             Some(libc::EBUSY | libc::EEXIST) => {
-                KernelError::XdpTaken { interface: name.clone(), holder: xdp_holder(interface.index) }
+                KernelError::XdpTaken { interface: name.clone(), holder: interface.xdp_holder() }
             }
             Some(number) => KernelError::XdpRefused {
                 interface: name.clone(),

@@ -1,12 +1,11 @@
 //! Network interfaces: which there are, and what a frame on them begins with.
 
-use nix::{
-    ifaddrs::getifaddrs,
-    net::if_::InterfaceFlags,
-    sys::socket::{AddressFamily, SockaddrLike},
-};
+use aya::programs::loaded_programs;
 
-use super::KernelError;
+use super::{
+    KernelError,
+    netlink::{Link, links},
+};
 use crate::packet::LinkType;
 
 /// `ARPHRD_RAWIP` of linux/if_arp.h, which the libc crate does not have.
@@ -19,10 +18,17 @@ pub struct Interface {
     pub name: String,
     /// Its index.
     pub index: u32,
-    /// `IFF_` flags (netdevice(7)).
-    pub flags: InterfaceFlags,
-    /// `ARPHRD_` hardware type (linux/if_arp.h).
-    pub hardware_type: u16,
+    /// `IFF_` flags, netdevice(7).
+    flags: u32,
+    /// `ARPHRD_` hardware type, linux/if_arp.h.
+    hardware_type: u16,
+}
+
+impl From<Link> for Interface {
+    fn from(link: Link) -> Self {
+        let Link { name, index, flags, hardware_type, xdp: _ } = link;
+        Self { name, index, flags, hardware_type }
+    }
 }
 
 impl Interface {
@@ -32,20 +38,8 @@ impl Interface {
     ///
     /// When the kernel does not list them.
     pub fn list() -> Result<Vec<Self>, KernelError> {
-        let mut interfaces: Vec<Self> = getifaddrs()
-            .map_err(|errno| KernelError::Interfaces(errno.into()))?
-            .filter_map(|entry| {
-                let address = entry.address?;
-                let link =
-                    (address.family() == Some(AddressFamily::Packet)).then(|| address.as_link_addr())??;
-                Some(Self {
-                    name: entry.interface_name,
-                    index: u32::try_from(link.ifindex()).ok()?,
-                    flags: entry.flags,
-                    hardware_type: link.hatype(),
-                })
-            })
-            .collect();
+        let mut interfaces: Vec<Self> =
+            links().map_err(KernelError::Interfaces)?.into_iter().map(Self::from).collect();
         interfaces.sort_by_key(|interface| interface.index);
         Ok(interfaces)
     }
@@ -65,14 +59,36 @@ impl Interface {
         })
     }
 
-    /// Whether it is the loopback interface.
+    /// Whether it is a loopback interface.
     pub fn is_loopback(&self) -> bool {
-        self.flags.contains(InterfaceFlags::IFF_LOOPBACK)
+        self.has(libc::IFF_LOOPBACK)
     }
 
     /// Whether it is up.
     pub fn is_up(&self) -> bool {
-        self.flags.contains(InterfaceFlags::IFF_UP)
+        self.has(libc::IFF_UP)
+    }
+
+    /// Whether it is up and can send and receive.
+    pub fn is_running(&self) -> bool {
+        self.has(libc::IFF_RUNNING)
+    }
+
+    fn has(&self, flag: i32) -> bool {
+        self.flags & flag as u32 != 0
+    }
+
+    /// Describes the program in the XDP slot: its name, id and mode, as far as they can be found out.
+    pub(super) fn xdp_holder(&self) -> String {
+        let links = links().unwrap_or_default();
+        let Some((id, mode)) = links.iter().find(|link| link.index == self.index).and_then(|link| link.xdp)
+        else {
+            return "another program".to_owned();
+        };
+        let info = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
+        let name = info.as_ref().and_then(|program| program.name_as_str()).unwrap_or("?");
+        let mode = if mode.is_empty() { String::new() } else { format!(", {mode}") };
+        format!("program {name} (id {id}{mode})")
     }
 
     /// What its frames begin with: the same choice as libpcap's (pcap-linux.c, `map_arphrd_to_dlt`), for the hardware

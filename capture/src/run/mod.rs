@@ -8,8 +8,6 @@ use std::{
     process::ExitCode,
 };
 
-use nix::net::if_::InterfaceFlags;
-
 use crate::{
     config::{Command, Config, Source},
     kernel::{Interface, KernelError},
@@ -69,15 +67,14 @@ fn print(config: &Config) -> Result<(), RunError> {
 
 /// `-D`: the interfaces, one a line, as tcpdump lists them.
 fn list_interfaces() -> Result<(), RunError> {
-    const WORDS: [(InterfaceFlags, &str); 3] = [
-        (InterfaceFlags::IFF_UP, "Up"),
-        (InterfaceFlags::IFF_RUNNING, "Running"),
-        (InterfaceFlags::IFF_LOOPBACK, "Loopback"),
-    ];
     let mut text = String::new();
     for (number, interface) in (1..).zip(Interface::list()?) {
-        let words: Vec<&str> =
-            WORDS.iter().filter(|(flag, _)| interface.flags.contains(*flag)).map(|(_, word)| *word).collect();
+        let words = [
+            (interface.is_up(), "Up"),
+            (interface.is_running(), "Running"),
+            (interface.is_loopback(), "Loopback"),
+        ];
+        let words: Vec<&str> = words.iter().filter(|(holds, _)| *holds).map(|(_, word)| *word).collect();
         let words = if words.is_empty() { String::new() } else { format!(" [{}]", words.join(", ")) };
         text.push_str(&format!("{number}.{}{words}\n", interface.name));
     }

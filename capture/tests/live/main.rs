@@ -6,11 +6,13 @@
 #![expect(clippy::panic, reason = "the helpers of a test fail as tests do")]
 
 mod namespace;
+mod oracle;
 mod process;
 mod traffic;
 
 mod accounting;
 mod errors;
+mod modes;
 mod neighbours;
 mod parity;
 mod terminal;

@@ -1,76 +1,13 @@
 //! The lines are tcpdump's.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use crate::{
     namespace::Namespace,
-    process::{Ended, Tracer},
+    oracle::{Point, by_direction, side_by_side},
+    process::Ended,
     traffic,
 };
-
-/// The oracle sees headers only, so that it keeps up.
-const ORACLE: &str = "-s 128 tcp port 8888";
-
-/// A point at which both programs listen.
-struct Point<'a> {
-    namespace: &'a Namespace,
-    /// Arguments of capture.
-    capture: String,
-    /// Arguments of tcpdump.
-    tcpdump: String,
-}
-
-impl<'a> Point<'a> {
-    fn new(namespace: &'a Namespace, interface: &str, both: &str) -> Self {
-        Self {
-            namespace,
-            capture: format!("-n -l -i {interface} --port 8888 {both}"),
-            tcpdump: format!("-i {interface} {both} {ORACLE}"),
-        }
-    }
-}
-
-/// Runs `traffic`, ends it with a marker, and returns what capture and tcpdump printed at each point.
-fn side_by_side(
-    points: &[Point<'_>],
-    traffic: impl FnOnce(),
-    marker: impl FnOnce() -> String,
-) -> Vec<(Ended, Ended)> {
-    let tracers: Vec<_> = points
-        .iter()
-        .map(|point| {
-            let tcpdump = Tracer::tcpdump(point.namespace, &point.tcpdump);
-            (Tracer::capture(point.namespace, &point.capture), tcpdump)
-        })
-        .collect();
-    traffic();
-    let marker = marker();
-    tracers
-        .into_iter()
-        .map(|(capture, tcpdump)| {
-            capture.wait_for_stdout(&marker);
-            tcpdump.wait_for_stdout(&marker);
-            let (capture, tcpdump) = (capture.interrupt(), tcpdump.interrupt());
-            assert!(capture.status.success(), "{}", capture.stderr);
-            assert_eq!(tcpdump.count("dropped by kernel"), 0, "the oracle lost packets");
-            assert_eq!(capture.count("dropped by kernel"), 0, "{}", capture.stderr);
-            assert_eq!(capture.count("captured"), capture.count("received by filter"));
-            assert_eq!(capture.count("captured"), capture.lines().len() as u64);
-            (capture, tcpdump)
-        })
-        .collect()
-}
-
-/// The lines of each direction of each connection, in order. Between two CPUs, two observers may see two packets
-/// that do not depend on each other in either order; within a direction they may not.
-fn by_direction<'a>(lines: &[&'a str]) -> BTreeMap<&'a str, Vec<&'a str>> {
-    let mut directions = BTreeMap::<_, Vec<_>>::new();
-    for line in lines {
-        let direction = line.split_once(": ").map_or(*line, |(direction, _)| direction);
-        directions.entry(direction).or_default().push(*line);
-    }
-    directions
-}
 
 fn loopback(family: &str) -> IpAddr {
     if family == "IPv4" { "127.0.0.1" } else { "::1" }.parse().expect("an address")
@@ -113,11 +50,7 @@ fn every_print_option_that_needs_headers_only() {
                 traffic::nc_session(&namespace, &namespace, address);
                 traffic::half_close(&namespace, &namespace, address);
             },
-            // -q prints no flags.
-            || {
-                traffic::marker(&namespace, address, address)
-                    .replace(": Flags [R.]", if flags.contains('q') { ": tcp 0" } else { ": Flags [R.]" })
-            },
+            || traffic::marker(&namespace, address, address),
         );
         let (capture, tcpdump) = &printed[0];
         assert_eq!(capture.stdout, tcpdump.stdout, "{flags}");

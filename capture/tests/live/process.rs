@@ -89,9 +89,9 @@ impl Tracer {
         Self::start(namespace, "setpriv", &arguments, None)
     }
 
-    /// Starts tcpdump so that it is an honest oracle: a small snapshot length, a large buffer, no delays.
+    /// Starts tcpdump so that it is an honest oracle: with a large buffer.
     pub(crate) fn tcpdump(namespace: &Namespace, arguments: &str) -> Self {
-        let arguments = format!("-n -l -B 65536 --immediate-mode {arguments}");
+        let arguments = format!("-n -l -B 65536 {arguments}");
         let tracer = Self::start(namespace, "tcpdump", &arguments, None);
         tracer.wait_for_stderr("listening on");
         tracer

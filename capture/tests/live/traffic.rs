@@ -1,10 +1,12 @@
 //! TCP traffic between two namespaces, or on the loopback of one.
 
 use std::{
+    fs::File,
     io::{Read as _, Write as _},
-    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsRawFd as _, OwnedFd},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use nix::{
@@ -170,18 +172,18 @@ fn bound(namespace: &Namespace, address: SocketAddr) -> OwnedFd {
 }
 
 /// The last packets of a test: a SYN from [`MARKER_PORT`] to the closed port, and the RST that answers it. Returns
-/// what only the RST's line contains.
+/// what only the RST's line contains, in every print mode.
 pub(crate) fn marker(namespace: &Namespace, from: IpAddr, to: IpAddr) -> String {
     let socket = bound(namespace, SocketAddr::new(from, MARKER_PORT));
     let refused = connect(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(to, PORT)));
     refused.expect_err("the port is closed by now");
-    format!("{to}.{PORT} > {from}.{MARKER_PORT}: Flags [R.]")
+    format!("{to}.{PORT} > {from}.{MARKER_PORT}: ")
 }
 
 /// Like [`marker`], for an observer that sees only what comes to `to`.
 pub(crate) fn marker_in(namespace: &Namespace, from: IpAddr, to: IpAddr) -> String {
     marker(namespace, from, to);
-    format!("{from}.{MARKER_PORT} > {to}.{PORT}: Flags [S]")
+    format!("{from}.{MARKER_PORT} > {to}.{PORT}: ")
 }
 
 /// A connection over a veth pair during which the server's address vanishes, until its data has been sent again.
@@ -228,6 +230,20 @@ fn segment(tags: &[u16], length: u16) -> Vec<u8> {
     frame.extend_from_slice(&[0, 0, 0, 9, 0, 0, 0, 0, 0x50, 2, 1, 0, 0, 0, 0, 0]);
     frame.resize(frame.len() + usize::from(length) - 40, b'p');
     frame
+}
+
+/// The SYN of [`marker`] without a link header, from 10.0.0.1 to 10.0.0.2.
+pub(crate) fn marker_packet() -> Vec<u8> {
+    let mut packet = segment(&[], 40).split_off(14);
+    packet[20..22].copy_from_slice(&MARKER_PORT.to_be_bytes());
+    packet
+}
+
+/// Tries to connect to an address from which no answer comes.
+pub(crate) fn unanswered(namespace: &Namespace, address: IpAddr) {
+    let address = SocketAddr::new(address, PORT);
+    let attempt = namespace.run(move || TcpStream::connect_timeout(&address, Duration::from_millis(1)));
+    attempt.expect_err("nobody answers");
 }
 
 /// A SYN behind VLAN tags.
@@ -298,5 +314,39 @@ pub(crate) fn flood_from(namespace: &Namespace, interface: &'static str, cpu: us
         sender.frame[34..36].copy_from_slice(&flood_port(cpu).to_be_bytes());
         sender.frame[38..42].copy_from_slice(&number.to_be_bytes());
         sender.send();
+    }
+}
+
+/// A tun device: a network interface without a link header whose other end is this.
+pub(crate) struct Tun {
+    device: File,
+}
+
+impl Tun {
+    pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    pub(crate) const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+    /// Makes `tun0` in the namespace, with [`ADDRESS`](Self::ADDRESS).
+    pub(crate) fn new(namespace: &Namespace) -> Self {
+        let device = namespace.run(|| {
+            let device = File::options().read(true).write(true).open("/dev/net/tun").expect("a tun device");
+            // `struct ifreq`: the name, and flags in what follows it.
+            let mut request = [0_u8; 40];
+            request[..4].copy_from_slice(b"tun0");
+            request[16..18].copy_from_slice(&((libc::IFF_TUN | libc::IFF_NO_PI) as u16).to_ne_bytes());
+            // SAFETY: TUNSETIFF reads and writes a `struct ifreq`, which is 40 bytes long.
+            let result = unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
+            assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+            device
+        });
+        namespace.ip(&format!("addr add {}/24 dev tun0", Self::ADDRESS));
+        namespace.ip("link set tun0 up");
+        Self { device }
+    }
+
+    /// Sends an IP packet into the interface.
+    pub(crate) fn send(&self, packet: &[u8]) {
+        let mut device = &self.device;
+        assert_eq!(device.write(packet).expect("the interface is up"), packet.len());
     }
 }
