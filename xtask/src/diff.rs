@@ -51,6 +51,9 @@ pub(crate) struct Arguments {
     /// How many sets of flags to make at random for each file
     #[arg(long, default_value_t = 6, value_name = "N")]
     random_sets: usize,
+    /// How many of the other sets to print each file with, taking turns [default: all]
+    #[arg(long, value_name = "N")]
+    sets: Option<usize>,
     /// The capture to compare [default: built in release]
     #[arg(long, value_name = "PATH")]
     capture: Option<PathBuf>,
@@ -81,6 +84,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
     let run = Run {
         arguments,
         capture,
+        sets: arguments.sets.unwrap_or(fixed.len()).min(fixed.len()),
         fixed,
         random_sets,
         files: arguments.packets.div_ceil(arguments.file_packets as u64),
@@ -102,7 +106,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
         tally.packets,
         tally.files,
         arguments.seed,
-        run.fixed.len() + random_sets,
+        run.sets + random_sets,
         tally.runs,
         tally.lines,
         tally.differences,
@@ -136,7 +140,9 @@ struct Tally {
 struct Run<'a> {
     arguments: &'a Arguments,
     capture: PathBuf,
+    /// The sets of flags that take turns, and how many of them a file is printed with.
     fixed: Vec<Invocation>,
+    sets: usize,
     random_sets: usize,
     files: u64,
     next: AtomicU64,
@@ -168,7 +174,9 @@ impl Run<'_> {
         let path = self.scratch.join(format!("{number}.pcap"));
         fs::write(&path, file.encode())?;
         let drawn: Vec<_> = (0..self.random_sets).map(|_| flags::random(&mut random)).collect();
-        for invocation in self.fixed.iter().cloned().chain(drawn) {
+        let first = number as usize * self.sets;
+        let taken = (first..first + self.sets).map(|turn| self.fixed[turn % self.fixed.len()].clone());
+        for invocation in taken.chain(drawn) {
             let invocation = flags::with_circumstances(invocation, &mut random);
             let agreed = invocation.agree(&self.capture, &path, file.link)?;
             self.tally(|tally| {
