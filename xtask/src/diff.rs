@@ -110,7 +110,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
         tally.runs,
         tally.lines,
         tally.differences,
-        tally.seen.len(),
+        tally.kept.len(),
         begun.elapsed().as_secs_f64()
     );
     if tally.differences > 0 {
@@ -133,8 +133,9 @@ struct Tally {
     /// Those that were compared and equal.
     lines: u64,
     differences: usize,
-    /// What has been found, in a form in which like differences are equal.
+    /// What has been found, in a form in which like differences are equal: before it was shrunk, and after.
     seen: HashSet<String>,
+    kept: HashSet<String>,
 }
 
 struct Run<'a> {
@@ -154,7 +155,7 @@ impl Run<'_> {
     fn work(&self) -> Result<()> {
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            if number >= self.files || self.tally(|tally| tally.seen.len()) >= self.arguments.max_differences
+            if number >= self.files || self.tally(|tally| tally.kept.len()) >= self.arguments.max_differences
             {
                 return Ok(());
             }
@@ -226,7 +227,7 @@ impl Run<'_> {
         println!("{}: {invocation}\n  tcpdump: {fault}\n  capture: {said}", kept.display());
         self.tally(|tally| {
             tally.differences += 1;
-            tally.seen.insert(shrink::signature(&fault));
+            tally.kept.insert(shrink::signature(&fault));
         });
         Ok(())
     }
@@ -234,17 +235,17 @@ impl Run<'_> {
     /// Shrinks what differs, and keeps it unless the like has been seen.
     fn difference(&self, file: &CaptureFile, invocation: &Invocation, number: u64) -> Result<()> {
         let scratch = self.scratch.join(format!("shrink-{number}.pcap"));
-        let mut found = 0;
         let fresh = |signature| {
             self.tally(|tally| {
                 tally.differences += 1;
-                found = tally.seen.len() + 1;
                 tally.seen.insert(signature)
             })
         };
         let Some(shrunk) = shrink::shrink(file, invocation, &self.capture, &scratch, fresh)? else {
             return Ok(());
         };
+        let fresh = self.tally(|tally| tally.kept.insert(shrunk.signature()).then_some(tally.kept.len()));
+        let Some(found) = fresh else { return Ok(()) };
         let name = format!("{}-{number}-{found}", self.arguments.seed);
         let keep = &self.arguments.keep;
         fs::create_dir_all(keep)?;
