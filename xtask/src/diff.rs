@@ -51,6 +51,9 @@ pub(crate) struct Arguments {
     /// How many sets of flags to make at random for each file
     #[arg(long, default_value_t = 6, value_name = "N")]
     random_sets: usize,
+    /// How many of the other sets to print each file with, taking turns [default: all]
+    #[arg(long, value_name = "N")]
+    sets: Option<usize>,
     /// The capture to compare [default: built in release]
     #[arg(long, value_name = "PATH")]
     capture: Option<PathBuf>,
@@ -81,6 +84,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
     let run = Run {
         arguments,
         capture,
+        sets: arguments.sets.unwrap_or(fixed.len()).min(fixed.len()),
         fixed,
         random_sets,
         files: arguments.packets.div_ceil(arguments.file_packets as u64),
@@ -102,11 +106,11 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
         tally.packets,
         tally.files,
         arguments.seed,
-        run.fixed.len() + random_sets,
+        run.sets + random_sets,
         tally.runs,
         tally.lines,
         tally.differences,
-        tally.seen.len(),
+        tally.kept.len(),
         begun.elapsed().as_secs_f64()
     );
     if tally.differences > 0 {
@@ -129,14 +133,17 @@ struct Tally {
     /// Those that were compared and equal.
     lines: u64,
     differences: usize,
-    /// What has been found, in a form in which like differences are equal.
+    /// What has been found, in a form in which like differences are equal: before it was shrunk, and after.
     seen: HashSet<String>,
+    kept: HashSet<String>,
 }
 
 struct Run<'a> {
     arguments: &'a Arguments,
     capture: PathBuf,
+    /// The sets of flags that take turns, and how many of them a file is printed with.
     fixed: Vec<Invocation>,
+    sets: usize,
     random_sets: usize,
     files: u64,
     next: AtomicU64,
@@ -148,7 +155,7 @@ impl Run<'_> {
     fn work(&self) -> Result<()> {
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            if number >= self.files || self.tally(|tally| tally.seen.len()) >= self.arguments.max_differences
+            if number >= self.files || self.tally(|tally| tally.kept.len()) >= self.arguments.max_differences
             {
                 return Ok(());
             }
@@ -168,7 +175,9 @@ impl Run<'_> {
         let path = self.scratch.join(format!("{number}.pcap"));
         fs::write(&path, file.encode())?;
         let drawn: Vec<_> = (0..self.random_sets).map(|_| flags::random(&mut random)).collect();
-        for invocation in self.fixed.iter().cloned().chain(drawn) {
+        let first = number as usize * self.sets;
+        let taken = (first..first + self.sets).map(|turn| self.fixed[turn % self.fixed.len()].clone());
+        for invocation in taken.chain(drawn) {
             let invocation = flags::with_circumstances(invocation, &mut random);
             let agreed = invocation.agree(&self.capture, &path, file.link)?;
             self.tally(|tally| {
@@ -218,7 +227,7 @@ impl Run<'_> {
         println!("{}: {invocation}\n  tcpdump: {fault}\n  capture: {said}", kept.display());
         self.tally(|tally| {
             tally.differences += 1;
-            tally.seen.insert(shrink::signature(&fault));
+            tally.kept.insert(shrink::signature(&fault));
         });
         Ok(())
     }
@@ -226,17 +235,17 @@ impl Run<'_> {
     /// Shrinks what differs, and keeps it unless the like has been seen.
     fn difference(&self, file: &CaptureFile, invocation: &Invocation, number: u64) -> Result<()> {
         let scratch = self.scratch.join(format!("shrink-{number}.pcap"));
-        let mut found = 0;
         let fresh = |signature| {
             self.tally(|tally| {
                 tally.differences += 1;
-                found = tally.seen.len() + 1;
                 tally.seen.insert(signature)
             })
         };
         let Some(shrunk) = shrink::shrink(file, invocation, &self.capture, &scratch, fresh)? else {
             return Ok(());
         };
+        let fresh = self.tally(|tally| tally.kept.insert(shrunk.signature()).then_some(tally.kept.len()));
+        let Some(found) = fresh else { return Ok(()) };
         let name = format!("{}-{number}-{found}", self.arguments.seed);
         let keep = &self.arguments.keep;
         fs::create_dir_all(keep)?;

@@ -104,6 +104,7 @@ impl Scenes {
     /// Takes out what tcpdump prints as something else than TCP.
     fn keep_to_tcp(&self, frame: &mut [u8]) {
         keep_version(self.link, frame);
+        avoid_radiotap(self.link, frame);
         avoid_decoded_ports(self.link, frame);
     }
 
@@ -316,6 +317,22 @@ fn keep_version(link: Link, frame: &mut [u8]) {
     match (link, *first >> 4) {
         (Link::Ipv4, 6) | (Link::Ipv6, 4) => *first ^= 0x10,
         _ => {}
+    }
+}
+
+/// Takes out the hardware type behind which a "cooked" frame has a radiotap header, whatever its protocol field says
+/// (print-sll.c, sll_if_print).
+fn avoid_radiotap(link: Link, frame: &mut [u8]) {
+    const RADIOTAP: [u8; 2] = 803_u16.to_be_bytes();
+    let at = match link {
+        Link::Sll => 2,
+        Link::Sll2 => 8,
+        _ => return,
+    };
+    if let Some(hardware) = frame.get_mut(at..at + 2)
+        && hardware == RADIOTAP
+    {
+        hardware[1] = 1;
     }
 }
 
