@@ -72,6 +72,8 @@ fn install() -> Result<()> {
         let mut command = cargo();
         command.args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--locked"]);
         command.args(["--no-default-features", "--features", &feature, "--root"]).arg(&folder);
+        // Nearly all of its work is LLVM's, so that its own code need not be optimized: half the time to build.
+        command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0").env("CARGO_PROFILE_RELEASE_DEBUG", "0");
         command.env("LLVM_PREFIX", &prefix).env("PATH", path);
         workspace::run(&mut command)
             .with_context(|| format!("bpf-linker {BPF_LINKER_VERSION} could not be built for LLVM {llvm}"))?;

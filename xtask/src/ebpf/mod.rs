@@ -129,6 +129,8 @@ pub(crate) fn doc(tools: &Installed) -> Result<Command> {
 fn build(tools: &Installed) -> Result<Vec<u8>> {
     println!("building {PACKAGE} with {}", tools.record);
     let metadata = Metadata::read(&tools.cargo)?;
+    // cargo does not know when the linker, LLVM or the sources of `core` have changed, so the link is done anew.
+    workspace::run(compile(tools, &metadata, "cargo", "clean")?.arg("--quiet"))?;
     workspace::run(&mut compile(tools, &metadata, "cargo", "build")?)?;
 
     let folder = metadata.target.join("ebpf");

@@ -123,9 +123,12 @@ impl Compiler {
     /// rustup's nightly, which compiles `core` from its sources.
     fn nightly() -> Result<Self> {
         let which = |tool: &str| -> Result<PathBuf> {
-            let path = output(
-                Command::new("rustup").args(["which", "--toolchain", "nightly", tool]).stderr(Stdio::null()),
-            )?;
+            // rustup says on standard error what is missing; here that is no error yet.
+            let mut command = Command::new("rustup");
+            let found =
+                command.args(["which", "--toolchain", "nightly", tool]).stderr(Stdio::null()).output();
+            let found = found.ok().filter(|found| found.status.success()).context("it is not installed")?;
+            let path = String::from_utf8(found.stdout)?;
             Ok(path.trim().into())
         };
         let compiler = Self::new(which("cargo")?, which("rustc")?, true)?;
