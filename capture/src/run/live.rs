@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{CONVERSATION_LIMIT, RunError, say};
+use super::{CONVERSATION_LIMIT, RunError, say, say_forgotten};
 use crate::{
     config::{self, Config},
     kernel::{Capture, CaptureOptions, Interface, KernelError, Left, Mechanism},
@@ -286,6 +286,7 @@ impl Session {
         }
         let ended = self.writer_ended(signals).await;
         say(&self.summary(&self.capture.counters()?).to_string());
+        say_forgotten(&self.printer);
         if let Stop::Kernel(error) = stop {
             return Err(error.into());
         }

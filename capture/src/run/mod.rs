@@ -12,6 +12,7 @@ use crate::{
     config::{Command, Config, Source},
     kernel::{Interface, KernelError},
     source::file::FileError,
+    text::Printer,
 };
 
 /// Exit status after a failure.
@@ -79,6 +80,17 @@ fn list_interfaces() -> Result<(), RunError> {
         text.push_str(&format!("{number}.{}{words}\n", interface.name));
     }
     io::stdout().write_all(text.as_bytes()).map_err(RunError::Output)
+}
+
+/// Says how many conversations were forgotten, if any were: only then can lines differ from tcpdump's.
+fn say_forgotten(printer: &Printer) {
+    let forgotten = printer.conversations().evicted();
+    if forgotten > 0 {
+        say(&format!(
+            "capture: more than {CONVERSATION_LIMIT} conversations: {forgotten} were forgotten, and began again with \
+             absolute sequence numbers\n"
+        ));
+    }
 }
 
 /// Writes to standard error. Where that is gone there is nobody to tell.

@@ -8,7 +8,7 @@ use std::{
 use bytes::BytesMut;
 use capture_common::parse::Selection;
 
-use super::{CONVERSATION_LIMIT, RunError, say};
+use super::{CONVERSATION_LIMIT, RunError, say, say_forgotten};
 use crate::{
     config::Config,
     source::{
@@ -82,5 +82,6 @@ fn print<R: io::Read>(
         }
     };
     write(&mut text)?;
+    say_forgotten(&printer);
     end.map_err(RunError::File)
 }
