@@ -79,6 +79,10 @@ pub struct Cli {
     #[arg(short = 'v', action = ArgAction::Count)]
     pub verbosity: u8,
 
+    /// Tell what happens to each connection, in comment lines that begin with "// " (docs/explain.md)
+    #[arg(long)]
+    pub explain: bool,
+
     /// Print the link header
     #[arg(short = 'e')]
     pub link_header: bool,

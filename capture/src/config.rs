@@ -36,6 +36,8 @@ pub struct Config {
     pub count: Option<u64>,
     /// How they are printed.
     pub text: TextOptions,
+    /// Whether comments tell what happens to each connection.
+    pub explain: bool,
     /// Whether each line is written out at once.
     pub line_buffered: bool,
 }
@@ -122,6 +124,7 @@ impl TryFrom<Cli> for Command {
             ports: cli.ports.iter().collect(),
             count: cli.count,
             text,
+            explain: cli.explain,
             line_buffered: cli.line_buffered,
         }))
     }

@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod explain;
 pub mod kernel;
 pub mod packet;
 pub mod ports;

@@ -43,6 +43,7 @@ const LAYERS: &[Layer] = &[
     // Views and printers: bytes in, bytes out.
     Layer { module: "packet", imports: &[], touches: &[] },
     Layer { module: "text", imports: &["packet"], touches: &[] },
+    Layer { module: "explain", imports: &["packet"], touches: &[] },
     Layer { module: "sink", imports: &["text", "packet"], touches: &[] },
     // Where packets come from.
     Layer { module: "ports", imports: &[], touches: &[] },

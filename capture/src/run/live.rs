@@ -21,6 +21,7 @@ use tokio::{
 use super::{CONVERSATION_LIMIT, RunError, say, say_forgotten};
 use crate::{
     config::{self, Config},
+    explain::{self, Explainer},
     kernel::{Capture, CaptureOptions, Interface, KernelError, Left, Mechanism},
     summary::Summary,
     text::Printer,
@@ -72,6 +73,7 @@ async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError
     let mut session = Session {
         capture,
         printer: Printer::new(config.text, jiff::tz::TimeZone::system(), CONVERSATION_LIMIT),
+        explainer: config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT)),
         writer: Writer::spawn(output).map_err(RunError::Start)?,
         text: BytesMut::new(),
         pending: 0,
@@ -161,6 +163,7 @@ enum Asked {
 struct Session {
     capture: Capture,
     printer: Printer,
+    explainer: Option<Explainer>,
     writer: Writer,
     /// Lines that the writer has not got yet, and how many packets they are of.
     text: BytesMut,
@@ -217,8 +220,11 @@ impl Session {
 
     /// Makes lines of what is in the rings, up to [`CHUNK`].
     fn print_batch(&mut self) -> Result<Left, KernelError> {
-        let Self { capture, printer, text, pending, printed, count, .. } = self;
+        let Self { capture, printer, explainer, text, pending, printed, count, .. } = self;
         capture.drain(|packet| {
+            if let Some(explainer) = explainer {
+                explainer.explain(packet, text);
+            }
             printer.print(packet, text);
             *pending += 1;
             *printed += 1;
@@ -274,6 +280,9 @@ impl Session {
                 failed = self.print_rest() => failed?,
                 () = asked_again(signals) => {}
             }
+        }
+        if let Some(explainer) = &mut self.explainer {
+            explainer.finish(&mut self.text);
         }
         if let Stop::Signal = stop {
             // tcpdump, too, ends an interrupted capture with an empty line, in case one was being printed

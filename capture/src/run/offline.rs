@@ -11,6 +11,7 @@ use capture_common::parse::Selection;
 use super::{CONVERSATION_LIMIT, RunError, say, say_forgotten};
 use crate::{
     config::Config,
+    explain::{self, Explainer},
     source::{
         file::{FileError, FileSource, Precision},
         filter::select,
@@ -55,6 +56,7 @@ fn print<R: io::Read>(
     buffered: usize,
 ) -> Result<(), RunError> {
     let mut printer = Printer::new(config.text, jiff::tz::TimeZone::system(), CONVERSATION_LIMIT);
+    let mut explainer = config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT));
     let mut text = BytesMut::new();
     let mut write = |text: &mut BytesMut| {
         let written = output.write_all(text).and_then(|()| output.flush());
@@ -75,12 +77,18 @@ fn print<R: io::Read>(
         if !matches!(select(&packet, byte_order, &config.ports), Selection::Match(_)) {
             continue;
         }
+        if let Some(explainer) = &mut explainer {
+            explainer.explain(&packet, &mut text);
+        }
         printer.print(&packet, &mut text);
         left -= 1;
         if text.len() >= buffered {
             write(&mut text)?;
         }
     };
+    if let Some(explainer) = &mut explainer {
+        explainer.finish(&mut text);
+    }
     write(&mut text)?;
     say_forgotten(&printer);
     end.map_err(RunError::File)

@@ -1,0 +1,412 @@
+//! The story of one connection: which segment is an event, and which.
+//!
+//! The states are those of RFC 9293 section 3.3.2 as an onlooker can tell them, who sees neither end's mind and maybe
+//! not every packet. When in doubt, nothing is told.
+
+use super::{
+    comment::{Event, Side, Story, Tries},
+    end::{COPY_INTERVAL, End, Progress},
+    segment::{Endpoint, Kind, Segment},
+};
+
+/// A SYN without an answer is not waited for any longer, in nanoseconds: the longest pause that Linux makes between
+/// two of them with its default of six retries is 64 s (tcp(7), `tcp_syn_retries`).
+const SYN_PATIENCE: i64 = 65_000_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The client's SYN was seen.
+    SynSent,
+    /// The server's SYN-ACK was seen, or what proves it.
+    SynReceived,
+    /// The handshake is complete, or was not seen.
+    Established,
+    /// A RST ended it.
+    Reset,
+}
+
+/// The client's SYN.
+#[derive(Clone, Copy, Debug)]
+struct Syn {
+    first: i64,
+    last: i64,
+    tries: u32,
+    /// It was told that nobody answered.
+    told: bool,
+}
+
+/// One connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connection {
+    pub(super) client: Endpoint,
+    pub(super) server: Endpoint,
+    phase: Phase,
+    /// Whether it was seen from its SYN on.
+    whole: bool,
+    /// Whether it was told that it is established.
+    announced: bool,
+    /// Whose turn to speak was told last.
+    speaker: Option<Side>,
+    syn: Syn,
+    client_end: End,
+    server_end: End,
+    /// When a segment was last seen.
+    last: i64,
+}
+
+impl Connection {
+    /// A connection of which `segment` is the first that is seen. `forgetful`: it may be that earlier ones were
+    /// forgotten, so that nobody can say that they were not seen.
+    pub(super) fn first_seen(segment: &Segment, forgetful: bool, story: &mut Story<'_>) -> Self {
+        match segment.kind {
+            Kind::Syn => {
+                let event = if segment.data_len > 0 { Event::OpensWithData } else { Event::Opens };
+                story.tell(Side::Client, event, false);
+                Self::opened_by(segment)
+            }
+            Kind::SynAck => {
+                if !forgetful {
+                    story.tell(Side::Server, Event::AcceptsUnseen, false);
+                }
+                Self {
+                    phase: Phase::SynReceived,
+                    whole: true,
+                    client_end: End::expected_at(segment.ack, segment.time),
+                    server_end: End::opened_by(segment),
+                    ..Self::new(segment.destination, segment.source, segment.time)
+                }
+            }
+            Kind::Reset { .. } => {
+                if !forgetful {
+                    story.tell(Side::Client, Event::ResetsUnseen, false);
+                }
+                Self { phase: Phase::Reset, ..Self::guessed(segment) }
+            }
+            Kind::Other => {
+                let mut connection = Self { announced: true, ..Self::guessed(segment) };
+                if !forgetful {
+                    let event = Event::FirstSeen { client: connection.client };
+                    story.tell(connection.sender(segment), event, false);
+                }
+                connection.explain(segment, story);
+                connection
+            }
+        }
+    }
+
+    fn new(client: Endpoint, server: Endpoint, time: i64) -> Self {
+        Self {
+            client,
+            server,
+            phase: Phase::Established,
+            whole: false,
+            announced: false,
+            speaker: None,
+            syn: Syn { first: time, last: time, tries: 0, told: false },
+            client_end: End::default(),
+            server_end: End::default(),
+            last: time,
+        }
+    }
+
+    fn opened_by(syn: &Segment) -> Self {
+        let new = Self::new(syn.source, syn.destination, syn.time);
+        Self {
+            phase: Phase::SynSent,
+            whole: true,
+            speaker: (syn.data_len > 0).then_some(Side::Client),
+            syn: Syn { tries: 1, ..new.syn },
+            client_end: End::opened_by(syn),
+            ..new
+        }
+    }
+
+    /// Without a SYN the lower port is the server's; between equal ones, the first to be seen is the client.
+    fn guessed(segment: &Segment) -> Self {
+        let (source, destination) = (segment.source, segment.destination);
+        if source.port < destination.port {
+            Self::new(destination, source, segment.time)
+        } else {
+            Self::new(source, destination, segment.time)
+        }
+    }
+
+    fn sender(&self, segment: &Segment) -> Side {
+        if segment.source == self.client { Side::Client } else { Side::Server }
+    }
+
+    fn end(&mut self, side: Side) -> &mut End {
+        match side {
+            Side::Client => &mut self.client_end,
+            Side::Server => &mut self.server_end,
+        }
+    }
+
+    /// Whether nothing more is to come, but stragglers.
+    pub(super) fn has_ended(&self) -> bool {
+        self.phase == Phase::Reset || (self.client_end.fin && self.server_end.fin)
+    }
+
+    /// Tells an event, and with the first after the handshake that the connection is established.
+    fn tell(&mut self, story: &mut Story<'_>, side: Side, event: Event) {
+        let established = self.phase == Phase::Established && !self.announced;
+        self.announced |= established;
+        story.tell(side, event, established);
+    }
+
+    /// Tells what happens with `segment`, which is of this connection or of one between the same ends.
+    pub(super) fn explain(&mut self, segment: &Segment, story: &mut Story<'_>) {
+        let side = self.sender(segment);
+        match segment.kind {
+            Kind::Syn => self.syn(side, segment, story),
+            Kind::SynAck => self.syn_ack(side, segment, story),
+            Kind::Reset { ack } => self.reset(side, segment, ack, story),
+            Kind::Other => self.other(side, segment, story),
+        }
+        self.last = segment.time;
+    }
+
+    fn syn(&mut self, side: Side, segment: &Segment, story: &mut Story<'_>) {
+        let ended = self.has_ended();
+        if self.end(side).isn == Some(segment.seq) {
+            if !ended {
+                self.repeated_syn(side, segment, story);
+                return;
+            }
+            if segment.time.saturating_sub(self.last) < COPY_INTERVAL {
+                return;
+            }
+        }
+        if self.phase == Phase::SynSent && side == Side::Server {
+            self.server_end = End::opened_by(segment);
+            self.phase = Phase::SynReceived;
+            story.tell(side, Event::OpensToo, false);
+            return;
+        }
+        let unanswered = self.phase == Phase::SynSent;
+        if unanswered && !self.syn.told {
+            story.tell(side, Event::GotNoAnswer(self.tries()), false);
+        }
+        *self = Self::opened_by(segment);
+        let event = match (ended || unanswered, segment.data_len > 0) {
+            (false, _) => Event::OpensAnew,
+            (true, false) => Event::Opens,
+            (true, true) => Event::OpensWithData,
+        };
+        story.tell(Side::Client, event, false);
+    }
+
+    fn repeated_syn(&mut self, side: Side, segment: &Segment, story: &mut Story<'_>) {
+        if !self.end(side).is_no_copy(segment.time) {
+            return;
+        }
+        self.end(side).repeated(segment);
+        if self.phase == Phase::SynSent {
+            self.syn.tries = self.syn.tries.saturating_add(1);
+            self.syn.last = segment.time;
+            self.syn.told = false;
+            story.tell(side, Event::RepeatsSyn { tries: self.syn.tries }, false);
+        } else if self.end(side.other()).syn_ack {
+            story.tell(side, Event::RepeatsAnsweredSyn, false);
+        }
+    }
+
+    fn syn_ack(&mut self, side: Side, segment: &Segment, story: &mut Story<'_>) {
+        let answers = self.end(side.other()).is_syn_acked_by(segment.ack);
+        if side == Side::Client {
+            // Both opened at once, and this one has got the other's SYN.
+            if self.phase == Phase::SynReceived && answers {
+                self.server_end.acknowledge(segment.ack);
+                self.phase = Phase::Established;
+            }
+            return;
+        }
+        if self.server_end.isn == Some(segment.seq) {
+            if !std::mem::replace(&mut self.server_end.syn_ack, true) {
+                self.client_end.acknowledge(segment.ack);
+            } else if self.phase != Phase::Reset && self.server_end.is_no_copy(segment.time) {
+                self.server_end.repeated(segment);
+                story.tell(side, Event::RepeatsSynAck, false);
+            }
+        } else if self.has_ended() && !answers {
+            // Of a new connection, whose SYN was not seen.
+            *self = Self::first_seen(segment, false, story);
+        } else if answers && matches!(self.phase, Phase::SynSent | Phase::SynReceived) {
+            // A second answer with another number comes from a server that does not remember its first (SYN cookies).
+            self.server_end = End::opened_by(segment);
+            self.client_end.acknowledge(segment.ack);
+            self.phase = Phase::SynReceived;
+        }
+    }
+
+    fn reset(&mut self, side: Side, segment: &Segment, ack: bool, story: &mut Story<'_>) {
+        let event = match (self.phase, side) {
+            (Phase::Reset, _) => return,
+            (Phase::SynSent, Side::Server) => {
+                // RFC 9293 section 3.10.7.3: a reset counts if it acknowledges the SYN.
+                if !ack || !self.client_end.is_syn_acked_by(segment.ack) {
+                    return;
+                }
+                Event::Refuses
+            }
+            (Phase::SynSent, Side::Client) => {
+                let begins =
+                    self.client_end.isn == Some(segment.seq) || self.client_end.next == Some(segment.seq);
+                if !begins {
+                    return;
+                }
+                Event::GivesUp
+            }
+            (Phase::SynReceived | Phase::Established, _) => {
+                let receiver = *self.end(side.other());
+                if !self.end(side).is_reset_acceptable(segment.seq, &receiver) {
+                    return;
+                }
+                if self.phase == Phase::SynReceived && self.speaker.is_none() {
+                    Event::GivesUp
+                } else {
+                    Event::Resets
+                }
+            }
+        };
+        self.tell(story, side, event);
+        self.phase = Phase::Reset;
+    }
+
+    /// Takes the handshake further. Whether `segment` belongs to the connection.
+    fn handshake(&mut self, side: Side, segment: &Segment) -> bool {
+        match (self.phase, side) {
+            (Phase::Reset, _) => return false,
+            // The SYN-ACK was not seen, but this proves it.
+            (Phase::SynSent, Side::Server) => {
+                if !self.client_end.is_syn_acked_by(segment.ack) {
+                    return false;
+                }
+                self.phase = Phase::SynReceived;
+            }
+            (Phase::SynSent, Side::Client) => {
+                if self.client_end.next != Some(segment.seq) {
+                    return false;
+                }
+                self.phase = Phase::Established;
+            }
+            (Phase::SynReceived, Side::Client) => {
+                if self.server_end.isn.is_none() || self.server_end.is_syn_acked_by(segment.ack) {
+                    self.phase = Phase::Established;
+                }
+            }
+            (Phase::SynReceived, Side::Server) | (Phase::Established, _) => {}
+        }
+        true
+    }
+
+    /// Data, acknowledgment, FIN.
+    fn other(&mut self, side: Side, segment: &Segment, story: &mut Story<'_>) {
+        let peer = side.other();
+        if self.end(side).is_foreign(segment)
+            || self.end(peer).is_foreign_ack(segment.ack)
+            || !self.handshake(side, segment)
+        {
+            return;
+        }
+        let peer_end = *self.end(peer);
+        let own = self.end(side);
+        let own_before = *own;
+        let progress = own.send(segment);
+        if own_before.fin && progress == Progress::New {
+            // Nobody sends behind a FIN.
+            *own = own_before;
+            return;
+        }
+        self.end(peer).acknowledge(segment.ack);
+        let is_latest = own_before.next.is_none_or(|next| !super::end::after(next, segment.seq_end()))
+            && self.end(peer).acked == Some(segment.ack);
+        if is_latest && !peer_end.fin {
+            self.window(side, segment, story);
+        }
+        if progress == Progress::New && segment.data_len > 0 {
+            self.end(side).spoke = true;
+            if peer_end.is_acked_by(segment.ack) {
+                self.turn(side, peer_end.next.is_some_and(|next| segment.ack != next), story);
+            }
+        }
+        let fin = segment.fin && !own_before.fin;
+        if progress == Progress::Again && !fin {
+            self.sent_again(side, segment, story);
+        }
+        if fin {
+            self.end(side).fin = true;
+            // Who has not been seen from the beginning may have closed its side before.
+            let peer_is_open = self.whole || peer_end.spoke;
+            let event = match (peer_end.fin, peer_end.is_acked_by(segment.ack)) {
+                (true, true) => Event::ClosesToo,
+                (true, false) => Event::ClosesAtOnce,
+                (false, _) if peer_is_open => Event::ClosesActively,
+                (false, _) => Event::Closes,
+            };
+            self.tell(story, side, event);
+        }
+    }
+
+    fn window(&mut self, side: Side, segment: &Segment, story: &mut Story<'_>) {
+        let was_full = self.end(side).offer(segment.window);
+        match (was_full, segment.window) {
+            (false, 0) => self.tell(story, side, Event::WindowIsZero),
+            (true, 1..) => self.tell(story, side, Event::WindowOpens),
+            _ => {}
+        }
+    }
+
+    /// New data that acknowledges all that the other side has sent: it is this side's turn, if it was not already.
+    /// Data that crosses with the other side's answers nothing. `unseen`: it acknowledges what was not seen.
+    fn turn(&mut self, side: Side, unseen: bool, story: &mut Story<'_>) {
+        if self.speaker == Some(side) {
+            return;
+        }
+        let event = match (side, self.speaker) {
+            (_, None) if !self.whole => Event::SendsData,
+            (Side::Client, _) => Event::Requests,
+            (Side::Server, None) if !unseen => Event::SpeaksFirst,
+            (Side::Server, _) => Event::Responds,
+        };
+        self.speaker = Some(side);
+        self.tell(story, side, event);
+    }
+
+    fn sent_again(&mut self, side: Side, segment: &Segment, story: &mut Story<'_>) {
+        // What is sent to a closed window is a probe (RFC 9293 section 3.8.6.1).
+        let is_probe = segment.data_len <= 1 && self.end(side.other()).is_full();
+        if is_probe || self.end(side).is_keep_alive(segment) {
+            return;
+        }
+        if let Some(times) = self.end(side).retransmit(segment) {
+            let fin = segment.data_len == 0;
+            self.tell(story, side, Event::Retransmits { fin, times });
+        }
+    }
+
+    fn tries(&self) -> Tries {
+        let seconds = self.syn.last.saturating_sub(self.syn.first) / 1_000_000_000;
+        Tries { count: self.syn.tries, seconds }
+    }
+
+    /// Tells that nobody answers, if the client has waited in vain until `now`.
+    pub(super) fn wait(&mut self, now: i64, story: &mut Story<'_>) {
+        let waits = self.phase == Phase::SynSent && !self.syn.told;
+        if waits && now.saturating_sub(self.syn.last) > SYN_PATIENCE {
+            self.syn.told = true;
+            story.tell(Side::Client, Event::GotNoAnswer(self.tries()), false);
+        }
+    }
+
+    /// Tells what is left to tell when the capture ends.
+    pub(super) fn finish(&mut self, story: &mut Story<'_>) {
+        match self.phase {
+            Phase::SynSent if !self.syn.told => {
+                story.tell(Side::Client, Event::HasNoAnswer(self.tries()), false);
+            }
+            Phase::Established if !self.announced => self.tell(story, Side::Client, Event::Idle),
+            _ => {}
+        }
+    }
+}

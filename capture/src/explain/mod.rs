@@ -1,0 +1,76 @@
+//! `--explain`: comments that tell the story of the connections beside the lines of their packets.
+//!
+//! A packet in, comment lines out: no I/O, no clock (time is what the packets say), no `unsafe`. `segment` takes out
+//! of a packet what matters; `connections` finds the connection; `connection` decides what happened, with what `end`
+//! knows of each side; `comment` has the words. docs/explain.md lists them all, and the rules.
+
+mod comment;
+mod connection;
+mod connections;
+mod end;
+mod segment;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod walkthrough;
+
+use bytes::BytesMut;
+
+use self::{comment::Story, connections::Connections, segment::Segment};
+use crate::packet::Packet;
+
+/// How many connections are remembered at most. They take about 20 MiB then.
+pub const CONNECTION_LIMIT: usize = 1 << 16;
+
+/// Tells what happens in the connections of the packets it is shown.
+#[derive(Debug)]
+pub struct Explainer {
+    connections: Connections,
+    /// The next place in the table that is looked at for a SYN without an answer.
+    hand: usize,
+}
+
+impl Explainer {
+    /// One that knows no connection yet, and remembers at most `connection_limit` of them.
+    pub fn new(connection_limit: usize) -> Self {
+        Self { connections: Connections::new(connection_limit), hand: 0 }
+    }
+
+    /// Appends the comments on `packet` to `out`, each a line that begins with `// `. They belong before the packet's
+    /// own text. Most packets have none.
+    #[inline]
+    pub fn explain(&mut self, packet: &Packet<'_>, out: &mut BytesMut) {
+        let Some(segment) = Segment::parse(packet) else { return };
+        self.look_for_silence(segment.time, out);
+        self.connections.explain(&segment, &mut Story::of(&segment, out));
+    }
+
+    /// How many connections that had not ended were forgotten, because more than the limit were known at once.
+    pub fn forgotten(&self) -> u64 {
+        self.connections.forgotten()
+    }
+
+    /// Appends what is left to tell at the end of the capture.
+    pub fn finish(&mut self, out: &mut BytesMut) {
+        for connection in self.connections.iter_mut() {
+            let (client, server) = (connection.client, connection.server);
+            connection.finish(&mut Story::between(client, server, out));
+        }
+        if self.forgotten() > 0 {
+            comment::tell_forgotten(self.forgotten(), self.connections.limit(), out);
+        }
+    }
+
+    /// Looks at one connection with each packet, so that nobody has to keep time: an unanswered SYN is told by the
+    /// packets that come later, whosever they are, at the latest after as many as there are connections.
+    #[inline]
+    fn look_for_silence(&mut self, now: i64, out: &mut BytesMut) {
+        self.hand = if self.hand + 1 < self.connections.len() { self.hand + 1 } else { 0 };
+        if let Some(connection) = self.connections.at(self.hand) {
+            let (client, server) = (connection.client, connection.server);
+            connection.wait(now, &mut Story::between(client, server, out));
+        }
+    }
+}
