@@ -126,6 +126,9 @@ impl Attached {
             match qdisc_add_clsact(&interface.name) {
                 Ok(()) | Err(TcError::AlreadyAttached) => {}
                 Err(error) if errno(&error) == Some(libc::EEXIST) => {}
+                Err(error) if errno(&error) == Some(libc::ENOENT) => {
+                    return Err(KernelError::NoClsact { interface: interface.name.clone() });
+                }
                 Err(error) => return Err(failed(error.into())),
             }
         }

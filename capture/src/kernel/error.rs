@@ -76,6 +76,16 @@ pub enum KernelError {
         hardware_type: u32,
     },
 
+    /// The kernel lacks the qdisc that programs are attached to below Linux 6.6.
+    #[error(
+        "cannot attach tc to {interface}: the kernel has no clsact qdisc; load it with \
+         `modprobe -a sch_ingress cls_bpf`, or use `--hook xdp`"
+    )]
+    NoClsact {
+        /// The interface.
+        interface: String,
+    },
+
     /// XDP has one program per interface and mode, and there is one already.
     #[error(
         "cannot attach XDP to {interface}: {holder} holds the slot; detach it, or use `--hook tc`, which shares the \

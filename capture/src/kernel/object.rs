@@ -63,7 +63,8 @@ impl Object {
     ///
     /// When the kernel is too old, the process not privileged, or a ring cannot be made.
     pub fn load(bytes: &[u8], options: &ObjectOptions<'_>) -> Result<Self, KernelError> {
-        require_kernel(KernelVersion::new(5, 8, 0), "the BPF ring buffer", "5.8")?;
+        // Ring buffers are from 5.8; a map of rings whose size is not fixed in the object is from 5.10.
+        require_kernel(KernelVersion::new(5, 10, 0), "a map of BPF ring buffers", "5.10")?;
         lift_memory_limit();
         let cpus =
             aya::util::nr_cpus().map_err(|(path, error)| KernelError::Load(format!("{path}: {error}")))?;
@@ -205,8 +206,23 @@ fn place_rings(ebpf: &mut Ebpf, rings: &[MapData], cpus: usize) -> Result<(), Ma
     Ok(())
 }
 
-/// The last `lines` lines of `text` that are not empty.
+/// The last `lines` lines of a verifier's log: empty ones left out, and the statistics that come behind the reason.
 fn tail(text: &str, lines: usize) -> String {
-    let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    const STATISTICS: [&str; 3] = ["verification time ", "stack depth ", "processed "];
+    let tells =
+        |line: &&str| !line.trim().is_empty() && !STATISTICS.iter().any(|word| line.starts_with(word));
+    let all: Vec<&str> = text.lines().filter(tells).collect();
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_the_last_line_of_a_log() {
+        let log = "0: (b7) r1 = 0\n1: (85) call x#1\nR3 is wrong\n\nverification time 9 usec\nstack depth 8\nprocessed 2\n";
+        assert_eq!(tail(log, 2), "1: (85) call x#1\nR3 is wrong");
+        assert_eq!(tail("", 2), "");
+    }
 }
