@@ -1,12 +1,13 @@
 //! Addresses as text. IPv6 addresses are written as RFC 5952 wants, with one difference: those whose first 96 bits
 //! are zero end in a dotted IPv4 address (addrtostr.c, `addrtostr6`).
 
-use super::line::{Line, hex_digits};
+use super::line::{Write, hex_digits};
 
-impl Line {
+/// Addresses can be written into whatever can be written into.
+pub(super) trait WriteAddress: Write {
     /// `a.b.c.d`.
     #[inline(always)]
-    pub(super) fn ipv4(&mut self, [a, b, c, d]: [u8; 4]) {
+    fn ipv4(&mut self, [a, b, c, d]: [u8; 4]) {
         self.octet(a);
         self.byte(b'.');
         self.octet(b);
@@ -17,7 +18,7 @@ impl Line {
     }
 
     /// An IPv6 address, its longest run of two or more zero groups written as `::`.
-    pub(super) fn ipv6(&mut self, address: &[u8; 16]) {
+    fn ipv6(&mut self, address: &[u8; 16]) {
         let groups: [u16; 8] =
             std::array::from_fn(|n| u16::from_be_bytes([address[2 * n], address[2 * n + 1]]));
         let zeros = longest_zero_run(&groups);
@@ -36,24 +37,15 @@ impl Line {
                 self.ipv4([address[12], address[13], address[14], address[15]]);
                 return;
             }
-            self.group(group);
+            write_group(group, self);
         }
         if zeros.end == groups.len() {
             self.byte(b':');
         }
     }
 
-    /// `%x` of a group.
-    #[inline]
-    fn group(&mut self, group: u16) {
-        let [[a, b], [c, d]] = group.to_be_bytes().map(hex_digits);
-        let digits = u32::from_le_bytes([a, b, c, d]);
-        let leading_zeros = (group | 1).leading_zeros() / 4;
-        self.prefix((digits >> (leading_zeros * 8)).to_le_bytes(), 4 - leading_zeros as usize);
-    }
-
     /// `xx:xx:xx:xx:xx:xx`.
-    pub(super) fn ethernet_address(&mut self, address: &[u8; 6]) {
+    fn ethernet_address(&mut self, address: &[u8; 6]) {
         for (n, &byte) in address.iter().enumerate() {
             if n > 0 {
                 self.byte(b':');
@@ -61,6 +53,17 @@ impl Line {
             self.prefix(hex_digits(byte), 2);
         }
     }
+}
+
+impl<W: Write> WriteAddress for W {}
+
+/// `%x` of a group.
+#[inline]
+fn write_group<W: Write + ?Sized>(group: u16, line: &mut W) {
+    let [[a, b], [c, d]] = group.to_be_bytes().map(hex_digits);
+    let digits = u32::from_le_bytes([a, b, c, d]);
+    let leading_zeros = (group | 1).leading_zeros() / 4;
+    line.prefix((digits >> (leading_zeros * 8)).to_le_bytes(), 4 - leading_zeros as usize);
 }
 
 /// The first of the longest runs of two or more zero groups; an empty range at the end if there is none.
@@ -83,12 +86,12 @@ fn longest_zero_run(groups: &[u16; 8]) -> std::ops::Range<usize> {
 mod tests {
     use std::net::Ipv6Addr;
 
-    use super::*;
+    use super::{super::line::Line, *};
 
     fn ipv6(address: Ipv6Addr) -> String {
         let mut line = Line::new();
         line.ipv6(&address.octets());
-        String::from_utf8(line.written().to_vec()).unwrap()
+        line.taken()
     }
 
     #[test]

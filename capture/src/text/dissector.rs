@@ -1,6 +1,11 @@
 //! What all protocol printers share: the options, the bytes that may be read, the line.
 
-use super::{conversations::Conversations, line::Line, options::TextOptions};
+use super::{
+    conversations::Conversations,
+    endpoints::Endpoints,
+    line::{Line, Write},
+    options::TextOptions,
+};
 
 /// The captured bytes ended where a printer had to read. What tcpdump then does is to leave all printers at once
 /// and to end the line with ` [|` protocol `]` (netdissect.c, `nd_trunc_longjmp`).
@@ -12,6 +17,7 @@ pub(super) struct Truncated;
 pub(super) struct Dissector<'p> {
     pub(super) options: TextOptions,
     pub(super) line: &'p mut Line,
+    pub(super) endpoints: &'p mut Endpoints,
     pub(super) conversations: &'p mut Conversations,
     /// Names of interfaces by their index.
     pub(super) interfaces: &'p [(u32, String)],

@@ -1,7 +1,7 @@
 //! Dumps of a packet's bytes below its line: print-ascii.c.
 
 use super::{
-    line::{Line, hex_digits},
+    line::{Line, Write, hex_digits},
     options::Dump,
 };
 

@@ -3,8 +3,10 @@
 use capture_common::headers::{ipv4, tcp};
 
 use super::{
+    address::WriteAddress,
     checksum,
     dissector::{Dissector, Truncated},
+    line::Write,
     tcp::{Network, Segment},
 };
 
@@ -128,8 +130,8 @@ impl Dissector<'_> {
         self.line.text(" (invalid)");
     }
 
-    /// A text and a number.
-    #[inline]
+    /// A text and a number. Not for what every line has: there the text is better written where its length is known.
+    #[inline(never)]
     pub(super) fn labelled(&mut self, label: &str, value: u32) {
         self.line.text(label);
         self.line.decimal(value);

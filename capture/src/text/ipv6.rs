@@ -6,8 +6,10 @@
 use capture_common::headers::{ipv6, tcp};
 
 use super::{
+    address::WriteAddress,
     dissector::{Dissector, Truncated},
     ipv4::protocol_name,
+    line::Write,
     tcp::{Network, Segment},
 };
 

@@ -1,11 +1,15 @@
-//! The buffer that the lines of one packet are written into, and the writing of numbers.
+//! The buffer that the text of one packet is written into, and the writing of numbers.
 //!
-//! Every byte of the buffer is always initialised and there is always room behind the end, so that a number can be
-//! stored as one whole word of which only the first bytes count. That costs less than finding out first how long the
-//! number is, and it needs no `unsafe`.
+//! Two things make it fast, without `unsafe`. A number is stored as one whole word of which only the first bytes
+//! count: that costs less than finding out first how long the number is. It takes a buffer whose every byte is
+//! initialised and whose size the compiler knows, so that each write is one comparison and one store. And what every
+//! line has is written through a [`Cursor`], whose position stays in a register: through memory, each write would
+//! wait for the one before it.
 
-/// Where the buffer starts. The line of a typical segment is 150 bytes; only dumps and freaks are longer than this.
-const INITIAL_CAPACITY: usize = 1024;
+use bytes::BytesMut;
+
+/// Size of the buffer. The line of a typical segment is 170 bytes; what does not fit goes to the output in parts.
+const CAPACITY: usize = 1024;
 
 /// The decimal text of 0 to 255, the digits first, and how many digits there are in the last byte.
 const OCTETS: [[u8; 4]; 256] = {
@@ -47,64 +51,148 @@ const fn eight_digits(value: u32) -> u64 {
 
 const ASCII_ZEROS: u64 = u64::from_ne_bytes(*b"00000000");
 
-/// What is being printed.
+/// A text that is printed again and again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept<const N: usize> {
+    bytes: [u8; N],
+    /// How many of them count.
+    length: usize,
+}
+
+impl<const N: usize> Kept<N> {
+    pub(super) const EMPTY: Self = Self { bytes: [0; N], length: 0 };
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+}
+
+/// The text of one packet, on its way to the output.
 #[derive(Debug)]
 pub(super) struct Line {
-    bytes: Vec<u8>,
+    bytes: Box<[u8; CAPACITY]>,
+    /// How many of them are written.
     end: usize,
+    /// What was written before that.
+    overflow: Vec<u8>,
 }
 
 impl Line {
     pub(super) fn new() -> Self {
-        Self { bytes: vec![0; INITIAL_CAPACITY], end: 0 }
+        Self { bytes: Box::new([0; CAPACITY]), end: 0, overflow: Vec::new() }
     }
 
-    /// What has been written since [`clear`](Self::clear).
+    /// Moves what has been written to the end of `out`.
     #[inline]
-    pub(super) fn written(&self) -> &[u8] {
-        &self.bytes[..self.end]
-    }
-
-    #[inline]
-    pub(super) fn clear(&mut self) {
+    pub(super) fn move_to(&mut self, out: &mut BytesMut) {
+        if !self.overflow.is_empty() {
+            out.extend_from_slice(&self.overflow);
+            self.overflow.clear();
+        }
+        out.extend_from_slice(&self.bytes[..self.end]);
         self.end = 0;
     }
 
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self, needed: usize) {
-        self.bytes.resize(self.bytes.len() * 2 + needed, 0);
+    /// How much has been written.
+    #[inline]
+    pub(super) fn position(&self) -> usize {
+        self.overflow.len() + self.end
     }
 
-    /// The next `length` bytes, to be written.
+    /// A copy of what has been written since `start`, a [`position`](Self::position). `None` if that is longer than
+    /// `N` or not all here any more.
+    pub(super) fn keep<const N: usize>(&self, start: usize) -> Option<Kept<N>> {
+        let start = start.checked_sub(self.overflow.len())?;
+        let length = self.end.checked_sub(start).filter(|&length| length <= N)?;
+        let bytes = *self.bytes.get(start..)?.first_chunk()?;
+        Some(Kept { bytes, length })
+    }
+
+    /// Writes several pieces in one go.
     #[inline(always)]
-    fn room(&mut self, length: usize) -> &mut [u8] {
-        if self.bytes.len() - self.end < length {
-            self.grow(length);
+    pub(super) fn write(&mut self, pieces: impl FnOnce(&mut Cursor<'_>)) {
+        let mut cursor = Cursor { bytes: &mut self.bytes, end: self.end, overflow: &mut self.overflow };
+        pieces(&mut cursor);
+        self.end = cursor.end;
+    }
+}
+
+impl Write for Line {
+    #[inline(always)]
+    fn prefix<const N: usize>(&mut self, bytes: [u8; N], length: usize) {
+        self.write(|cursor| cursor.prefix(bytes, length));
+    }
+
+    #[inline(always)]
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.write(|cursor| cursor.bytes(bytes));
+    }
+}
+
+/// A place in a [`Line`], to be kept in registers.
+pub(super) struct Cursor<'a> {
+    bytes: &'a mut [u8; CAPACITY],
+    end: usize,
+    overflow: &'a mut Vec<u8>,
+}
+
+impl Write for Cursor<'_> {
+    #[inline(always)]
+    fn prefix<const N: usize>(&mut self, bytes: [u8; N], length: usize) {
+        const { assert!(N <= CAPACITY) };
+        if self.end > CAPACITY - N {
+            spill(&self.bytes[..self.end], self.overflow);
+            self.end = 0;
         }
-        &mut self.bytes[self.end..self.end + length]
-    }
-
-    /// Stores all of `bytes`, of which the first `length` count.
-    #[inline(always)]
-    pub(super) fn prefix<const N: usize>(&mut self, bytes: [u8; N], length: usize) {
-        self.room(N).copy_from_slice(&bytes);
+        if let Some(room) = self.bytes.get_mut(self.end..self.end + N) {
+            room.copy_from_slice(&bytes);
+        }
         self.end += length;
     }
 
     #[inline(always)]
-    pub(super) fn text(&mut self, text: &str) {
+    fn bytes(&mut self, bytes: &[u8]) {
+        match self.bytes.get_mut(self.end..self.end + bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.end += bytes.len();
+            }
+            None => {
+                spill(&self.bytes[..self.end], self.overflow);
+                spill(bytes, self.overflow);
+                self.end = 0;
+            }
+        }
+    }
+}
+
+/// Makes room. A function of its own, not a method: a cursor that is lent to one is not in registers any more.
+#[cold]
+#[inline(never)]
+fn spill(bytes: &[u8], overflow: &mut Vec<u8>) {
+    overflow.extend_from_slice(bytes);
+}
+
+/// What can be written into a line: named after the conversions of printf, which tcpdump writes with.
+pub(super) trait Write {
+    /// Stores all of `bytes`, of which the first `length` count.
+    fn prefix<const N: usize>(&mut self, bytes: [u8; N], length: usize);
+
+    fn bytes(&mut self, bytes: &[u8]);
+
+    #[inline(always)]
+    fn kept<const N: usize>(&mut self, kept: &Kept<N>) {
+        self.prefix(kept.bytes, kept.length);
+    }
+
+    #[inline(always)]
+    fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
     #[inline(always)]
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        self.room(bytes.len()).copy_from_slice(bytes);
-        self.end += bytes.len();
-    }
-
-    #[inline(always)]
-    pub(super) fn byte(&mut self, byte: u8) {
+    fn byte(&mut self, byte: u8) {
         self.prefix([byte], 1);
     }
 
@@ -125,7 +213,7 @@ impl Line {
 
     /// `%u`.
     #[inline(always)]
-    pub(super) fn decimal(&mut self, value: u32) {
+    fn decimal(&mut self, value: u32) {
         if value < 100_000_000 {
             self.up_to_eight_digits(value);
         } else {
@@ -135,7 +223,7 @@ impl Line {
     }
 
     /// `%u` of 64 bits.
-    pub(super) fn decimal64(&mut self, value: u64) {
+    fn decimal64(&mut self, value: u64) {
         match u32::try_from(value) {
             Ok(value) => self.decimal(value),
             Err(_) => {
@@ -147,14 +235,14 @@ impl Line {
 
     /// `%u` of eight bits.
     #[inline(always)]
-    pub(super) fn octet(&mut self, value: u8) {
+    fn octet(&mut self, value: u8) {
         let octet = OCTETS[usize::from(value)];
         self.prefix(octet, usize::from(octet[3]));
     }
 
     /// `%0{width}u`, where `width` is at most eight: more digits where there are more.
     #[inline(always)]
-    pub(super) fn decimal_padded(&mut self, value: u32, width: u32) {
+    fn decimal_padded(&mut self, value: u32, width: u32) {
         if value < 10_u32.pow(width) {
             let digits = (eight_digits(value) | ASCII_ZEROS) >> ((8 - width) * 8);
             self.prefix(digits.to_le_bytes(), width as usize);
@@ -164,12 +252,12 @@ impl Line {
     }
 
     /// `%x`.
-    pub(super) fn hex(&mut self, value: u64) {
+    fn hex(&mut self, value: u64) {
         self.hex_padded(value, 1);
     }
 
     /// `%0{width}x`.
-    pub(super) fn hex_padded(&mut self, value: u64, width: u32) {
+    fn hex_padded(&mut self, value: u64, width: u32) {
         let mut digits = width.max((u64::BITS - value.leading_zeros()).div_ceil(4));
         while digits > 0 {
             digits -= 1;
@@ -178,7 +266,7 @@ impl Line {
     }
 
     /// `%02x` of each.
-    pub(super) fn hex_bytes(&mut self, bytes: &[u8]) {
+    fn hex_bytes(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.prefix(hex_digits(byte), 2);
         }
@@ -189,10 +277,19 @@ impl Line {
 mod tests {
     use super::*;
 
+    impl Line {
+        /// What has been written.
+        pub(in super::super) fn taken(&mut self) -> String {
+            let mut out = BytesMut::new();
+            self.move_to(&mut out);
+            String::from_utf8(out.to_vec()).unwrap()
+        }
+    }
+
     fn written(write: impl FnOnce(&mut Line)) -> String {
         let mut line = Line::new();
         write(&mut line);
-        String::from_utf8(line.written().to_vec()).unwrap()
+        line.taken()
     }
 
     #[test]
@@ -216,10 +313,24 @@ mod tests {
     }
 
     #[test]
-    fn a_line_grows() {
-        let text = "x".repeat(3 * INITIAL_CAPACITY);
+    fn what_does_not_fit_is_kept() {
+        let text = "x".repeat(3 * CAPACITY);
         assert_eq!(written(|line| line.text(&text)), text);
-        let numbers = written(|line| (0..4 * INITIAL_CAPACITY).for_each(|_| line.decimal(7)));
-        assert_eq!(numbers, "7".repeat(4 * INITIAL_CAPACITY));
+        let around = |line: &mut Line| {
+            line.text("<");
+            line.text(&text);
+            line.text(">");
+        };
+        assert_eq!(written(around), format!("<{text}>"));
+        for before in CAPACITY - 20..=CAPACITY {
+            let text = &text[..before];
+            let write = |line: &mut Line| {
+                line.text(text);
+                line.decimal(u32::MAX);
+                line.byte(b'|');
+                line.octet(255);
+            };
+            assert_eq!(written(write), format!("{text}4294967295|255"));
+        }
     }
 }

@@ -3,8 +3,10 @@
 use capture_common::headers::ethernet;
 
 use super::{
+    address::WriteAddress,
     dissector::{Dissector, Truncated},
     dump,
+    line::Write,
 };
 use crate::packet::LinkType;
 

@@ -10,6 +10,7 @@ mod checksum;
 mod conversations;
 mod dissector;
 mod dump;
+mod endpoints;
 mod ipv4;
 mod ipv6;
 mod line;
@@ -27,7 +28,13 @@ use capture_common::record::MAX_SNAPLEN;
 pub use conversations::Conversations;
 use jiff::tz::TimeZone;
 
-use self::{dissector::Dissector, line::Line, options::TextOptions, time::Clock};
+use self::{
+    dissector::Dissector,
+    endpoints::Endpoints,
+    line::{Line, Write},
+    options::TextOptions,
+    time::Clock,
+};
 use crate::packet::Packet;
 
 /// Prints packets one after the other, as one run of tcpdump would: it remembers conversations, the packet number
@@ -36,6 +43,7 @@ use crate::packet::Packet;
 pub struct Printer {
     options: TextOptions,
     clock: Clock,
+    endpoints: Endpoints,
     conversations: Conversations,
     interfaces: Vec<(u32, String)>,
     line: Line,
@@ -49,6 +57,7 @@ impl Printer {
         Self {
             options,
             clock: Clock::new(&options, time_zone),
+            endpoints: Endpoints::new(),
             conversations: Conversations::new(conversation_limit),
             interfaces: Vec::new(),
             line: Line::new(),
@@ -70,7 +79,6 @@ impl Printer {
     /// Appends the text of one packet to `out`: a line, or several, each with its newline (print.c,
     /// `pretty_print_packet`).
     pub fn print(&mut self, packet: &Packet<'_>, out: &mut BytesMut) {
-        self.line.clear();
         self.printed = self.printed.wrapping_add(1);
         if self.options.number {
             self.print_number();
@@ -82,6 +90,7 @@ impl Printer {
             let mut dissector = Dissector {
                 options: self.options,
                 line: &mut self.line,
+                endpoints: &mut self.endpoints,
                 conversations: &mut self.conversations,
                 interfaces: &self.interfaces,
                 data: packet.data,
@@ -97,7 +106,7 @@ impl Printer {
             dump::print(self.options.dump, packet.data, link_header_length, &mut self.line);
         }
         self.line.byte(b'\n');
-        out.extend_from_slice(self.line.written());
+        self.line.move_to(out);
     }
 
     /// `-#`: `%5u` and two blanks.

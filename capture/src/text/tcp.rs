@@ -1,9 +1,11 @@
 //! TCP: print-tcp.c. Its options are in [`tcp_options`](super::tcp_options).
 
 use super::{
+    address::WriteAddress,
     checksum,
     conversations::{self, Numbers},
     dissector::{Dissector, Truncated},
+    line::Write,
 };
 
 const MIN_LENGTH: usize = 20;
@@ -79,7 +81,14 @@ impl Dissector<'_> {
             return Ok(());
         };
         let (source_port, destination_port) = (u16::from_be_bytes([s1, s0]), u16::from_be_bytes([d1, d0]));
-        self.endpoints(network, source_port, destination_port, ports_only);
+        if ports_only {
+            self.line.decimal(source_port.into());
+            self.line.text(" > ");
+            self.line.decimal(destination_port.into());
+            self.line.text(": ");
+        } else {
+            self.endpoints.print(network, [source_port, destination_port], self.line);
+        }
         let Ok(&header) = self.array::<MIN_LENGTH>(offset) else {
             self.print_truncated(Truncated);
             return Ok(());
@@ -103,9 +112,11 @@ impl Dissector<'_> {
             return Ok(());
         }
         let (text, text_length) = FLAGS[usize::from(flags)];
-        self.line.text("Flags [");
-        self.line.prefix(text, usize::from(text_length));
-        self.line.byte(b']');
+        self.line.write(|line| {
+            line.text("Flags [");
+            line.prefix(text, usize::from(text_length));
+            line.byte(b']');
+        });
 
         let seq = u32::from_be_bytes([n3, n2, n1, n0]);
         let ack = u32::from_be_bytes([a3, a2, a1, a0]);
@@ -121,16 +132,24 @@ impl Dissector<'_> {
         if self.options.verbosity > 0 && !self.options.skip_checksums && !fragmented {
             self.checksum(segment, u16::from_be_bytes([c1, c0]))?;
         }
-        if self.options.verbosity > 1 || data_length > 0 || flags & (flag::SYN | flag::FIN | flag::RST) != 0 {
-            self.labelled(", seq ", numbers.seq);
-            if data_length > 0 {
-                self.labelled(":", numbers.seq.wrapping_add(data_length));
+        let shows_seq =
+            self.options.verbosity > 1 || data_length > 0 || flags & (flag::SYN | flag::FIN | flag::RST) != 0;
+        self.line.write(|line| {
+            if shows_seq {
+                line.text(", seq ");
+                line.decimal(numbers.seq);
+                if data_length > 0 {
+                    line.byte(b':');
+                    line.decimal(numbers.seq.wrapping_add(data_length));
+                }
             }
-        }
-        if flags & flag::ACK != 0 {
-            self.labelled(", ack ", numbers.ack);
-        }
-        self.labelled(", win ", u16::from_be_bytes([w1, w0]).into());
+            if flags & flag::ACK != 0 {
+                line.text(", ack ");
+                line.decimal(numbers.ack);
+            }
+            line.text(", win ");
+            line.decimal(u16::from_be_bytes([w1, w0]).into());
+        });
         if flags & flag::URG != 0 {
             self.labelled(", urg ", u16::from_be_bytes([u1, u0]).into());
         }
@@ -140,7 +159,10 @@ impl Dissector<'_> {
         {
             return Ok(());
         }
-        self.labelled(", length ", data_length);
+        self.line.write(|line| {
+            line.text(", length ");
+            line.decimal(data_length);
+        });
         if data_length == 0 {
             return Ok(());
         }
@@ -172,33 +194,6 @@ impl Dissector<'_> {
         }
     }
 
-    /// `a.b.c.d.port > e.f.g.h.port: `, or the ports alone.
-    #[inline]
-    fn endpoints(&mut self, network: Network<'_>, source_port: u16, destination_port: u16, ports_only: bool) {
-        match network {
-            _ if ports_only => {
-                self.line.decimal(source_port.into());
-                self.line.text(" > ");
-            }
-            Network::V4 { source, destination, .. } => {
-                self.line.ipv4(source);
-                self.labelled(".", source_port.into());
-                self.line.text(" > ");
-                self.line.ipv4(destination);
-                self.line.byte(b'.');
-            }
-            Network::V6 { source, destination } => {
-                self.line.ipv6(source);
-                self.labelled(".", source_port.into());
-                self.line.text(" > ");
-                self.line.ipv6(destination);
-                self.line.byte(b'.');
-            }
-        }
-        self.line.decimal(destination_port.into());
-        self.line.text(": ");
-    }
-
     #[inline]
     fn relative_numbers(
         &mut self,
@@ -212,8 +207,8 @@ impl Dissector<'_> {
         match network {
             Network::V4 { source, destination, .. } => {
                 self.conversations.numbers_v4(conversations::Segment {
-                    source,
-                    destination,
+                    source: u32::from_be_bytes(source),
+                    destination: u32::from_be_bytes(destination),
                     source_port,
                     destination_port,
                     seq,
@@ -222,8 +217,8 @@ impl Dissector<'_> {
                 })
             }
             Network::V6 { source, destination } => self.conversations.numbers_v6(conversations::Segment {
-                source: *source,
-                destination: *destination,
+                source: u128::from_be_bytes(*source),
+                destination: u128::from_be_bytes(*destination),
                 source_port,
                 destination_port,
                 seq,

@@ -1,6 +1,9 @@
 //! TCP options: the second half of print-tcp.c, `tcp_print`.
 
-use super::dissector::{Dissector, Truncated};
+use super::{
+    dissector::{Dissector, Truncated},
+    line::Write,
+};
 
 /// Kinds, by their IANA numbers, as far as tcpdump knows them.
 mod kind {
@@ -71,6 +74,20 @@ impl Dissector<'_> {
         flags: u8,
         sack_base: u32,
     ) -> Result<bool, Truncated> {
+        if data - offset == 12
+            && let Ok(&[kind::NOP, kind::NOP, kind::TIMESTAMP, 10, v3, v2, v1, v0, e3, e2, e1, e0]) =
+                self.array(offset)
+        {
+            // What nearly every segment after the handshake has (RFC 7323 appendix A), in one go.
+            self.line.write(|line| {
+                line.text(", options [nop,nop,TS val ");
+                line.decimal(u32::from_be_bytes([v3, v2, v1, v0]));
+                line.text(" ecr ");
+                line.decimal(u32::from_be_bytes([e3, e2, e1, e0]));
+                line.byte(b']');
+            });
+            return Ok(true);
+        }
         self.line.text(", options [");
         let mut options =
             Options { at: offset, remaining: data - offset, data, data_length, flags, sack_base };

@@ -3,12 +3,15 @@
 use jiff::tz::TimeZone;
 
 use super::{
-    line::Line,
+    line::{Kept, Line, Write},
     options::{TextOptions, TimestampStyle},
 };
 use crate::packet::Timestamp;
 
 const DAY: i64 = 86_400;
+
+/// Longest text of a second: `2023-11-14 22:13:20.`, with some room for `-tt`.
+const SECOND_LENGTH: usize = 24;
 
 /// Prints time stamps. The text of a second is made once and kept until the next.
 #[derive(Debug)]
@@ -18,9 +21,8 @@ pub(super) struct Clock {
     time_zone: TimeZone,
     /// What the differences of `-ttt` and `-ttttt` are from, in the units of the output.
     reference: Time,
-    /// The second that `text` is for; `None` before the first.
-    second: Option<i64>,
-    text: Line,
+    /// The last second, and its text up to the point before the fraction.
+    second: Option<(i64, Kept<SECOND_LENGTH>)>,
 }
 
 /// A time as tcpdump has it: the fraction in micro- or nanoseconds, whichever are printed.
@@ -33,14 +35,7 @@ struct Time {
 impl Clock {
     pub(super) fn new(options: &TextOptions, time_zone: TimeZone) -> Self {
         let TextOptions { timestamp, nanoseconds, .. } = *options;
-        Self {
-            style: timestamp,
-            nanoseconds,
-            time_zone,
-            reference: Time::default(),
-            second: None,
-            text: Line::new(),
-        }
+        Self { style: timestamp, nanoseconds, time_zone, reference: Time::default(), second: None }
     }
 
     /// Prints a time stamp and the blank behind it.
@@ -59,36 +54,43 @@ impl Clock {
 
     #[inline]
     fn print_absolute(&mut self, time: Time, line: &mut Line) {
-        if self.second != Some(time.seconds) {
-            self.second = Some(time.seconds);
-            self.write_second(time.seconds);
+        match &self.second {
+            Some((seconds, text)) if *seconds == time.seconds => line.kept(text),
+            _ => {
+                let start = line.position();
+                if !self.print_second(time.seconds, line) {
+                    line.text(UNPRINTABLE);
+                    return;
+                }
+                self.second = line.keep(start).map(|text| (time.seconds, text));
+            }
         }
-        line.bytes(self.text.written());
         self.print_fraction(time.fraction, line);
     }
 
-    /// Makes the text of a second.
-    fn write_second(&mut self, seconds: i64) {
-        self.text.clear();
+    /// Prints a second and the point behind it; whether there is a text for it.
+    fn print_second(&self, seconds: i64, line: &mut Line) -> bool {
         if is_unprintable(seconds) {
-            return;
+            return false;
         }
         if self.style == TimestampStyle::Epoch {
-            self.text.decimal(seconds as u32);
-            return;
+            line.decimal(seconds as u32);
+        } else {
+            // What jiff cannot represent (after the year 9999) is printed as what tcpdump cannot.
+            let Ok(instant) = jiff::Timestamp::from_second(seconds) else { return false };
+            let local = self.time_zone.to_datetime(instant);
+            if self.style == TimestampStyle::DateTime {
+                line.decimal(local.year() as u32);
+                line.byte(b'-');
+                line.decimal_padded(local.month() as u32, 2);
+                line.byte(b'-');
+                line.decimal_padded(local.day() as u32, 2);
+                line.byte(b' ');
+            }
+            print_time_of_day([local.hour(), local.minute(), local.second()], line);
         }
-        // What jiff cannot represent (after the year 9999) is printed as what tcpdump cannot.
-        let Ok(instant) = jiff::Timestamp::from_second(seconds) else { return };
-        let local = self.time_zone.to_datetime(instant);
-        if self.style == TimestampStyle::DateTime {
-            self.text.decimal(local.year() as u32);
-            self.text.byte(b'-');
-            self.text.decimal_padded(local.month() as u32, 2);
-            self.text.byte(b'-');
-            self.text.decimal_padded(local.day() as u32, 2);
-            self.text.byte(b' ');
-        }
-        write_time_of_day([local.hour(), local.minute(), local.second()], &mut self.text);
+        line.byte(b'.');
+        true
     }
 
     fn print_difference(&mut self, time: Time, line: &mut Line) {
@@ -104,29 +106,24 @@ impl Clock {
             fraction += if self.nanoseconds { 1_000_000_000 } else { 1_000_000 };
         }
         line.byte(sign);
-        self.text.clear();
-        if !is_unprintable(seconds) {
+        if is_unprintable(seconds) {
+            line.text(UNPRINTABLE);
+        } else {
             let second_of_day = seconds.rem_euclid(DAY);
             let parts = [second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60];
-            write_time_of_day(parts.map(|part| part as i8), &mut self.text);
+            print_time_of_day(parts.map(|part| part as i8), line);
+            line.byte(b'.');
+            self.print_fraction(fraction, line);
         }
-        line.bytes(self.text.written());
-        self.print_fraction(fraction, line);
         if self.style == TimestampStyle::SincePrevious {
             self.reference = time;
         }
     }
 
-    /// Completes what `text` begins. It is empty where there is no text for the second.
+    /// The digits of the fraction and a blank. Only the low 32 bits are printed (`ts_frac_print`).
     #[inline]
     fn print_fraction(&self, fraction: i64, line: &mut Line) {
-        if self.text.written().is_empty() {
-            line.text("[Error converting time] ");
-            return;
-        }
-        // Only the low 32 bits are printed (`ts_frac_print`).
         let fraction = fraction as u32;
-        line.byte(b'.');
         if !self.nanoseconds {
             line.decimal_padded(fraction, 6);
         } else if fraction < 1_000_000_000 {
@@ -139,16 +136,18 @@ impl Clock {
     }
 }
 
+const UNPRINTABLE: &str = "[Error converting time] ";
+
 /// tcpdump 4.99.3 looks at bit 31 of the seconds to find out whether they are negative.
 fn is_unprintable(seconds: i64) -> bool {
     seconds as u32 & 0x8000_0000 != 0
 }
 
 /// `HH:MM:SS`.
-fn write_time_of_day([hour, minute, second]: [i8; 3], text: &mut Line) {
-    text.decimal_padded(hour as u32, 2);
-    text.byte(b':');
-    text.decimal_padded(minute as u32, 2);
-    text.byte(b':');
-    text.decimal_padded(second as u32, 2);
+fn print_time_of_day([hour, minute, second]: [i8; 3], line: &mut Line) {
+    line.decimal_padded(hour as u32, 2);
+    line.byte(b':');
+    line.decimal_padded(minute as u32, 2);
+    line.byte(b':');
+    line.decimal_padded(second as u32, 2);
 }
