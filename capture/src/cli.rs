@@ -103,9 +103,13 @@ pub struct Cli {
     #[arg(short = 'A', action = ArgAction::Count)]
     pub ascii: u8,
 
-    /// Numeric addresses and ports (always the case)
+    /// Numeric addresses and ports (the default)
     #[arg(short = 'n', action = ArgAction::Count)]
     pub numeric: u8,
+
+    /// Names of hosts and services instead of numbers; it asks name servers and costs time
+    #[arg(long, conflicts_with = "numeric")]
+    pub resolve: bool,
 
     /// Do not put the interface into promiscuous mode (never done)
     #[arg(short = 'p', long = "no-promiscuous-mode")]

@@ -36,6 +36,8 @@ pub struct Config {
     pub count: Option<u64>,
     /// How they are printed.
     pub text: TextOptions,
+    /// Whether hosts and services are printed by their names.
+    pub resolve: bool,
     /// Whether comments tell what happens to each connection.
     pub explain: bool,
     /// Whether each line is written out at once.
@@ -124,6 +126,7 @@ impl TryFrom<Cli> for Command {
             ports: cli.ports.iter().collect(),
             count: cli.count,
             text,
+            resolve: cli.resolve,
             explain: cli.explain,
             line_buffered: cli.line_buffered,
         }))

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod kernel;
 pub mod packet;
 pub mod ports;
+pub mod resolve;
 pub mod run;
 pub mod source;
 pub mod summary;

@@ -44,11 +44,12 @@ const LAYERS: &[Layer] = &[
     Layer { module: "packet", imports: &[], touches: &[] },
     Layer { module: "text", imports: &["packet"], touches: &[] },
     Layer { module: "explain", imports: &["packet"], touches: &[] },
-    Layer { module: "sink", imports: &["text", "packet"], touches: &[] },
     // Where packets come from.
     Layer { module: "ports", imports: &[], touches: &[] },
     Layer { module: "source", imports: &["packet", "ports"], touches: &[] },
     Layer { module: "kernel", imports: &["packet", "ports"], touches: &[Aya, Tokio, Clock, Output, Unsafe] },
+    // Names for addresses: waits for them, by the clock.
+    Layer { module: "resolve", imports: &["text"], touches: &[Clock] },
     // Where lines go.
     Layer { module: "writer", imports: &[], touches: &[Tokio] },
     Layer { module: "summary", imports: &["kernel", "writer"], touches: &[] },

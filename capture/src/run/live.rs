@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{CONVERSATION_LIMIT, RunError, say, say_forgotten};
+use super::{RunError, printer, say, say_forgotten};
 use crate::{
     config::{self, Config},
     explain::{self, Explainer},
@@ -33,6 +33,8 @@ use crate::{
 const BUFFERED: usize = 4096;
 /// Text that is made in one go, at most (and one packet more). It bounds how long a signal waits.
 const CHUNK: usize = 256 * 1024;
+/// How long a line waits for a name, with `--resolve`.
+const NAME_PATIENCE: Duration = Duration::from_millis(5);
 /// How long to wait for a program that is still running when the capture ends.
 const RETRY: Duration = Duration::from_millis(1);
 /// How long the programs may take to end after they have been detached.
@@ -72,7 +74,7 @@ async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError
     say(&greeting(&interface, &capture, options));
     let mut session = Session {
         capture,
-        printer: Printer::new(config.text, jiff::tz::TimeZone::system(), CONVERSATION_LIMIT),
+        printer: printer(config, NAME_PATIENCE)?,
         explainer: config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT)),
         writer: Writer::spawn(output).map_err(RunError::Start)?,
         text: BytesMut::new(),

@@ -6,11 +6,15 @@ pub mod offline;
 use std::{
     io::{self, Write as _},
     process::ExitCode,
+    time::Duration,
 };
+
+use jiff::tz::TimeZone;
 
 use crate::{
     config::{Command, Config, Source},
     kernel::{Interface, KernelError},
+    resolve::Resolver,
     source::file::FileError,
     text::Printer,
 };
@@ -80,6 +84,16 @@ fn list_interfaces() -> Result<(), RunError> {
         text.push_str(&format!("{number}.{}{words}\n", interface.name));
     }
     io::stdout().write_all(text.as_bytes()).map_err(RunError::Output)
+}
+
+/// The printer that the configuration asks for. With `--resolve`, a line waits for a name for as long as `patience`
+/// allows.
+fn printer(config: &Config, patience: Duration) -> Result<Printer, RunError> {
+    let mut printer = Printer::new(config.text, TimeZone::system(), CONVERSATION_LIMIT);
+    if config.resolve {
+        printer.set_names(Box::new(Resolver::new(patience).map_err(RunError::Start)?));
+    }
+    Ok(printer)
 }
 
 /// Says how many conversations were forgotten, if any were: only then can lines differ from tcpdump's.

@@ -3,12 +3,13 @@
 use std::{
     io::{self, IsTerminal as _, Write},
     path::Path,
+    time::Duration,
 };
 
 use bytes::BytesMut;
 use capture_common::parse::Selection;
 
-use super::{CONVERSATION_LIMIT, RunError, say, say_forgotten};
+use super::{RunError, printer, say, say_forgotten};
 use crate::{
     config::Config,
     explain::{self, Explainer},
@@ -16,9 +17,10 @@ use crate::{
         file::{FileError, FileSource, Precision},
         filter::select,
     },
-    text::Printer,
 };
 
+/// How long a line waits for a name, with `--resolve`: longer than resolvers try, because here nothing is lost.
+const NAME_PATIENCE: Duration = Duration::from_secs(60);
 /// Text that is collected before it is written, where lines are not written at once.
 const BUFFERED: usize = 64 * 1024;
 
@@ -55,7 +57,7 @@ fn print<R: io::Read>(
     mut output: impl Write,
     buffered: usize,
 ) -> Result<(), RunError> {
-    let mut printer = Printer::new(config.text, jiff::tz::TimeZone::system(), CONVERSATION_LIMIT);
+    let mut printer = printer(config, NAME_PATIENCE)?;
     let mut explainer = config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT));
     let mut text = BytesMut::new();
     let mut write = |text: &mut BytesMut| {

@@ -5,9 +5,17 @@ use super::line::{Write, hex_digits};
 
 /// Addresses can be written into whatever can be written into.
 pub(super) trait WriteAddress: Write {
+    /// `a.b.c.d`, or the host's name.
+    #[inline(always)]
+    fn ipv4(&mut self, address: [u8; 4]) {
+        if !self.host_name(address.into()) {
+            self.dotted(address);
+        }
+    }
+
     /// `a.b.c.d`.
     #[inline(always)]
-    fn ipv4(&mut self, [a, b, c, d]: [u8; 4]) {
+    fn dotted(&mut self, [a, b, c, d]: [u8; 4]) {
         self.octet(a);
         self.byte(b'.');
         self.octet(b);
@@ -17,8 +25,11 @@ pub(super) trait WriteAddress: Write {
         self.octet(d);
     }
 
-    /// An IPv6 address, its longest run of two or more zero groups written as `::`.
+    /// An IPv6 address, its longest run of two or more zero groups written as `::`, or the host's name.
     fn ipv6(&mut self, address: &[u8; 16]) {
+        if self.host_name((*address).into()) {
+            return;
+        }
         let groups: [u16; 8] =
             std::array::from_fn(|n| u16::from_be_bytes([address[2 * n], address[2 * n + 1]]));
         let zeros = longest_zero_run(&groups);
@@ -34,13 +45,21 @@ pub(super) trait WriteAddress: Write {
                 self.byte(b':');
             }
             if n == 6 && dotted {
-                self.ipv4([address[12], address[13], address[14], address[15]]);
+                self.dotted([address[12], address[13], address[14], address[15]]);
                 return;
             }
             write_group(group, self);
         }
         if zeros.end == groups.len() {
             self.byte(b':');
+        }
+    }
+
+    /// A TCP port, or its service's name.
+    #[inline(always)]
+    fn port(&mut self, port: u16) {
+        if !self.service_name(port) {
+            self.decimal(port.into());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     address::WriteAddress,
-    line::{Cursor, Kept, Line, Write},
+    line::{Kept, Line, Write},
     tcp::Network,
 };
 
@@ -33,6 +33,17 @@ impl Endpoints {
     /// Prints addresses and ports, with colon and blank.
     #[inline]
     pub(super) fn print(&mut self, network: Network<'_>, ports: [u16; 2], line: &mut Line) {
+        if line.names.is_some() {
+            // Not kept: a name may become known at any time.
+            return match network {
+                Network::V4 { source, destination, .. } => {
+                    print_pair(line, ports, |line| line.ipv4(source), |line| line.ipv4(destination));
+                }
+                Network::V6 { source, destination } => {
+                    print_pair(line, ports, |line| line.ipv6(source), |line| line.ipv6(destination));
+                }
+            };
+        }
         let key = u32::from(ports[0]) << 16 | u32::from(ports[1]);
         match network {
             Network::V4 { source, destination, .. } => {
@@ -80,18 +91,18 @@ fn slot(hash: u32) -> usize {
 }
 
 #[inline(always)]
-fn print_pair(
-    line: &mut Cursor<'_>,
+fn print_pair<W: Write>(
+    line: &mut W,
     [source_port, destination_port]: [u16; 2],
-    source: impl FnOnce(&mut Cursor<'_>),
-    destination: impl FnOnce(&mut Cursor<'_>),
+    source: impl FnOnce(&mut W),
+    destination: impl FnOnce(&mut W),
 ) {
     source(line);
     line.byte(b'.');
-    line.decimal(source_port.into());
+    line.port(source_port);
     line.text(" > ");
     destination(line);
     line.byte(b'.');
-    line.decimal(destination_port.into());
+    line.port(destination_port);
     line.text(": ");
 }

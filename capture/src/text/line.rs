@@ -6,7 +6,11 @@
 //! line has is written through a [`Cursor`], whose position stays in a register: through memory, each write would
 //! wait for the one before it.
 
+use std::net::IpAddr;
+
 use bytes::BytesMut;
+
+use super::names::Names;
 
 /// Size of the buffer. The line of a typical segment is 170 bytes; what does not fit goes to the output in parts.
 const CAPACITY: usize = 1024;
@@ -76,11 +80,13 @@ pub(super) struct Line {
     end: usize,
     /// What was written before that.
     overflow: Vec<u8>,
+    /// With `--resolve`: what hosts and services are called.
+    pub(super) names: Option<Box<dyn Names>>,
 }
 
 impl Line {
     pub(super) fn new() -> Self {
-        Self { bytes: Box::new([0; CAPACITY]), end: 0, overflow: Vec::new() }
+        Self { bytes: Box::new([0; CAPACITY]), end: 0, overflow: Vec::new(), names: None }
     }
 
     /// Moves what has been written to the end of `out`.
@@ -127,6 +133,20 @@ impl Write for Line {
     #[inline(always)]
     fn bytes(&mut self, bytes: &[u8]) {
         self.write(|cursor| cursor.bytes(bytes));
+    }
+
+    fn host_name(&mut self, address: IpAddr) -> bool {
+        let Some(mut names) = self.names.take() else { return false };
+        let name = names.host(address).map(|name| self.text(name));
+        self.names = Some(names);
+        name.is_some()
+    }
+
+    fn service_name(&mut self, port: u16) -> bool {
+        let Some(names) = self.names.take() else { return false };
+        let name = names.service(port).map(|name| self.text(name));
+        self.names = Some(names);
+        name.is_some()
     }
 }
 
@@ -176,6 +196,18 @@ fn spill(bytes: &[u8], overflow: &mut Vec<u8>) {
 
 /// What can be written into a line: named after the conversions of printf, which tcpdump writes with.
 pub(super) trait Write {
+    /// Writes the name of a host, if names are wanted and it has one.
+    #[inline(always)]
+    fn host_name(&mut self, _: IpAddr) -> bool {
+        false
+    }
+
+    /// Writes the name of a service, if names are wanted and it has one.
+    #[inline(always)]
+    fn service_name(&mut self, _: u16) -> bool {
+        false
+    }
+
     /// Stores all of `bytes`, of which the first `length` count.
     fn prefix<const N: usize>(&mut self, bytes: [u8; N], length: usize);
 

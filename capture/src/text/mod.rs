@@ -16,6 +16,7 @@ mod ipv6;
 mod line;
 mod link;
 mod mptcp;
+pub mod names;
 pub mod options;
 mod tcp;
 mod tcp_options;
@@ -32,6 +33,7 @@ use self::{
     dissector::Dissector,
     endpoints::Endpoints,
     line::{Line, Write},
+    names::Names,
     options::TextOptions,
     time::Clock,
 };
@@ -69,6 +71,11 @@ impl Printer {
     /// index; tcpdump asks the machine it runs on for the name, and prints `?` if there is none.
     pub fn set_interfaces(&mut self, interfaces: Vec<(u32, String)>) {
         self.interfaces = interfaces;
+    }
+
+    /// Prints the names of hosts and services instead of their numbers, as far as `names` knows them.
+    pub fn set_names(&mut self, names: Box<dyn Names>) {
+        self.line.names = Some(names);
     }
 
     /// The conversations seen so far.

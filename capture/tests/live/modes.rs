@@ -101,3 +101,25 @@ fn a_tun_device_without_link_header() {
         assert!(capture.lines().len() >= 2 + usize::from(outgoing), "{}", capture.stdout);
     }
 }
+
+#[test]
+#[ignore = "needs root"]
+fn names_of_hosts_and_services() {
+    let namespace = Namespace::new();
+    let mut point = Point::whole(&namespace, "lo", "-t");
+    point.capture = point.capture.replace("-n ", "--resolve ");
+    point.tcpdump = point.tcpdump.replace("-n ", "");
+    // Bare systems have no services(5); then both print the number.
+    let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
+    let echo = if services.contains("7/tcp") { "echo" } else { "7" };
+    let printed = side_by_side(
+        &[point],
+        || traffic::nc_session(&namespace, &namespace, LOOPBACK),
+        || {
+            traffic::marker(&namespace, LOOPBACK, LOOPBACK);
+            format!("localhost.8888 > localhost.{echo}: ")
+        },
+    );
+    let (capture, tcpdump) = &printed[0];
+    assert_eq!(capture.stdout, tcpdump.stdout);
+}

@@ -22,7 +22,7 @@ impl<'a> Point<'a> {
         Self {
             namespace,
             capture: format!("-n -l -i {interface} --port 8888 {both}"),
-            tcpdump: format!("--immediate-mode -i {interface} {both} -s 128 tcp port 8888"),
+            tcpdump: format!("-n --immediate-mode -i {interface} {both} -s 128 tcp port 8888"),
         }
     }
 
@@ -30,7 +30,7 @@ impl<'a> Point<'a> {
     /// packets a few bytes before the snapshot length.
     pub(crate) fn whole(namespace: &'a Namespace, interface: &str, both: &str) -> Self {
         Self {
-            tcpdump: format!("-i {interface} {both} tcp port 8888"),
+            tcpdump: format!("-n -i {interface} {both} tcp port 8888"),
             ..Self::new(namespace, interface, both)
         }
     }

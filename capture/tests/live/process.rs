@@ -91,7 +91,7 @@ impl Tracer {
 
     /// Starts tcpdump so that it is an honest oracle: with a large buffer.
     pub(crate) fn tcpdump(namespace: &Namespace, arguments: &str) -> Self {
-        let arguments = format!("-n -l -B 65536 {arguments}");
+        let arguments = format!("-l -B 65536 {arguments}");
         let tracer = Self::start(namespace, "tcpdump", &arguments, None);
         tracer.wait_for_stderr("listening on");
         tracer
