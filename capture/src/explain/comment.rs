@@ -149,7 +149,7 @@ impl fmt::Display for Sentence {
                 write!(formatter, "the {side} closes the connection by force (RST): data may have been lost")
             }
             Event::ResetsUnseen => formatter.write_str(
-                "a connection that was not seen before is closed by force (RST): data may have been lost",
+                "a connection that was not seen before is reset (RST): if it existed, data may have been lost",
             ),
         }
     }

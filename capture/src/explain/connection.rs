@@ -5,7 +5,7 @@
 
 use super::{
     comment::{Event, Side, Story, Tries},
-    end::{COPY_INTERVAL, End, Progress},
+    end::{COPY_INTERVAL, End, Progress, after},
     segment::{Endpoint, Kind, Segment},
 };
 
@@ -319,7 +319,7 @@ impl Connection {
             return;
         }
         self.end(peer).acknowledge(segment.ack);
-        let is_latest = own_before.next.is_none_or(|next| !super::end::after(next, segment.seq_end()))
+        let is_latest = own_before.next.is_none_or(|next| !after(next, segment.seq_end()))
             && self.end(peer).acked == Some(segment.ack);
         if is_latest && !peer_end.fin {
             self.window(side, segment, story);

@@ -8,6 +8,8 @@ mod comment;
 mod connection;
 mod connections;
 mod end;
+#[cfg(test)]
+mod property;
 mod segment;
 #[cfg(test)]
 mod stories;

@@ -363,7 +363,7 @@ fn a_close_first_seen_in_the_middle() {
 fn a_reset_of_an_unseen_connection() {
     assert_story_without_timestamps_too(
         &[at(0, CLIENT, "R", 5000, 0), at(100, CLIENT, "R", 5000, 0), at(200, SERVER, ".", 7, 5000)],
-        &["0 a connection that was not seen before is closed by force (RST): data may have been lost"],
+        &["0 a connection that was not seen before is reset (RST): if it existed, data may have been lost"],
     );
 }
 

@@ -1,0 +1,60 @@
+//! `--explain` on the command line: the program itself, reading a file.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+/// A capture file of raw IP packets, a second apart: two tries to open a connection that nobody answers.
+fn two_syns() -> Vec<u8> {
+    let mut syn = vec![0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+    syn.extend([0xa1, 0x02, 0x22, 0xb8, 0, 0, 3, 232, 0, 0, 0, 0, 0x50, 0x02, 1, 0, 0, 0, 0, 0]);
+    // Magic number, version 2.4, time zone, accuracy, snapshot length, link type 101 (pcap(5)).
+    let header = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 101_u32];
+    let record = |seconds: u32| [1_700_000_000 + seconds, 0, 40, 40].map(u32::to_le_bytes).concat();
+    [header.map(u32::to_le_bytes).concat(), record(0), syn.clone(), record(1), syn].concat()
+}
+
+fn output(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_capture"));
+    command.args(["-r", "-", "-t"]).args(arguments).env("TZ", "UTC0");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&two_syns()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+const LINE: &str = "IP 10.0.0.1.41218 > 10.0.0.2.8888: Flags [S], seq 1000, win 256, length 0\n";
+const OPENS: &str = "// 10.0.0.1.41218 > 10.0.0.2.8888: the client opens a connection\n";
+const REPEATS: &str =
+    "// 10.0.0.1.41218 > 10.0.0.2.8888: the client repeats its SYN, try 2: no answer so far\n";
+
+fn at_the_end(tries: &str) -> String {
+    let start =
+        "// 10.0.0.1.41218 > 10.0.0.2.8888: at the end of the capture, the client has no answer to its SYN";
+    format!("{start}: {tries}\n")
+}
+
+#[test]
+fn comments_stand_before_their_lines_and_at_the_end() {
+    assert_eq!(output(&[]), [LINE, LINE].concat());
+    assert_eq!(output(&["--explain"]), [OPENS, LINE, REPEATS, LINE, &at_the_end("2 tries in 1 s")].concat());
+    assert_eq!(output(&["--explain", "-c", "1"]), [OPENS, LINE, &at_the_end("1 try")].concat());
+    assert_eq!(output(&["--explain", "-l", "--port", "9999"]), "");
+}
+
+/// A packet of several lines has its comments before the first.
+#[test]
+fn comments_stand_before_the_first_line() {
+    let options = ["-v", "-x", "-c", "1"];
+    let lines = output(&options);
+    assert_eq!(lines.lines().count(), 5, "{lines}");
+    assert_eq!(
+        output(&[&options[..], &["--explain"]].concat()),
+        [OPENS, &lines, &at_the_end("1 try")].concat()
+    );
+}
