@@ -74,3 +74,14 @@ fn standard_input_is_read() {
     assert!(output.status.success());
     assert_eq!(output.stdout, fs::read(folder().join("walkthrough.out")).unwrap());
 }
+
+#[test]
+fn every_file_belongs_to_a_case() {
+    let list = fs::read_to_string(folder().join("LIST")).unwrap();
+    let named: Vec<_> = list.split_ascii_whitespace().collect();
+    for entry in fs::read_dir(folder()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let expected = name.replace(".err", ".out");
+        assert!(name == "LIST" || named.contains(&expected.as_str()), "{name} is in no line of LIST");
+    }
+}

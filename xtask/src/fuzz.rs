@@ -102,10 +102,11 @@ fn write_seeds(folder: &Path) -> Result<()> {
     for name in ["print", "record"] {
         fs::create_dir_all(folder.join(name))?;
     }
-    for (number, (name, bytes)) in (0_u8..).zip(&files) {
+    for (name, bytes) in &files {
         let Some((link, packets)) = packets(bytes) else { continue };
         let stem = name.trim_end_matches(".pcap");
         // The options differ from file to file; the packets are from all over the file.
+        let number = name.bytes().fold(0_u8, |number, byte| number.wrapping_mul(31).wrapping_add(byte));
         let mut print = vec![link, number, number.wrapping_mul(37), number.wrapping_mul(11)];
         for Captured { missing, data } in packets.iter().step_by((packets.len() / PACKETS).max(1)) {
             print.extend((data.len() as u16).to_be_bytes());
