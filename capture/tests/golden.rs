@@ -4,6 +4,8 @@
 //! printed, and the flags, before them perhaps `TZ=...`. Where tcpdump complained of the file, its words are beside what it
 //! printed, with the extension `err`. `cargo xtask bless` makes what is expected, from tcpdump and never from capture.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
