@@ -4,6 +4,8 @@
 //! printed, and the flags, before them perhaps `TZ=...`. Where tcpdump complained of the file, its words are beside what it
 //! printed, with the extension `err`. `cargo xtask bless` makes what is expected, from tcpdump and never from capture.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -73,4 +75,15 @@ fn standard_input_is_read() {
     let output = command.env("TZ", "GMT0").args(["-r", "-", "-n"]).stdin(file).output().unwrap();
     assert!(output.status.success());
     assert_eq!(output.stdout, fs::read(folder().join("walkthrough.out")).unwrap());
+}
+
+#[test]
+fn every_file_belongs_to_a_case() {
+    let list = fs::read_to_string(folder().join("LIST")).unwrap();
+    let named: Vec<_> = list.split_ascii_whitespace().collect();
+    for entry in fs::read_dir(folder()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let expected = name.replace(".err", ".out");
+        assert!(name == "LIST" || named.contains(&expected.as_str()), "{name} is in no line of LIST");
+    }
 }

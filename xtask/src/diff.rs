@@ -263,3 +263,33 @@ impl Run<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is not printed is found, shrunk to one packet, and kept with what tcpdump prints of it.
+    #[test]
+    fn a_program_that_prints_nothing_is_found_out() {
+        let keep = tempfile::tempdir().unwrap();
+        let arguments = Arguments {
+            packets: 200,
+            seed: 1,
+            file_packets: 200,
+            flags_set: vec!["-n".into()],
+            random_sets: 0,
+            sets: None,
+            capture: Some("/bin/true".into()),
+            keep: keep.path().to_owned(),
+            max_differences: 1,
+            jobs: 1,
+        };
+        perform(&arguments).unwrap_err();
+        let kept = List::read(keep.path()).unwrap().0;
+        let [entry] = &kept[..] else { panic!("{} are kept", kept.len()) };
+        let expected = fs::read_to_string(keep.path().join(&entry.expected)).unwrap();
+        assert_eq!(expected.lines().count(), 1, "{expected}");
+        let capture = entry.invocation.tcpdump(&keep.path().join(&entry.file), None).output().unwrap();
+        assert_eq!(String::from_utf8(capture.stdout).unwrap(), expected);
+    }
+}

@@ -8,6 +8,7 @@ mod provenance;
 mod bless;
 mod diff;
 mod ebpf;
+mod fuzz;
 mod golden;
 mod lint;
 mod oracle;
@@ -41,6 +42,7 @@ enum Task {
     Lint(lint::Arguments),
     Diff(diff::Arguments),
     Bless(bless::Arguments),
+    Fuzz(fuzz::Arguments),
     BuildEbpf(ebpf::Arguments),
     Setup(setup::Arguments),
 }
@@ -62,6 +64,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Lint(arguments) => lint::perform(&arguments),
         Task::Diff(arguments) => diff::perform(&arguments),
         Task::Bless(arguments) => bless::perform(&arguments),
+        Task::Fuzz(arguments) => fuzz::perform(&arguments),
         Task::BuildEbpf(arguments) => ebpf::perform(&arguments),
         Task::Setup(arguments) => setup::perform(&arguments),
     }

@@ -30,7 +30,7 @@ pub(crate) fn check() -> Result<()> {
 }
 
 /// One way to run the programs, as it stands in a list: flags that mean the same to both, before them perhaps
-/// `TZ=...`, and among them perhaps `--port` with one port or range.
+/// `TZ=...`, and among them perhaps `--port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invocation {
     pub(crate) zone: Option<String>,
@@ -90,13 +90,15 @@ impl Invocation {
 
     /// What `capture` selects of a file, as a filter of tcpdump's: on Ethernet up to two VLAN tags are looked behind.
     fn expression(&self, link: Option<Link>) -> String {
+        let one = |port: &str| {
+            if port.contains('-') { format!("tcp portrange {port}") } else { format!("tcp port {port}") }
+        };
         let tcp = match &self.port {
             None => "tcp".to_owned(),
-            Some(port) if port.contains('-') => format!("tcp portrange {port}"),
-            Some(port) => format!("tcp port {port}"),
+            Some(ports) => ports.split(',').map(one).collect::<Vec<_>>().join(" or "),
         };
         if link == Some(Link::Ethernet) {
-            format!("{tcp} or (vlan and ({tcp} or (vlan and {tcp})))")
+            format!("{tcp} or (vlan and ({tcp} or (vlan and ({tcp}))))")
         } else {
             tcp
         }
@@ -178,7 +180,7 @@ mod tests {
         assert_eq!(invocation.expression(Some(Link::Sll)), "tcp port 8888");
         assert_eq!(
             invocation.expression(Some(Link::Ethernet)),
-            "tcp port 8888 or (vlan and (tcp port 8888 or (vlan and tcp port 8888)))"
+            "tcp port 8888 or (vlan and (tcp port 8888 or (vlan and (tcp port 8888))))"
         );
     }
 }

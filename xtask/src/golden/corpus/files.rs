@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{
-    Corpus, DESTINATION4, DESTINATION6, Frame, SOURCE4, SOURCE6, V4, V6, frame, packet, pcap, segment, whole,
+    Corpus, DESTINATION4, DESTINATION6, SOURCE4, SOURCE6, V4, V6, frame, packet, pcap, segment, whole,
 };
 use crate::packets::{
     Packet,
@@ -15,6 +15,7 @@ use crate::packets::{
 
 pub(super) fn add(corpus: &mut Corpus) -> Result<()> {
     links(corpus)?;
+    tags(corpus)?;
     formats(corpus)?;
     broken(corpus)?;
     selected(corpus)?;
@@ -61,6 +62,27 @@ fn links(corpus: &mut Corpus) -> Result<()> {
         corpus.add(&format!("link-{name}"), pcap(link, frames).encode(), &modes)?;
     }
     Ok(())
+}
+
+/// VLAN tags: up to two are looked behind.
+fn tags(corpus: &mut Corpus) -> Result<()> {
+    let mut frames = Vec::new();
+    for (addresses, ethertype) in [(V4, ETHERTYPE_IPV4), (V6, ETHERTYPE_IPV6)] {
+        let packet = packet(&addresses, &segment().encode(&addresses));
+        let tagged =
+            |tags: &[(u16, u16)]| [ethernet([0; 6], [0; 6], tags, ethertype), packet.clone()].concat();
+        for control in [0, 5, 0x0fff, 0x1005, 0x6005, 0xffff] {
+            frames.push((tagged(&[(0x8100, control)]), None));
+        }
+        for tags in [&[0x88a8][..], &[0x9100], &[0x88a8, 0x8100], &[0x8100, 0x9100], &[0x8100; 3]] {
+            frames.push((tagged(&tags.iter().map(|tag| (*tag, 7)).collect::<Vec<_>>()), None));
+        }
+        let double = tagged(&[(0x88a8, 1), (0x8100, 2)]);
+        frames.extend([13, 15, 17, 19, 21, 23, 40].map(|captured| (double.clone(), Some(captured))));
+    }
+    let goldens =
+        [("", "-n -t"), ("e", "-n -t -e"), ("X", "-n -t -X -e -v"), ("port", "-n -t --port 443,8888")];
+    corpus.add_frames("vlan", frames, &goldens)
 }
 
 /// The same packets in each format that can hold them.
@@ -146,11 +168,6 @@ fn selected(corpus: &mut Corpus) -> Result<()> {
     let between = |source, destination| {
         whole(&V4, &Segment { source, destination, flags: ACK, payload: Vec::new(), ..segment() })
     };
-    let v4 = packet(&V4, &segment().encode(&V4));
-    let tagged = |tags: &[(u16, u16)]| -> Frame {
-        ([ethernet([0; 6], [0; 6], tags, ETHERTYPE_IPV4), v4.clone()].concat(), None)
-    };
-    let tag = (0x8100, 5);
     let mut fragment = Ipv4 { fragment: 0x2001, ..Ipv4::default() };
     let later = (frame(&fragment.encode(SOURCE4, DESTINATION4, &segment().encode(&V4))), None);
     fragment = Ipv4 { protocol: 17, ..Ipv4::default() };
@@ -166,9 +183,6 @@ fn selected(corpus: &mut Corpus) -> Result<()> {
         between(1, 8100),
         between(7999, 8101),
         between(0, 65_535),
-        tagged(&[tag]),
-        tagged(&[tag, (0x88a8, 6)]),
-        tagged(&[tag, tag, tag]),
         later,
         udp,
         fragment6,

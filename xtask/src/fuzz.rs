@@ -1,0 +1,173 @@
+//! `cargo xtask fuzz`.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    golden::corpus::{Corpus, corpus},
+    workspace::{self, cargo},
+};
+
+/// Fuzz what reads files, records and packets
+///
+/// Runs each target in fuzz/ with libFuzzer for some seconds, from the inputs that are committed. It needs a C++
+/// compiler for libFuzzer (on Debian: apt-get install g++), but no nightly Rust. New inputs go to target/fuzz; one that
+/// makes a target fail is kept in fuzz/artifacts, and its path printed.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Which to run [default: all]
+    #[arg(value_name = "TARGET", value_parser = TARGETS)]
+    targets: Vec<String>,
+    /// How long to run each
+    #[arg(long, default_value_t = 30, value_name = "N")]
+    seconds: u64,
+    /// Make the committed inputs anew from the goldens, and run nothing
+    #[arg(long)]
+    seeds: bool,
+}
+
+const TARGETS: [&str; 3] = ["file", "print", "record"];
+
+/// Instrumentation as `cargo fuzz` asks for it, but without a sanitizer, which only nightly compilers have: what is
+/// fuzzed has no unsafe code. All of it is stable.
+const INSTRUMENTATION: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg=fuzzing";
+
+/// Inputs longer than this find nothing that shorter ones do not.
+const LONGEST_INPUT: usize = 4096;
+
+pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
+    let fuzz = workspace::root().join("fuzz");
+    if arguments.seeds {
+        return write_seeds(&fuzz.join("corpus"));
+    }
+    let target = workspace::Metadata::read(Path::new("cargo"))?.target.join("fuzz");
+    let host = host()?;
+    // With a target named, build scripts are built without the instrumentation.
+    let mut build = cargo();
+    build.args(["build", "--release", "--locked", "--bins", "--target", &host, "--manifest-path"]);
+    build.arg(fuzz.join("Cargo.toml")).arg("--target-dir").arg(&target).env("RUSTFLAGS", INSTRUMENTATION);
+    workspace::run(&mut build).context("on Debian, libFuzzer's C++ needs: apt-get install g++")?;
+    let names = if arguments.targets.is_empty() {
+        TARGETS.map(String::from).to_vec()
+    } else {
+        arguments.targets.clone()
+    };
+    for name in &names {
+        let (grown, artifacts) = (target.join("corpus").join(name), fuzz.join("artifacts").join(name));
+        fs::create_dir_all(&grown)?;
+        fs::create_dir_all(&artifacts)?;
+        // The goldens are files of all kinds already.
+        let goldens = || workspace::root().join("capture/tests/golden");
+        let seeds = if name == "file" { goldens() } else { fuzz.join("corpus").join(name) };
+        let mut run = Command::new(target.join(&host).join("release").join(name));
+        run.arg(format!("-max_total_time={}", arguments.seconds))
+            .arg(format!("-max_len={LONGEST_INPUT}"))
+            .arg(format!("-artifact_prefix={}/", artifacts.display()))
+            .args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1", "-print_funcs=0"])
+            .args([grown, seeds]);
+        println!("fuzz: {name}, {} s", arguments.seconds);
+        // libFuzzer is talkative; what it says matters when it has found something.
+        let output = run.output().with_context(|| format!("cannot run {}", workspace::shown(&run)))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            eprintln!("{said}");
+            bail!("{name} fails: see above, and {}", artifacts.display());
+        }
+        said.lines()
+            .filter(|line| line.starts_with("stat::number") || line.starts_with("stat::new"))
+            .for_each(|line| println!("  {line}"));
+    }
+    Ok(())
+}
+
+/// The name of the platform that the compiler makes programs for.
+fn host() -> Result<String> {
+    let version = workspace::output(Command::new("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc -vV names no host")?.to_owned())
+}
+
+/// Packets of a seed.
+const PACKETS: usize = 8;
+/// Packets longer than this are left out.
+const LONGEST_PACKET: usize = 200;
+
+/// Makes inputs for the printer and for the records from the packets of the goldens. For the files, the goldens are
+/// the inputs.
+fn write_seeds(folder: &Path) -> Result<()> {
+    let Corpus { files, .. } = corpus()?;
+    for name in ["print", "record"] {
+        fs::create_dir_all(folder.join(name))?;
+    }
+    for (name, bytes) in &files {
+        let Some((link, packets)) = packets(bytes) else { continue };
+        let stem = name.trim_end_matches(".pcap");
+        // The options differ from file to file; the packets are from all over the file.
+        let number = name.bytes().fold(0_u8, |number, byte| number.wrapping_mul(31).wrapping_add(byte));
+        let mut print = vec![link, number, number.wrapping_mul(37), number.wrapping_mul(11)];
+        for Captured { missing, data } in packets.iter().step_by((packets.len() / PACKETS).max(1)) {
+            print.extend((data.len() as u16).to_be_bytes());
+            print.push(*missing);
+            print.extend(*data);
+        }
+        fs::write(folder.join("print").join(stem), print)?;
+        if let Some(Captured { missing, data }) = packets.last() {
+            let mut record = 1_700_000_000_u64.to_ne_bytes().to_vec();
+            record.extend((data.len() as u32 + u32::from(*missing)).to_ne_bytes());
+            record.extend((data.len() as u32).to_ne_bytes());
+            // The interface, the offsets of the headers, the hook, the version of the layout.
+            record.extend(1_u32.to_ne_bytes());
+            record.extend([14, 34, 0, 1]);
+            record.extend(*data);
+            fs::write(folder.join("record").join(stem), record)?;
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a packet that were captured, and how many are missing.
+struct Captured<'a> {
+    missing: u8,
+    data: &'a [u8],
+}
+
+/// The packets of a little-endian pcap file with microseconds; before them the link type as the target for the printer
+/// has it.
+fn packets(file: &[u8]) -> Option<(u8, Vec<Captured<'_>>)> {
+    let (header, mut rest) = file.split_first_chunk::<24>()?;
+    if header[..4] != [0xd4, 0xc3, 0xb2, 0xa1] {
+        return None;
+    }
+    let link = [1, 101, 228, 229, 0, 108, 113, 276]
+        .iter()
+        .position(|number| u32::from_le_bytes([header[20], header[21], header[22], header[23]]) == *number)?;
+    let mut packets = Vec::new();
+    while let Some((record, behind)) = rest.split_first_chunk::<16>() {
+        let field =
+            |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+        let (data, behind) = behind.split_at_checked(field(8) as usize)?;
+        rest = behind;
+        if data.len() <= LONGEST_PACKET {
+            let missing = field(12).saturating_sub(field(8)).min(255) as u8;
+            packets.push(Captured { missing, data });
+        }
+    }
+    Some((link as u8, packets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_packets_of_a_golden_are_found() {
+        let files = corpus().unwrap().files;
+        let (_, walkthrough) = files.iter().find(|(name, _)| name == "walkthrough.pcap").unwrap();
+        let (link, packets) = packets(walkthrough).unwrap();
+        assert_eq!((link, packets.len()), (0, 11));
+        assert!(packets.iter().all(|packet| packet.missing == 0));
+    }
+}
