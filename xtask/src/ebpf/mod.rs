@@ -148,16 +148,17 @@ fn build(tools: &Installed) -> Result<Vec<u8>> {
 fn compile(tools: &Installed, metadata: &Metadata, tool: &str, subcommand: &str) -> Result<Command> {
     let mut command = tools.cargo(tool, subcommand);
     command.args(["--package", PACKAGE, "--target-dir"]).arg(metadata.target.join("ebpf"));
-    command.env("CARGO_ENCODED_RUSTFLAGS", rustflags(metadata)?);
+    command.env("CARGO_ENCODED_RUSTFLAGS", rustflags(tools, metadata)?);
     Ok(command)
 }
 
 /// The flags of the recipe, and those that keep the folders of this machine out of the object. The compiler records
-/// source paths; seen from the top of the repository and of the registry they are the same for everybody.
-fn rustflags(metadata: &Metadata) -> Result<String> {
+/// source paths; seen from the top of the repository, of the registry and of `core` they are the same for everybody.
+fn rustflags(tools: &Installed, metadata: &Metadata) -> Result<String> {
     let mut flags = RUSTFLAGS.map(str::to_owned).to_vec();
     let folders = metadata.registries.iter().map(|folder| (folder.as_path(), "registry"));
-    for (folder, name) in folders.chain([(root(), ".")]) {
+    let core = tools.core_to_build.iter().map(|folder| (folder.as_path(), "core"));
+    for (folder, name) in folders.chain(core).chain([(root(), ".")]) {
         let folder = folder.to_str().with_context(|| format!("{} is not UTF-8", folder.display()))?;
         flags.push(format!("--remap-path-prefix={folder}={name}"));
     }

@@ -32,8 +32,8 @@ pub(crate) struct Installed {
     rustc: PathBuf,
     bpf_linker: PathBuf,
     pub(crate) llvm_strip: PathBuf,
-    /// Whether cargo has to compile `core` too.
-    build_core: bool,
+    /// The folder of the sources that cargo has to compile `core` from, if it is not there compiled.
+    pub(crate) core_to_build: Option<PathBuf>,
     /// What is recorded of it.
     pub(crate) record: Toolchain,
 }
@@ -67,8 +67,9 @@ impl Installed {
             bpf_linker: linker_version.trim().trim_start_matches("bpf-linker ").to_owned(),
             core: compiler.core(),
         };
-        let Compiler { cargo, rustc, build_core, .. } = compiler;
-        Ok(Self { cargo, rustc, bpf_linker, llvm_strip, build_core, record })
+        let core_to_build = compiler.build_core.then(|| compiler.sources());
+        let Compiler { cargo, rustc, .. } = compiler;
+        Ok(Self { cargo, rustc, bpf_linker, llvm_strip, core_to_build, record })
     }
 
     /// A command of this toolchain's cargo that compiles the package for [`TARGET`], and takes no settings from the
@@ -92,7 +93,7 @@ impl Installed {
         command.env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &self.bpf_linker);
         // The target is not one that stable compilers admit to.
         command.env("RUSTC_BOOTSTRAP", "1");
-        if self.build_core {
+        if self.core_to_build.is_some() {
             command.arg("-Zbuild-std=core");
         }
         command
