@@ -1,5 +1,7 @@
 //! Where capture differs from tcpdump on purpose: the rows of the table in docs/output-format.md that a file can show.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as tests do")]
+
 use std::{fs, path::Path, process::Command};
 
 /// A segment with payload in an Ethernet frame, with VLAN tags.
