@@ -16,42 +16,38 @@ pub(super) trait WriteAddress: Write {
     /// `a.b.c.d`.
     #[inline(always)]
     fn dotted(&mut self, [a, b, c, d]: [u8; 4]) {
-        self.octet(a);
-        self.byte(b'.');
-        self.octet(b);
-        self.byte(b'.');
-        self.octet(c);
-        self.byte(b'.');
+        self.dotted_octet(a);
+        self.dotted_octet(b);
+        self.dotted_octet(c);
         self.octet(d);
     }
 
-    /// An IPv6 address, its longest run of two or more zero groups written as `::`, or the host's name.
+    /// An IPv6 address, the first of its longest runs of zero groups written as `::`, or the host's name.
+    #[inline]
     fn ipv6(&mut self, address: &[u8; 16]) {
         if self.host_name((*address).into()) {
             return;
         }
         let groups: [u16; 8] =
             std::array::from_fn(|n| u16::from_be_bytes([address[2 * n], address[2 * n + 1]]));
-        let zeros = longest_zero_run(&groups);
-        let dotted = zeros.start == 0 && (zeros.end == 6 || (zeros.end == 5 && groups[5] == 0xffff));
-        for (n, &group) in groups.iter().enumerate() {
-            if zeros.contains(&n) {
-                if n == zeros.start {
-                    self.byte(b':');
-                }
-                continue;
-            }
-            if n > 0 {
-                self.byte(b':');
-            }
-            if n == 6 && dotted {
+        let zeros = (0..8).fold(0, |zeros, n| zeros | usize::from(groups[n] == 0) << n);
+        let (start, end) = ZERO_RUNS[zeros];
+        let (head, tail) = (&groups[..usize::from(start)], &groups[usize::from(end)..]);
+        match (head, tail) {
+            _ if start == end => write_groups(&groups, self),
+            ([], [0xffff, _, _]) => {
+                self.text("::ffff:");
                 self.dotted([address[12], address[13], address[14], address[15]]);
-                return;
             }
-            write_group(group, self);
-        }
-        if zeros.end == groups.len() {
-            self.byte(b':');
+            ([], [_, _]) => {
+                self.text("::");
+                self.dotted([address[12], address[13], address[14], address[15]]);
+            }
+            _ => {
+                write_groups(head, self);
+                self.text("::");
+                write_groups(tail, self);
+            }
         }
     }
 
@@ -76,30 +72,39 @@ pub(super) trait WriteAddress: Write {
 
 impl<W: Write> WriteAddress for W {}
 
-/// `%x` of a group.
+/// Groups as `%x`, colons between them.
 #[inline]
-fn write_group<W: Write + ?Sized>(group: u16, line: &mut W) {
-    let [[a, b], [c, d]] = group.to_be_bytes().map(hex_digits);
-    let digits = u32::from_le_bytes([a, b, c, d]);
-    let leading_zeros = (group | 1).leading_zeros() / 4;
-    line.prefix((digits >> (leading_zeros * 8)).to_le_bytes(), 4 - leading_zeros as usize);
+fn write_groups<W: Write + ?Sized>(groups: &[u16], line: &mut W) {
+    for (n, &group) in groups.iter().enumerate() {
+        if n > 0 {
+            line.byte(b':');
+        }
+        let [[a, b], [c, d]] = group.to_be_bytes().map(hex_digits);
+        let digits = u32::from_le_bytes([a, b, c, d]);
+        let zeros = (group | 1).leading_zeros() / 4;
+        line.prefix((digits >> (zeros * 8)).to_le_bytes(), 4 - zeros as usize);
+    }
 }
 
-/// The first of the longest runs of two or more zero groups; an empty range at the end if there is none.
-fn longest_zero_run(groups: &[u16; 8]) -> std::ops::Range<usize> {
-    let none = usize::MAX..usize::MAX;
-    let (mut best, mut start) = (0..1, 0);
-    let mut found = false;
-    for (n, &group) in groups.iter().enumerate() {
-        if group != 0 {
-            start = n + 1;
-        } else if n + 1 - start > best.len() {
-            best = start..n + 1;
-            found = true;
+/// Where the first of the longest runs of two or more zero groups begins and ends, for each set of zero groups (bit n
+/// for group n). Twice the same number if there is none.
+const ZERO_RUNS: [(u8, u8); 256] = {
+    let mut runs = [(0, 0); 256];
+    let mut zeros = 0;
+    while zeros < runs.len() {
+        let (mut start, mut end) = (0, 0);
+        while end < 8 {
+            end += 1;
+            if zeros >> (end - 1) & 1 == 0 {
+                start = end;
+            } else if end - start > 1 && end - start > runs[zeros].1 - runs[zeros].0 {
+                runs[zeros] = (start, end);
+            }
         }
+        zeros += 1;
     }
-    if found { best } else { none }
-}
+    runs
+};
 
 #[cfg(test)]
 mod tests {

@@ -4,17 +4,19 @@
 //! many conversations are known as may be, a new one takes the place of one that has not been seen lately, which is
 //! counted. Until then they answer as tcpdump's would.
 //!
-//! A table is one array, and a hash says where in it to look first (linear probing). So the first packet of a
-//! conversation costs one cache miss and no more, also when it takes another's place; a library's map with the order
-//! of eviction beside it costs three. Slots are in the order of their hashes, so that growing copies front to back.
+//! A table is a list in the order in which places were taken, and an index over it of ten bytes a conversation. The
+//! list is written from front to back, round and round, so that a flood of new conversations costs few cache misses.
+//! A map that holds the conversations themselves would cost one for each, and could not say who came first.
 
 use std::hash::{BuildHasher, Hash};
 
-use foldhash::quality::RandomState;
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::tcp::Network;
 
 /// A pair of addresses and ports, the same for both directions: the lower port comes first, and between equal ports
 /// the lower address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key<A> {
     /// The address of the lower port.
     low: A,
@@ -25,37 +27,31 @@ struct Key<A> {
 
 /// A conversation's initial sequence numbers, as tcpdump names them: `seq` counts what the side of the lower port
 /// sends, `ack` what the other does. Both may be off by what was sent before the conversation was first seen.
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot<A> {
+#[derive(Clone, Copy, Debug)]
+struct Conversation<A> {
     key: Key<A>,
     seq: u32,
     ack: u32,
-    /// How often it may be passed over before it is forgotten, and one more; 0 if the slot is free.
-    credit: u8,
+    /// Seen again since it came, or since it was last passed over.
+    seen: bool,
 }
-
-/// A conversation of one packet goes soon.
-const CREDIT_WHEN_NEW: u8 = 2;
-/// One that goes on stays.
-const CREDIT_WHEN_SEEN: u8 = 6;
 
 /// The conversations of one address family.
 #[derive(Debug)]
 struct Table<A> {
-    /// Never full: at least a third is free.
-    slots: Vec<Slot<A>>,
-    /// How many are not free.
-    known: usize,
-    /// How many may be known.
+    /// Where in the list a conversation is.
+    index: HashTable<u32>,
+    list: Vec<Conversation<A>>,
+    /// How long the list may get.
     limit: usize,
+    /// Who has to go next, if it has not been seen lately (CLOCK, Corbató 1968).
+    hand: usize,
     evicted: u64,
 }
 
-/// One segment, to be looked up. All of it as it stands in the headers, in host byte order.
+/// What of a segment's header is relative to its conversation, in host byte order.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Segment<A> {
-    pub(super) source: A,
-    pub(super) destination: A,
+pub(super) struct Segment {
     pub(super) source_port: u16,
     pub(super) destination_port: u16,
     pub(super) seq: u32,
@@ -72,24 +68,23 @@ pub(super) struct Numbers {
     pub(super) sack_base: u32,
 }
 
-const INITIAL_SLOTS: usize = 64;
-
-/// How many conversations are passed over at most; then the next one has to go.
-const MAX_PASSED_OVER: usize = 32;
-
-impl<A: Copy + Default + Eq + Hash + Ord> Table<A> {
+impl<A: Copy + Eq + Hash + Ord> Table<A> {
     fn new(limit: usize) -> Self {
-        let limit = limit.clamp(1, usize::MAX / 4);
-        let slots = vec![Slot::default(); INITIAL_SLOTS.min(slots_for(limit))];
-        Self { slots, known: 0, limit, evicted: 0 }
+        let limit = limit.clamp(1, u32::MAX as usize);
+        Self { index: HashTable::new(), list: Vec::new(), limit, hand: 0, evicted: 0 }
     }
 
     /// tcpdump's rules, for a segment with ACK set.
     #[inline]
-    fn numbers(&mut self, segment: Segment<A>, hasher: &RandomState) -> Numbers {
-        let Segment { source, destination, source_port, destination_port, mut seq, mut ack, syn } = segment;
-        let reverse =
-            source_port > destination_port || (source_port == destination_port && source > destination);
+    fn numbers(
+        &mut self,
+        source: A,
+        destination: A,
+        segment: Segment,
+        hasher: &DefaultHashBuilder,
+    ) -> Numbers {
+        let Segment { source_port, destination_port, seq, ack, syn } = segment;
+        let reverse = (source_port, source) > (destination_port, destination);
         let key = if reverse {
             let ports = u32::from(destination_port) << 16 | u32::from(source_port);
             Key { low: destination, high: source, ports }
@@ -98,119 +93,54 @@ impl<A: Copy + Default + Eq + Hash + Ord> Table<A> {
             Key { low: source, high: destination, ports }
         };
         let hash = hasher.hash_one(key);
-        let mut at = self.find(key, hash);
-        let known = self.slots[at].credit > 0;
-        if !known {
-            at = self.make_room(at, key, hash, hasher);
+        let found = self.index.find(hash, |&at| self.list[at as usize].key == key).copied();
+        if let Some(at) = found
+            && !syn
+        {
+            let conversation = &mut self.list[at as usize];
+            conversation.seen = true;
+            let (low, high) = (conversation.seq, conversation.ack);
+            let (own, other) = if reverse { (high, low) } else { (low, high) };
+            return Numbers { seq: seq.wrapping_sub(own), ack: ack.wrapping_sub(other), sack_base: other };
         }
-        let conversation = &mut self.slots[at];
-        conversation.credit = if known { CREDIT_WHEN_SEEN } else { CREDIT_WHEN_NEW };
-        if !known || syn {
-            conversation.key = key;
-            let base = (seq, ack.wrapping_sub(1));
-            (conversation.seq, conversation.ack) = if reverse { (base.1, base.0) } else { base };
-        } else if reverse {
-            (seq, ack) = (seq.wrapping_sub(conversation.ack), ack.wrapping_sub(conversation.seq));
+        let (own, other) = (seq, ack.wrapping_sub(1));
+        let (low, high) = if reverse { (other, own) } else { (own, other) };
+        let conversation = Conversation { key, seq: low, ack: high, seen: found.is_some() };
+        match found {
+            Some(at) => self.list[at as usize] = conversation,
+            None => self.insert(conversation, hash, hasher),
+        }
+        Numbers { seq, ack, sack_base: other }
+    }
+
+    fn insert(&mut self, conversation: Conversation<A>, hash: u64, hasher: &DefaultHashBuilder) {
+        let at = if self.list.len() < self.limit {
+            self.list.push(conversation);
+            self.list.len() - 1
         } else {
-            (seq, ack) = (seq.wrapping_sub(conversation.seq), ack.wrapping_sub(conversation.ack));
-        }
-        Numbers { seq, ack, sack_base: if reverse { conversation.seq } else { conversation.ack } }
+            let at = self.forget_one(hasher);
+            self.list[at] = conversation;
+            at
+        };
+        self.index.insert_unique(hash, at as u32, |&at| hasher.hash_one(self.list[at as usize].key));
     }
 
-    /// Where a hash belongs: the array is divided evenly among all hashes, in their order.
-    #[inline]
-    fn home(&self, hash: u64) -> usize {
-        (u128::from(hash) * self.slots.len() as u128 >> 64) as usize
-    }
-
-    #[inline]
-    fn next(&self, at: usize) -> usize {
-        if at + 1 < self.slots.len() { at + 1 } else { 0 }
-    }
-
-    /// Where a conversation is, or the free slot where it has to be.
-    #[inline]
-    fn find(&self, key: Key<A>, hash: u64) -> usize {
-        let mut at = self.home(hash);
-        while self.slots[at].credit > 0 && self.slots[at].key != key {
-            at = self.next(at);
-        }
-        at
-    }
-
-    /// Counts one more conversation, whose place is `at` or, if others had to move for it, what this returns.
-    fn make_room(&mut self, at: usize, key: Key<A>, hash: u64, hasher: &RandomState) -> usize {
-        if self.known == self.limit {
-            self.evicted += 1;
-            return self.replace(key, hash, hasher);
-        }
-        self.known += 1;
-        if self.known <= self.slots.len() / 3 * 2 {
-            return at;
-        }
-        self.grow(hasher);
-        self.find(key, hash)
-    }
-
-    /// Forgets a conversation near the place of a new one, and gives that place.
-    ///
-    /// Near it, so that it costs no second cache miss and the array stays evenly filled. Those that are passed over
-    /// lose credit, which their next packet restores (GCLOCK, Smith 1978).
-    fn replace(&mut self, key: Key<A>, hash: u64, hasher: &RandomState) -> usize {
-        let mut at = self.home(hash);
-        let (mut passed_over, mut beyond_free) = (0, false);
+    /// Forgets the first conversation from the hand on that has not been seen again since the hand last came by.
+    fn forget_one(&mut self, hasher: &DefaultHashBuilder) -> usize {
         loop {
-            match self.slots[at].credit {
-                0 => beyond_free = true,
-                2.. if passed_over < MAX_PASSED_OVER => {
-                    self.slots[at].credit -= 1;
-                    passed_over += 1;
+            let at = self.hand;
+            self.hand = if at + 1 < self.list.len() { at + 1 } else { 0 };
+            let conversation = &mut self.list[at];
+            if !std::mem::take(&mut conversation.seen) {
+                let hash = hasher.hash_one(conversation.key);
+                if let Ok(entry) = self.index.find_entry(hash, |&indexed| indexed as usize == at) {
+                    entry.remove();
                 }
-                _ => break,
+                self.evicted += 1;
+                return at;
             }
-            at = self.next(at);
-        }
-        if !beyond_free {
-            // All slots from the new one's home to here are taken, so it will be found here.
-            return at;
-        }
-        self.remove(at, hasher);
-        self.find(key, hash)
-    }
-
-    #[cold]
-    fn grow(&mut self, hasher: &RandomState) {
-        let length = (self.slots.len() * 2).min(slots_for(self.limit));
-        let slots = std::mem::replace(&mut self.slots, vec![Slot::default(); length]);
-        for slot in slots.into_iter().filter(|slot| slot.credit > 0) {
-            let at = self.find(slot.key, hasher.hash_one(slot.key));
-            self.slots[at] = slot;
         }
     }
-
-    /// Frees a slot, and moves up those behind it that would not be found any more.
-    fn remove(&mut self, mut free: usize, hasher: &RandomState) {
-        let mut at = self.next(free);
-        while self.slots[at].credit > 0 {
-            let home = self.home(hasher.hash_one(self.slots[at].key));
-            if self.distance(home, at) >= self.distance(free, at) {
-                self.slots[free] = self.slots[at];
-                free = at;
-            }
-            at = self.next(at);
-        }
-        self.slots[free] = Slot::default();
-    }
-
-    /// How far it is from one slot on to another.
-    fn distance(&self, from: usize, to: usize) -> usize {
-        if from <= to { to - from } else { to + self.slots.len() - from }
-    }
-}
-
-/// How long an array has to be for so many conversations.
-fn slots_for(limit: usize) -> usize {
-    (limit / 2 + 1) * 3
 }
 
 /// The conversations that have been seen, with what their sequence numbers are relative to.
@@ -219,17 +149,17 @@ pub struct Conversations {
     v4: Table<u32>,
     v6: Table<u128>,
     /// Seeded anew in each process, so that nobody can make up conversations that are all in one place.
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
 }
 
 impl Conversations {
     pub(super) fn new(limit: usize) -> Self {
-        Self { v4: Table::new(limit), v6: Table::new(limit), hasher: RandomState::default() }
+        Self { v4: Table::new(limit), v6: Table::new(limit), hasher: DefaultHashBuilder::default() }
     }
 
     /// How many conversations are known.
     pub fn len(&self) -> usize {
-        self.v4.known + self.v6.known
+        self.v4.list.len() + self.v6.list.len()
     }
 
     /// Whether none is known.
@@ -243,14 +173,20 @@ impl Conversations {
         self.v4.evicted + self.v6.evicted
     }
 
+    /// The numbers to print for a segment with ACK set.
     #[inline]
-    pub(super) fn numbers_v4(&mut self, segment: Segment<u32>) -> Numbers {
-        self.v4.numbers(segment, &self.hasher)
-    }
-
-    #[inline]
-    pub(super) fn numbers_v6(&mut self, segment: Segment<u128>) -> Numbers {
-        self.v6.numbers(segment, &self.hasher)
+    pub(super) fn numbers(&mut self, network: Network<'_>, segment: Segment) -> Numbers {
+        match network {
+            Network::V4 { source, destination, .. } => {
+                let [source, destination] = [source, destination].map(u32::from_be_bytes);
+                self.v4.numbers(source, destination, segment, &self.hasher)
+            }
+            Network::V6 { source, destination } => {
+                let [source, destination] =
+                    [source, destination].map(|address| u128::from_be_bytes(*address));
+                self.v6.numbers(source, destination, segment, &self.hasher)
+            }
+        }
     }
 }
 
@@ -260,6 +196,21 @@ mod tests {
 
     use super::{super::testing::Random, *};
 
+    #[derive(Clone, Copy)]
+    struct Packet {
+        source: u32,
+        destination: u32,
+        segment: Segment,
+    }
+
+    impl Conversations {
+        fn numbers_of(&mut self, packet: Packet) -> Numbers {
+            let Packet { source, destination, segment } = packet;
+            let [source, destination] = [source, destination].map(u32::to_be_bytes);
+            self.numbers(Network::V4 { header: 0, source, destination }, segment)
+        }
+    }
+
     /// tcpdump's algorithm, over a map that never forgets.
     #[derive(Default)]
     struct Model {
@@ -268,8 +219,9 @@ mod tests {
     }
 
     impl Model {
-        fn numbers(&mut self, segment: Segment<u32>) -> Numbers {
-            let Segment { source, destination, source_port, destination_port, seq, ack, syn } = segment;
+        fn numbers(&mut self, packet: Packet) -> Numbers {
+            let Packet { source, destination, segment } = packet;
+            let Segment { source_port, destination_port, seq, ack, syn } = segment;
             let reverse = (source_port, source) > (destination_port, destination);
             let mut ends = [(source_port, source), (destination_port, destination)];
             ends.sort_unstable();
@@ -287,16 +239,15 @@ mod tests {
     }
 
     /// A segment between few enough ends that conversations recur, in both directions.
-    fn segment(random: &mut Random, ends: u32) -> Segment<u32> {
-        Segment {
-            source: random.below(3),
-            destination: random.below(3),
+    fn packet(random: &mut Random, ends: u32) -> Packet {
+        let segment = Segment {
             source_port: random.below(ends) as u16,
             destination_port: random.below(ends) as u16,
             seq: random.next() as u32,
             ack: random.next() as u32,
             syn: random.below(20) == 0,
-        }
+        };
+        Packet { source: random.below(3), destination: random.below(3), segment }
     }
 
     #[test]
@@ -305,8 +256,8 @@ mod tests {
             let (mut model, mut table) = (Model::default(), Conversations::new(1 << 20));
             let mut random = Random::new(ends.into());
             for _ in 0..100_000 {
-                let segment = segment(&mut random, ends);
-                assert_eq!(table.numbers_v4(segment), model.numbers(segment));
+                let packet = packet(&mut random, ends);
+                assert_eq!(table.numbers_of(packet), model.numbers(packet));
             }
             assert_eq!((table.len(), table.evicted()), (model.known.len(), 0));
         }
@@ -320,14 +271,15 @@ mod tests {
             let mut model = Model::default();
             let mut first_packets = 0;
             for _ in 0..50_000 {
-                let segment = segment(&mut random, 100);
-                let numbers = table.numbers_v4(segment);
-                let expected = model.numbers(segment);
+                let packet = packet(&mut random, 100);
+                let segment = packet.segment;
+                let numbers = table.numbers_of(packet);
+                let expected = model.numbers(packet);
                 // A conversation is either as it was left, or it begins anew.
                 let anew = Numbers { seq: segment.seq, ack: segment.ack, ..numbers };
                 assert!(numbers == expected || numbers == anew);
                 if numbers != expected {
-                    model.numbers(Segment { syn: true, ..segment });
+                    model.numbers(Packet { segment: Segment { syn: true, ..segment }, ..packet });
                 }
                 first_packets += u64::from(numbers == anew && !segment.syn);
                 assert!(table.len() <= limit);
@@ -343,21 +295,15 @@ mod tests {
     fn a_conversation_that_goes_on_outlives_a_flood() {
         let limit = 1000;
         let mut table = Conversations::new(limit);
-        let steady = |seq| Segment {
-            source: 1,
-            destination: 2,
-            source_port: 1,
-            destination_port: 2,
-            seq,
-            ack: 1,
-            syn: false,
-        };
-        table.numbers_v4(steady(100));
+        let segment = Segment { source_port: 1, destination_port: 2, seq: 100, ack: 1, syn: false };
+        let steady = Packet { source: 1, destination: 2, segment };
+        table.numbers_of(steady);
         for n in 0..100 * limit as u32 {
-            table.numbers_v4(Segment { source: n, destination: 3, ..steady(7) });
-            // Seen every hundred others, a tenth of what there is room for.
-            if n % 100 == 0 {
-                assert_eq!(table.numbers_v4(steady(101 + n)).seq, 1 + n);
+            table.numbers_of(Packet { source: n, destination: 3, segment });
+            // Seen once for half as many others as there is room for.
+            if n % 500 == 0 {
+                let segment = Segment { seq: 101 + n, ..segment };
+                assert_eq!(table.numbers_of(Packet { segment, ..steady }).seq, 1 + n);
             }
         }
         assert_eq!(table.evicted(), 99 * limit as u64 + 1);
@@ -366,32 +312,24 @@ mod tests {
     #[test]
     fn both_directions_and_equal_ports() {
         let mut table = Conversations::new(10);
-        let there = Segment {
-            source: 9,
-            destination: 5,
-            source_port: 80,
-            destination_port: 80,
-            seq: 1000,
-            ack: 5000,
-            syn: false,
-        };
-        assert_eq!(table.numbers_v4(there), Numbers { seq: 1000, ack: 5000, sack_base: 4999 });
-        let back = Segment { source: 5, destination: 9, seq: 5000, ack: 1001, ..there };
-        assert_eq!(table.numbers_v4(back), Numbers { seq: 1, ack: 1, sack_base: 1000 });
+        let there = Segment { source_port: 80, destination_port: 80, seq: 1000, ack: 5000, syn: false };
+        let packet = Packet { source: 9, destination: 5, segment: there };
+        assert_eq!(table.numbers_of(packet), Numbers { seq: 1000, ack: 5000, sack_base: 4999 });
+        let back = Segment { seq: 5000, ack: 1001, ..there };
+        let packet = Packet { source: 5, destination: 9, segment: back };
+        assert_eq!(table.numbers_of(packet), Numbers { seq: 1, ack: 1, sack_base: 1000 });
         // Older than the first segment seen.
         let older = Segment { seq: 900, ack: 4999, ..there };
-        assert_eq!(table.numbers_v4(older), Numbers { seq: 0u32.wrapping_sub(100), ack: 0, sack_base: 4999 });
-        // The other family's conversation of the same numbers is another one.
-        let v6 = Segment {
-            source: 9_u128,
-            destination: 5,
-            source_port: 80,
-            destination_port: 80,
-            seq: 1,
-            ack: 1,
-            syn: false,
-        };
-        assert_eq!(table.numbers_v6(v6).seq, 1);
+        let packet = Packet { source: 9, destination: 5, segment: older };
+        assert_eq!(
+            table.numbers_of(packet),
+            Numbers { seq: 0_u32.wrapping_sub(100), ack: 0, sack_base: 4999 }
+        );
+        // Another family's conversation of the same numbers is another one.
+        let [source, destination] = [9_u128, 5].map(u128::to_be_bytes);
+        let network = Network::V6 { source: &source, destination: &destination };
+        let new = Segment { seq: 1001, ..there };
+        assert_eq!(table.numbers(network, new), Numbers { seq: 1001, ack: 5000, sack_base: 4999 });
         assert_eq!(table.len(), 2);
     }
 }

@@ -15,23 +15,27 @@ use super::names::Names;
 /// Size of the buffer. The line of a typical segment is 170 bytes; what does not fit goes to the output in parts.
 const CAPACITY: usize = 1024;
 
-/// The decimal text of 0 to 255, the digits first, and how many digits there are in the last byte.
-const OCTETS: [[u8; 4]; 256] = {
+/// The decimal text of 0 to 255 with a dot behind it.
+const DOTTED_OCTETS: [[u8; 4]; 256] = {
     let mut octets = [[0; 4]; 256];
     let mut value = 0;
     while value < 256 {
-        let (hundreds, tens, ones) = ((value / 100) as u8, (value / 10 % 10) as u8, (value % 10) as u8);
-        octets[value] = if hundreds > 0 {
-            [b'0' + hundreds, b'0' + tens, b'0' + ones, 3]
-        } else if tens > 0 {
-            [b'0' + tens, b'0' + ones, 0, 2]
-        } else {
-            [b'0' + ones, 0, 0, 1]
+        let (hundreds, tens, ones) =
+            (b'0' + (value / 100) as u8, b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8);
+        octets[value] = match value {
+            0..10 => [ones, b'.', 0, 0],
+            10..100 => [tens, ones, b'.', 0],
+            _ => [hundreds, tens, ones, b'.'],
         };
         value += 1;
     }
     octets
 };
+
+#[inline(always)]
+fn octet_length(value: u8) -> usize {
+    1 + usize::from(value > 9) + usize::from(value > 99)
+}
 
 const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
@@ -268,8 +272,13 @@ pub(super) trait Write {
     /// `%u` of eight bits.
     #[inline(always)]
     fn octet(&mut self, value: u8) {
-        let octet = OCTETS[usize::from(value)];
-        self.prefix(octet, usize::from(octet[3]));
+        self.prefix(DOTTED_OCTETS[usize::from(value)], octet_length(value));
+    }
+
+    /// `%u.` of eight bits.
+    #[inline(always)]
+    fn dotted_octet(&mut self, value: u8) {
+        self.prefix(DOTTED_OCTETS[usize::from(value)], octet_length(value) + 1);
     }
 
     /// `%0{width}u`, where `width` is at most eight: more digits where there are more.

@@ -74,26 +74,14 @@ impl Dissector<'_> {
     pub(super) fn tcp(&mut self, segment: &Segment<'_>) -> Result<(), Truncated> {
         self.protocol = "tcp";
         let &Segment { offset, length, network, ports_only, fragmented } = segment;
-        let Ok(&[s1, s0, d1, d0]) = self.array(offset) else {
-            self.addresses(network);
-            self.line.byte(b':');
-            self.print_truncated(Truncated);
-            return Ok(());
-        };
-        let (source_port, destination_port) = (u16::from_be_bytes([s1, s0]), u16::from_be_bytes([d1, d0]));
-        if ports_only {
-            self.line.decimal(source_port.into());
-            self.line.text(" > ");
-            self.line.decimal(destination_port.into());
-            self.line.text(": ");
-        } else {
-            self.endpoints.print(network, [source_port, destination_port], self.line);
-        }
         let Ok(&header) = self.array::<MIN_LENGTH>(offset) else {
-            self.print_truncated(Truncated);
+            self.short_header(segment);
             return Ok(());
         };
-        let [_, _, _, _, n3, n2, n1, n0, a3, a2, a1, a0, data_offset, flags, w1, w0, c1, c0, u1, u0] = header;
+        let [s1, s0, d1, d0, n3, n2, n1, n0, a3, a2, a1, a0, data_offset, flags, w1, w0, c1, c0, u1, u0] =
+            header;
+        let ports = [u16::from_be_bytes([s1, s0]), u16::from_be_bytes([d1, d0])];
+        self.endpoints(network, ports, ports_only);
         let header_length = usize::from(data_offset >> 4) * 4;
         // It wraps where the header claims to be longer than the segment.
         let data_length = length.wrapping_sub(header_length as u32);
@@ -123,7 +111,10 @@ impl Dissector<'_> {
         let numbers = if self.options.absolute_sequence || flags & flag::ACK == 0 {
             Numbers { seq, ack, sack_base: 0 }
         } else {
-            self.relative_numbers(network, source_port, destination_port, seq, ack, flags & flag::SYN != 0)
+            let [source_port, destination_port] = ports;
+            let syn = flags & flag::SYN != 0;
+            let segment = conversations::Segment { source_port, destination_port, seq, ack, syn };
+            self.conversations.numbers(network, segment)
         };
         if too_long {
             self.header_too_long(header_length, length);
@@ -178,54 +169,41 @@ impl Dissector<'_> {
         Ok(())
     }
 
-    /// `a.b.c.d > e.f.g.h`.
-    fn addresses(&mut self, network: Network<'_>) {
-        match network {
-            Network::V4 { source, destination, .. } => {
-                self.line.ipv4(source);
-                self.line.text(" > ");
-                self.line.ipv4(destination);
-            }
-            Network::V6 { source, destination } => {
-                self.line.ipv6(source);
-                self.line.text(" > ");
-                self.line.ipv6(destination);
-            }
+    /// Addresses and ports, with colon and blank.
+    #[inline]
+    fn endpoints(&mut self, network: Network<'_>, ports: [u16; 2], ports_only: bool) {
+        if ports_only {
+            self.line.port(ports[0]);
+            self.line.text(" > ");
+            self.line.port(ports[1]);
+            self.line.text(": ");
+        } else {
+            self.endpoints.print(network, ports, self.line);
         }
     }
 
-    #[inline]
-    fn relative_numbers(
-        &mut self,
-        network: Network<'_>,
-        source_port: u16,
-        destination_port: u16,
-        seq: u32,
-        ack: u32,
-        syn: bool,
-    ) -> Numbers {
-        match network {
-            Network::V4 { source, destination, .. } => {
-                self.conversations.numbers_v4(conversations::Segment {
-                    source: u32::from_be_bytes(source),
-                    destination: u32::from_be_bytes(destination),
-                    source_port,
-                    destination_port,
-                    seq,
-                    ack,
-                    syn,
-                })
+    /// What is left of a segment whose header was not captured whole.
+    #[cold]
+    fn short_header(&mut self, segment: &Segment<'_>) {
+        if let Ok(&[s1, s0, d1, d0]) = self.array(segment.offset) {
+            let ports = [u16::from_be_bytes([s1, s0]), u16::from_be_bytes([d1, d0])];
+            self.endpoints(segment.network, ports, segment.ports_only);
+        } else {
+            match segment.network {
+                Network::V4 { source, destination, .. } => {
+                    self.line.ipv4(source);
+                    self.line.text(" > ");
+                    self.line.ipv4(destination);
+                }
+                Network::V6 { source, destination } => {
+                    self.line.ipv6(source);
+                    self.line.text(" > ");
+                    self.line.ipv6(destination);
+                }
             }
-            Network::V6 { source, destination } => self.conversations.numbers_v6(conversations::Segment {
-                source: u128::from_be_bytes(*source),
-                destination: u128::from_be_bytes(*destination),
-                source_port,
-                destination_port,
-                seq,
-                ack,
-                syn,
-            }),
+            self.line.byte(b':');
         }
+        self.print_truncated(Truncated);
     }
 
     #[cold]
