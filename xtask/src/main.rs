@@ -5,6 +5,7 @@
 #[path = "../../capture/build/provenance.rs"]
 mod provenance;
 
+mod bench;
 mod ebpf;
 mod run;
 mod workspace;
@@ -27,6 +28,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    Bench(bench::Arguments),
     BuildEbpf(ebpf::Arguments),
     Run(run::Arguments),
 }
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> Result<()> {
     match task {
+        Task::Bench(arguments) => bench::perform(&arguments),
         Task::BuildEbpf(arguments) => ebpf::perform(&arguments),
         Task::Run(arguments) => run::perform(&arguments),
     }
