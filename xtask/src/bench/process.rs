@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    io::Read as _,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
@@ -16,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::namespace::Namespace;
+use super::{cpu::Cpu, namespace::Namespace};
 
 /// How long a program may take to begin, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,6 +29,8 @@ pub(super) enum Output {
     File,
     /// A pipe, from which somebody reads as fast as they can and counts lines.
     Pipe,
+    /// A pipe, for [`Process::take_stdout`].
+    Handed,
 }
 
 /// A program that is running.
@@ -44,18 +45,6 @@ enum Lines {
     NotAtAll,
     File(PathBuf),
     Pipe(JoinHandle<Result<u64>>),
-    /// Somebody else reads them.
-    Taken,
-}
-
-/// CPU time that a process has used.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cpu {
-    /// All of it, to the nanosecond (/proc/PID/task/TID/schedstat).
-    pub(super) total: Duration,
-    /// What share of it was spent in the kernel, as the timer's ticks saw it (/proc/PID/stat).
-    pub(super) user_ticks: u64,
-    pub(super) system_ticks: u64,
 }
 
 /// What a program left behind.
@@ -73,7 +62,12 @@ pub(super) struct Ended {
 
 impl Process {
     /// Starts a command line in the namespace, and waits until it says that it is listening.
-    pub(super) fn start(namespace: &Namespace, folder: &Path, command: &[String], output: Output) -> Result<Self> {
+    pub(super) fn start(
+        namespace: &Namespace,
+        folder: &Path,
+        command: &[String],
+        output: Output,
+    ) -> Result<Self> {
         let process = Self::spawn(namespace, folder, command, output)?;
         let start = Instant::now();
         while !process.stderr()?.contains("listening on") {
@@ -93,15 +87,17 @@ impl Process {
         command.stdout(match output {
             Output::Null => Stdio::null(),
             Output::File => File::create(&stdout)?.into(),
-            Output::Pipe => Stdio::piped(),
+            Output::Pipe | Output::Handed => Stdio::piped(),
         });
-        let mut child = namespace.run(move || Ok(command.spawn()?)).with_context(|| format!("cannot run {program}"))?;
-        let lines = match (output, child.stdout.take()) {
-            (Output::Pipe, Some(pipe)) => {
+        let mut child =
+            namespace.run(move || Ok(command.spawn()?)).with_context(|| format!("cannot run {program}"))?;
+        let lines = match output {
+            Output::Pipe => {
+                let pipe = child.stdout.take().context("no pipe")?;
                 Lines::Pipe(thread::Builder::new().name("lines".to_owned()).spawn(|| count_lines(pipe))?)
             }
-            (Output::File, _) => Lines::File(stdout),
-            _ => Lines::NotAtAll,
+            Output::File => Lines::File(stdout),
+            Output::Null | Output::Handed => Lines::NotAtAll,
         };
         Ok(Self { child, stderr, lines })
     }
@@ -110,26 +106,18 @@ impl Process {
         fs::read_to_string(&self.stderr).context("cannot read a program's standard error")
     }
 
+    /// The reading end of an [`Output::Handed`].
+    pub(super) fn take_stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// CPU time used so far, by all threads.
     pub(super) fn cpu(&self) -> Result<Cpu> {
-        let pid = self.pid();
-        let mut cpu = Cpu::default();
-        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
-            let running = schedstat.split(' ').next().and_then(|field| field.parse().ok());
-            cpu.total += Duration::from_nanos(running.context("/proc/PID/task/TID/schedstat is not understood")?);
-        }
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // Behind the name, which is in parentheses and may contain anything, fields 3 and on; proc_pid_stat(5).
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-        let ticks = |number: usize| fields.get(number - 3).and_then(|field| field.parse().ok());
-        (cpu.user_ticks, cpu.system_ticks) =
-            ticks(14).zip(ticks(15)).context("/proc/PID/stat is not understood")?;
-        Ok(cpu)
+        Cpu::of(self.pid())
     }
 
     /// Waits until the program has used no CPU time worth mentioning for `quiet`: it has nothing left to do.
@@ -163,8 +151,8 @@ impl Process {
             let how = status.signal().map_or(status.to_string(), |signal| format!("signal {signal}"));
             bail!("a measured program failed ({how}): {}", said.trim());
         }
-        let lines = match std::mem::replace(&mut self.lines, Lines::Taken) {
-            Lines::NotAtAll | Lines::Taken => None,
+        let lines = match std::mem::replace(&mut self.lines, Lines::NotAtAll) {
+            Lines::NotAtAll => None,
             Lines::File(path) => {
                 let lines = count_lines(File::open(&path)?)?;
                 fs::remove_file(path)?;
@@ -196,7 +184,7 @@ impl Drop for Process {
 }
 
 /// Counts lines, without an empty one at the end: that is how tcpdump and `capture` end an interrupted capture.
-fn count_lines(mut from: impl std::io::Read) -> Result<u64> {
+pub(super) fn count_lines(mut from: impl std::io::Read) -> Result<u64> {
     let mut buffer = vec![0; 1 << 20];
     let (mut lines, mut last_two) = (0, *b"\n\n");
     let mut end = |bytes: &[u8]| match bytes {
@@ -217,6 +205,8 @@ fn count_lines(mut from: impl std::io::Read) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     #[test]

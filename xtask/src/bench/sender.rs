@@ -11,16 +11,14 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use nix::{
     errno::Errno,
     ifaddrs::{InterfaceAddress, getifaddrs},
-    sched::{CpuSet, sched_setaffinity},
     sys::socket::{
         AddressFamily, ControlMessage, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType, bind, sendmmsg,
         setsockopt, socket, sockopt,
     },
-    time::{ClockId, clock_gettime},
-    unistd::Pid,
 };
 
 use super::{
+    cpu,
     frames::{Frames, LENGTH},
     namespace::{Namespace, SENDER},
 };
@@ -60,11 +58,11 @@ pub(super) fn flood(namespace: &Namespace, flood: Flood) -> Result<Sent> {
     let Flood { packets, flows, port, senders, rate } = flood;
     let mut threads = Vec::new();
     for number in 0..senders {
-        let socket = namespace.run(packet_socket)?;
+        let socket = namespace.run(open)?;
         let share = packets / senders as u64;
         threads.push(thread::Builder::new().name("sender".to_owned()).spawn(move || {
-            pin(number)?;
-            send(&socket, &mut Frames::new(number as u8, flows, port), share, rate)
+            cpu::pin(number)?;
+            send(PacketSocket::new(socket), &mut Frames::new(number as u8, flows, port), share, rate)
         })?);
     }
     let mut total = Sent::default();
@@ -77,22 +75,77 @@ pub(super) fn flood(namespace: &Namespace, flood: Flood) -> Result<Sent> {
     Ok(total)
 }
 
-/// Keeps the calling thread on one CPU.
-pub(super) fn pin(cpu: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu)?;
-    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("cannot run on CPU {cpu}"))
+/// Sends `packets` frames.
+fn send(mut socket: PacketSocket, frames: &mut Frames, packets: u64, rate: Option<u64>) -> Result<Sent> {
+    let (start, cpu_start) = (Instant::now(), cpu::of_thread()?);
+    let (mut sent, mut offered) = (0, 0);
+    while offered < packets {
+        let batch = BATCH.min((packets - offered) as usize);
+        sent += socket.send(frames, batch)?;
+        offered += batch as u64;
+        if let Some(rate) = rate {
+            let due = start + Duration::from_nanos(offered * 1_000_000_000 / rate);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+    }
+    Ok(Sent { packets: sent, wall: start.elapsed(), cpu: cpu::of_thread()? - cpu_start })
 }
 
-/// A socket for whole frames out of [`SENDER`], in the namespace it is called in.
-fn packet_socket() -> Result<OwnedFd> {
+/// Opens a socket for whole frames out of [`SENDER`], in the namespace it is called in.
+pub(super) fn open() -> Result<OwnedFd> {
     let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
         .context("cannot make a packet socket (CAP_NET_RAW)")?;
     setsockopt(&socket, QdiscBypass, &1).context("PACKET_QDISC_BYPASS")?;
-    setsockopt(&socket, sockopt::SndBuf, &(16 << 20)).context("SO_SNDBUF")?;
     let address = address_of(SENDER)?;
     bind(socket.as_raw_fd(), &address).with_context(|| format!("cannot bind to {SENDER}"))?;
     Ok(socket)
+}
+
+/// Such a socket, with what it takes to send many frames in one system call.
+pub(super) struct PacketSocket {
+    socket: OwnedFd,
+    headers: MultiHeaders<LinkAddr>,
+    buffers: [[u8; LENGTH]; BATCH],
+}
+
+impl PacketSocket {
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Self { socket, headers: MultiHeaders::preallocate(BATCH, None), buffers: [[0; LENGTH]; BATCH] }
+    }
+
+    /// Sends the next `count` frames, at most [`BATCH`], and says how many the interface took.
+    pub(super) fn send(&mut self, frames: &mut Frames, count: usize) -> Result<u64> {
+        let Self { socket, headers, buffers } = self;
+        for buffer in &mut buffers[..count] {
+            *buffer = *frames.next();
+        }
+        let slices = buffers.each_ref().map(|buffer| [IoSlice::new(buffer)]);
+        let bound = [None; BATCH];
+        let no_messages: [ControlMessage<'_>; 0] = [];
+        let (mut next, mut sent) = (0, 0);
+        while next < count {
+            let range = next..count;
+            let flags = MsgFlags::empty();
+            match sendmmsg(
+                socket.as_raw_fd(),
+                headers,
+                &slices[range.clone()],
+                &bound[range],
+                no_messages,
+                flags,
+            ) {
+                Ok(taken) => {
+                    let taken = taken.count();
+                    sent += taken as u64;
+                    next += taken;
+                }
+                // It did not take the first of them.
+                Err(Errno::ENOBUFS) => next += 1,
+                Err(errno) => bail!("cannot send: {errno}"),
+            }
+        }
+        Ok(sent)
+    }
 }
 
 /// packet(7): frames go straight to the driver.
@@ -105,46 +158,4 @@ fn address_of(interface: &str) -> Result<LinkAddr> {
     let link_address = |entry: InterfaceAddress| entry.address?.as_link_addr().copied();
     let mut entries = getifaddrs()?.filter(|entry| entry.interface_name == interface);
     entries.find_map(link_address).with_context(|| format!("no interface {interface}"))
-}
-
-fn send(socket: &OwnedFd, frames: &mut Frames, packets: u64, rate: Option<u64>) -> Result<Sent> {
-    let mut buffers = [[0; LENGTH]; BATCH];
-    let nowhere = [None::<LinkAddr>; BATCH];
-    let mut headers = MultiHeaders::preallocate(BATCH, None);
-    let (start, cpu_start) = (Instant::now(), cpu_time()?);
-    let (mut sent, mut offered) = (0, 0);
-    while offered < packets {
-        let batch = BATCH.min((packets - offered) as usize);
-        for buffer in &mut buffers[..batch] {
-            *buffer = *frames.next();
-        }
-        let slices = buffers.each_ref().map(|buffer| [IoSlice::new(buffer)]);
-        let mut next = 0;
-        while next < batch {
-            // No control messages.
-            let none: [ControlMessage<'_>; 0] = [];
-            let flags = MsgFlags::empty();
-            match sendmmsg(socket.as_raw_fd(), &mut headers, &slices[next..batch], &nowhere[next..batch], none, flags) {
-                Ok(taken) => {
-                    let taken = taken.count();
-                    sent += taken as u64;
-                    next += taken;
-                }
-                // The interface did not take the first of them.
-                Err(Errno::ENOBUFS) => next += 1,
-                Err(errno) => bail!("cannot send: {errno}"),
-            }
-        }
-        offered += batch as u64;
-        if let Some(rate) = rate {
-            let due = start + Duration::from_nanos(offered * 1_000_000_000 / rate);
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-        }
-    }
-    Ok(Sent { packets: sent, wall: start.elapsed(), cpu: cpu_time()? - cpu_start })
-}
-
-/// CPU time of the calling thread.
-fn cpu_time() -> Result<Duration> {
-    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
