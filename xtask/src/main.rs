@@ -5,6 +5,7 @@
 #[path = "../../capture/build/provenance.rs"]
 mod provenance;
 
+mod bench;
 mod bless;
 mod diff;
 mod ebpf;
@@ -43,6 +44,7 @@ enum Task {
     Diff(diff::Arguments),
     Bless(bless::Arguments),
     Fuzz(fuzz::Arguments),
+    Bench(bench::Arguments),
     BuildEbpf(ebpf::Arguments),
     Setup(setup::Arguments),
 }
@@ -65,6 +67,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Diff(arguments) => diff::perform(&arguments),
         Task::Bless(arguments) => bless::perform(&arguments),
         Task::Fuzz(arguments) => fuzz::perform(&arguments),
+        Task::Bench(arguments) => bench::perform(&arguments),
         Task::BuildEbpf(arguments) => ebpf::perform(&arguments),
         Task::Setup(arguments) => setup::perform(&arguments),
     }

@@ -1,0 +1,217 @@
+//! The budgets: what the project promises, as ratios and bounds within one run.
+
+use serde_json::{Value, json};
+
+use super::{
+    results::{Quantity, Samples, Table, markdown, number},
+    tools::Tool,
+    unmatched::EMPTY,
+};
+
+/// A promise, and what was measured.
+#[derive(Clone, Debug)]
+pub(super) struct Budget {
+    name: &'static str,
+    /// At most this, or with [`at_least`](Self::at_least) at least.
+    bound: f64,
+    at_least: bool,
+    /// `None` where the profile that it needs was not run, or was not fit for it.
+    measured: Option<f64>,
+    /// What the measurement does not tell by itself.
+    note: Option<String>,
+}
+
+impl Budget {
+    fn met(&self) -> Option<bool> {
+        let measured = self.measured?;
+        Some(if self.at_least { measured >= self.bound } else { measured <= self.bound })
+    }
+}
+
+/// The results, to be asked.
+struct Results<'a>(&'a [Table]);
+
+impl Results<'_> {
+    fn samples(&self, profile: &str, tool: Tool, quantity: Quantity) -> Option<&Samples> {
+        self.0.iter().find(|table| table.profile == profile)?.samples(tool.name, quantity)
+    }
+
+    fn median(&self, profile: &str, tool: Tool, quantity: Quantity) -> Option<f64> {
+        self.samples(profile, tool, quantity)?.median()
+    }
+
+    fn most(&self, profile: &str, tool: Tool, quantity: Quantity) -> Option<f64> {
+        self.samples(profile, tool, quantity)?.most()
+    }
+
+    fn ratio(&self, profile: &str, tools: (Tool, Tool), quantity: Quantity) -> Option<f64> {
+        Some(self.median(profile, tools.0, quantity)? / self.median(profile, tools.1, quantity)?)
+    }
+
+    /// Whether a program lost nothing, in any round.
+    fn lossless(&self, profile: &str, tool: Tool) -> bool {
+        self.most(profile, tool, Quantity::Lost) == Some(0.0)
+    }
+
+    /// The largest loss of `capture` in a profile that offered what the budget asks for.
+    fn loss(&self, profile: &str) -> Option<f64> {
+        const PACKETS: f64 = 3e6;
+        const ROUNDS: usize = 3;
+        let offered = self.samples(profile, Tool::CAPTURE, Quantity::Offered)?;
+        let enough = offered.0.len() >= ROUNDS && offered.least()? >= PACKETS;
+        enough.then(|| self.most(profile, Tool::CAPTURE, Quantity::Lost)).flatten()
+    }
+}
+
+/// All budgets, with what these results say of each.
+pub(super) fn evaluate(tables: &[Table]) -> Vec<Budget> {
+    let results = Results(tables);
+    let at_most = |name, bound, measured| Budget { name, bound, at_least: false, measured, note: None };
+    let (capture, tcpdump) = (Tool::CAPTURE, Tool::TCPDUMP);
+
+    let lossless = [tcpdump, Tool::TUNED].into_iter().find(|&tool| results.lossless("paced", tool));
+    let paced = lossless.and_then(|tool| results.ratio("paced", (capture, tool), Quantity::DaemonCpu));
+    let added = (results.lossless("null", Tool::LOSSLESS) && results.lossless("null", capture))
+        .then(|| results.ratio("null", (capture, Tool::LOSSLESS), Quantity::SenderAdded));
+    let few = results.median("read", capture, Quantity::ReadTime);
+    let many = results.median("read-flows", capture, Quantity::ReadTime);
+    let memory = ["null", "file", "pipe", "paced", "senders"]
+        .iter()
+        .filter_map(|profile| results.most(profile, capture, Quantity::Memory))
+        .max_by(f64::total_cmp);
+    let unmatched = results.median("unmatched", capture, Quantity::ProgramTime);
+    let empty = tables
+        .iter()
+        .find(|table| table.profile == "unmatched")
+        .and_then(|table| table.samples(EMPTY, Quantity::ProgramTime)?.median());
+
+    vec![
+        at_most("lost, %, of 3 million or more, 3 runs or more: to /dev/null", 0.0, results.loss("null")),
+        at_most("lost, %, of 3 million or more, 3 runs or more: to a file", 0.0, results.loss("file")),
+        at_most("CPU per line, to tcpdump's where that loses nothing", 1.0 / 8.0, paced),
+        Budget {
+            name: "-r, times as fast as tcpdump, 8 flows",
+            bound: 10.0,
+            at_least: true,
+            measured: results.ratio("read", (tcpdump, capture), Quantity::ReadTime),
+            note: None,
+        },
+        at_most("-r, time at a million flows to that at 8", 1.5, many.zip(few).map(|(many, few)| many / few)),
+        at_most("added per matched packet, to what a lossless tcpdump adds", 0.6, added.flatten()),
+        Budget {
+            name: "added per unmatched packet, ns of BPF run time (TC)",
+            bound: 15.0,
+            at_least: false,
+            measured: unmatched.zip(empty).map(|(unmatched, empty)| unmatched - empty),
+            note: unmatched.zip(empty).map(|(unmatched, empty)| {
+                format!("{} as the kernel counts, {} of an empty program", number(unmatched), number(empty))
+            }),
+        },
+        at_most("resident besides rings, MiB", 16.0, memory),
+        at_most(
+            "wake-ups per second on a silent wire",
+            0.0,
+            results.most("silence", capture, Quantity::WakeUps),
+        ),
+        at_most(
+            "packet to line on a quiet wire, p99 in us",
+            5000.0,
+            results.median("latency", capture, Quantity::TailLatency),
+        ),
+    ]
+}
+
+/// The budgets as a table.
+pub(super) fn render(budgets: &[Budget]) -> String {
+    let heading = ["budget", "bound", "measured", ""].map(str::to_owned).to_vec();
+    let lines = budgets.iter().map(|budget| {
+        let sign = if budget.at_least { ">=" } else { "<=" };
+        let note = budget.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+        vec![
+            budget.name.to_owned(),
+            format!("{sign} {}", number(budget.bound)),
+            budget.measured.map_or("-".to_owned(), number) + &note,
+            match budget.met() {
+                Some(true) => "met",
+                Some(false) => "NOT MET",
+                None => "not measured",
+            }
+            .to_owned(),
+        ]
+    });
+    markdown(&[heading].into_iter().chain(lines).collect::<Vec<_>>())
+}
+
+pub(super) fn json(budgets: &[Budget]) -> Value {
+    let budgets = budgets.iter().map(|budget| {
+        let bound = if budget.at_least { "least" } else { "most" };
+        json!({
+            "name": budget.name, bound: budget.bound, "measured": budget.measured, "met": budget.met(),
+            "note": budget.note,
+        })
+    });
+    budgets.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(profile: &'static str, samples: &[(Tool, Quantity, &[f64])]) -> Table {
+        let mut table = Table::new(profile, String::new(), [Tool::TCPDUMP.name, Tool::CAPTURE.name]);
+        for (tool, quantity, values) in samples {
+            values.iter().for_each(|value| table.add(tool.name, *quantity, *value));
+        }
+        table
+    }
+
+    fn met(tables: &[Table], name: &str) -> Option<bool> {
+        evaluate(tables).iter().find(|budget| budget.name.starts_with(name)).unwrap().met()
+    }
+
+    #[test]
+    fn a_single_lost_packet_in_one_run_breaks_the_promise() {
+        let flood = |lost: &[f64], offered: f64| {
+            let offered = vec![offered; lost.len()];
+            let samples =
+                [(Tool::CAPTURE, Quantity::Offered, &offered[..]), (Tool::CAPTURE, Quantity::Lost, lost)];
+            [table("null", &samples)]
+        };
+        assert_eq!(met(&flood(&[0.0, 0.0, 0.0], 3e6), "lost, %"), Some(true));
+        assert_eq!(met(&flood(&[0.0, 0.0, 1e-5], 3e6), "lost, %"), Some(false));
+        assert_eq!(met(&flood(&[0.0, 0.0], 3e6), "lost, %"), None);
+        assert_eq!(met(&flood(&[0.0, 0.0, 0.0], 2e6), "lost, %"), None);
+        assert_eq!(met(&[], "lost, %"), None);
+    }
+
+    #[test]
+    fn cpu_is_compared_only_where_tcpdump_loses_nothing() {
+        let paced = |lost: &[f64]| {
+            [table(
+                "paced",
+                &[
+                    (Tool::TCPDUMP, Quantity::Lost, lost),
+                    (Tool::TCPDUMP, Quantity::DaemonCpu, &[800.0]),
+                    (Tool::CAPTURE, Quantity::DaemonCpu, &[99.0]),
+                ],
+            )]
+        };
+        assert_eq!(met(&paced(&[0.0]), "CPU per line"), Some(true));
+        assert_eq!(met(&paced(&[0.1]), "CPU per line"), None);
+    }
+
+    #[test]
+    fn speed_has_a_lower_bound() {
+        let read = |capture: f64| {
+            [table(
+                "read",
+                &[
+                    (Tool::TCPDUMP, Quantity::ReadTime, &[1000.0]),
+                    (Tool::CAPTURE, Quantity::ReadTime, &[capture]),
+                ],
+            )]
+        };
+        assert_eq!(met(&read(100.0), "-r, times"), Some(true));
+        assert_eq!(met(&read(101.0), "-r, times"), Some(false));
+    }
+}

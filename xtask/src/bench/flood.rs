@@ -1,0 +1,174 @@
+//! As many packets as can be sent: who delivers how many of them, and at what cost to whom.
+
+use anyhow::{Result, ensure};
+
+use super::{
+    Bench, cpu,
+    cpu::Cpu,
+    live_frames::{self, Destination},
+    memory,
+    namespace::{Namespace, RECEIVER},
+    process::{Ended, Output, Process},
+    results::{Quantity, Table},
+    sender::{self, Flood, Sent},
+    tools::Tool,
+};
+
+/// One profile.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) tools: Vec<Tool>,
+    /// Where the lines go.
+    pub(super) output: Output,
+    /// More arguments, for all programs.
+    pub(super) arguments: &'static str,
+    pub(super) generator: Generator,
+    /// Packets.
+    pub(super) packets: u64,
+}
+
+/// What sends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Generator {
+    /// The raw sender: flows, port, senders, and the rate of each.
+    Raw { flows: u32, port: u16, senders: usize, rate: Option<u64> },
+    /// The XDP sender.
+    Live(Destination),
+}
+
+/// What one program did in one round.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Run {
+    /// Packets that arrived where it listened.
+    pub(super) offered: u64,
+    pub(super) sent: Sent,
+    /// CPU time of the sending side.
+    pub(super) sender_cpu: f64,
+    /// What it said in the end, and its CPU time and memory, if there was a program.
+    pub(super) ended: Ended,
+    daemon: Cpu,
+    resident: Option<u64>,
+}
+
+/// Runs all programs in turn, as often as there are rounds.
+pub(super) fn run(bench: &Bench, profile: &'static str, title: String, plan: &Plan) -> Result<Table> {
+    let mut table = Table::new(profile, title, plan.tools.iter().map(|tool| tool.name));
+    for round in 0..bench.rounds {
+        let mut nobody = None;
+        for &tool in &plan.tools {
+            bench.progress(profile, round, tool);
+            let run = measure(bench, tool, plan)?;
+            let per_packet = run.sender_cpu / run.sent.packets.max(1) as f64;
+            let rate = run.sent.packets as f64 / run.sent.wall.as_secs_f64() / 1e6;
+            table.add(tool.name, Quantity::Offered, run.offered as f64);
+            table.add(tool.name, Quantity::Rate, rate);
+            table.add(tool.name, Quantity::SenderCpu, per_packet);
+            if !tool.listens() {
+                nobody = Some(per_packet);
+                continue;
+            }
+            if let Some(nobody) = nobody {
+                table.add(tool.name, Quantity::SenderAdded, per_packet - nobody);
+            }
+            let lines = run.ended.captured;
+            table.add(tool.name, Quantity::Delivered, lines as f64);
+            table.add(tool.name, Quantity::Lost, (run.offered - lines) as f64 / run.offered as f64 * 100.0);
+            let per_line = |time: std::time::Duration| time.as_nanos() as f64 / lines as f64;
+            table.add(tool.name, Quantity::DaemonCpu, per_line(run.daemon.total));
+            if let Some((user, system)) = run.daemon.split() {
+                table.add(tool.name, Quantity::DaemonUser, per_line(user));
+                table.add(tool.name, Quantity::DaemonSystem, per_line(system));
+            }
+            if let Some(resident) = run.resident {
+                table.add(tool.name, Quantity::Memory, resident as f64 / f64::from(1 << 20));
+            }
+        }
+    }
+    Ok(table)
+}
+
+/// Runs one program, and checks its accounts.
+fn measure(bench: &Bench, tool: Tool, plan: &Plan) -> Result<Run> {
+    let (namespace, interface) = plan.generator.listens_at(bench);
+    // An XDP sender needs an XDP program at the other end of a veth pair; `capture --hook xdp-native` is one.
+    let passes = matches!(plan.generator, Generator::Live(Destination::Wire)) && tool != Tool::NATIVE;
+    let _pass = if passes { Some(attach_pass(namespace)?) } else { None };
+    let listener = if tool.listens() {
+        let command = tool.listen(&bench.capture, interface, plan.arguments);
+        Some(Process::start(namespace, bench.folder(), &command, plan.output)?)
+    } else {
+        None
+    };
+    let mut run = Run::default();
+    let before = match &listener {
+        Some(listener) => listener.cpu()?,
+        None => Cpu::default(),
+    };
+    let softirq_before = cpu::of_softirq_threads()?;
+    (run.sent, run.offered) = plan.generator.send(bench, plan.packets)?;
+    let softirq = cpu::of_softirq_threads()?.saturating_sub(softirq_before);
+    run.sender_cpu = (run.sent.cpu + softirq).as_nanos() as f64;
+    let Some(listener) = listener else { return Ok(run) };
+    listener.settle(tool.quiet())?;
+    run.daemon = listener.cpu()?.since(&before);
+    run.resident = Some(memory::besides_rings(listener.pid())?);
+    run.ended = listener.interrupt()?;
+    check(tool, &run)?;
+    Ok(run)
+}
+
+/// The accounts of a program that was interrupted when it had nothing left to do.
+fn check(tool: Tool, run: &Run) -> Result<()> {
+    let Run { offered, ended, .. } = run;
+    let Ended { lines, captured, received, dropped, unwritten } = *ended;
+    let name = tool.name;
+    ensure!(captured > 0, "{name} printed nothing of {offered} packets");
+    if let Some(lines) = lines {
+        ensure!(
+            lines == captured,
+            "{name} says that it printed {captured} packets, but {lines} lines arrived"
+        );
+    }
+    ensure!(captured <= *offered, "{name} printed {captured} of {offered} packets");
+    if tool.is_capture() {
+        ensure!(received == *offered, "{name} matched {received} of {offered} packets");
+        ensure!(
+            received == captured + dropped + unwritten,
+            "{name} matched {received} packets, and accounts for {captured} printed, {dropped} dropped and \
+             {unwritten} not written"
+        );
+    }
+    Ok(())
+}
+
+fn attach_pass(namespace: &Namespace) -> Result<std::os::fd::OwnedFd> {
+    namespace.run(|| live_frames::pass()?.attach(nix::net::if_::if_nametoindex(RECEIVER)?))
+}
+
+impl Generator {
+    /// Where its packets can be seen.
+    fn listens_at(self, bench: &Bench) -> (&Namespace, &'static str) {
+        match self {
+            Self::Live(Destination::Loopback) => (&bench.network.receiver, "lo"),
+            _ => (&bench.network.receiver, RECEIVER),
+        }
+    }
+
+    /// Sends, and says how many packets arrived.
+    fn send(self, bench: &Bench, packets: u64) -> Result<(Sent, u64)> {
+        let network = &bench.network;
+        // What the kernel hands up on loopback is not counted there; none of it can get lost either.
+        if let Self::Live(Destination::Loopback) = self {
+            let sent = live_frames::flood(&network.receiver, Destination::Loopback, packets)?;
+            return Ok((sent, sent.packets));
+        }
+        let before = network.receiver.received(RECEIVER)?;
+        let sent = match self {
+            Self::Live(destination) => live_frames::flood(&network.sender, destination, packets)?,
+            Self::Raw { flows, port, senders, rate } => {
+                sender::flood(&network.sender, Flood { packets, flows, port, senders, rate })?
+            }
+        };
+        Ok((sent, network.receiver.received(RECEIVER)? - before))
+    }
+}

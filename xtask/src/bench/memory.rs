@@ -1,0 +1,48 @@
+//! The memory of a process, without the rings that it shares with the kernel.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+/// What a mapping of a ring is called: a BPF map, or the ring of a packet socket.
+const RINGS: [&str; 2] = ["anon_inode:bpf-map", "socket:["];
+
+/// Resident bytes of a process besides its rings (/proc/PID/smaps).
+pub(super) fn besides_rings(process: u32) -> Result<u64> {
+    let smaps = fs::read_to_string(format!("/proc/{process}/smaps"))?;
+    resident(&smaps).context("/proc/PID/smaps is not understood")
+}
+
+fn resident(smaps: &str) -> Option<u64> {
+    let (mut bytes, mut ring) = (0, false);
+    for line in smaps.lines() {
+        let mut words = line.split_whitespace();
+        match words.next()? {
+            "Rss:" if !ring => bytes += words.next()?.parse::<u64>().ok()? * 1024,
+            // `start-end flags offset device inode name`; all other lines begin with `Name:`.
+            first if !first.ends_with(':') => ring = RINGS.iter().any(|name| line.contains(name)),
+            _ => {}
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_do_not_count() {
+        let smaps = "\
+55d0-55d1 r--p 00000000 fe:00 1 /usr/bin/a b\nSize: 4 kB\nRss: 4 kB\nVmFlags: rd mr\n\
+7f00-7f01 rw-s 00001000 00:0e 12 anon_inode:bpf-map\nSize: 32768 kB\nRss: 32768 kB\n\
+7f01-7f02 rw-s 00000000 00:08 99 socket:[99]\nRss: 2048 kB\n\
+7ffc-7ffd rw-p 00000000 00:00 0 [stack]\nRss: 12 kB\n";
+        assert_eq!(resident(smaps), Some(16 * 1024));
+    }
+
+    #[test]
+    fn our_own_memory_is_some() {
+        assert!(besides_rings(std::process::id()).unwrap() > 100_000);
+    }
+}

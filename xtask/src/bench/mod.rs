@@ -1,0 +1,176 @@
+//! `cargo xtask bench`.
+
+mod bpf;
+mod budgets;
+mod cpu;
+mod flood;
+mod frames;
+mod live_frames;
+mod machine;
+mod memory;
+mod namespace;
+mod process;
+mod profiles;
+mod quiet;
+mod read;
+mod results;
+mod sender;
+mod streams;
+mod tools;
+mod unmatched;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::json;
+use tempfile::TempDir;
+
+use self::{
+    machine::Machine,
+    namespace::Network,
+    profiles::{PROFILES, Profile},
+    tools::Tool,
+};
+use crate::workspace::{self, Metadata, cargo, is_root};
+
+/// Measure capture beside tcpdump
+///
+/// Makes two network namespaces joined by a veth pair, sends packets, and has tcpdump and capture print them in turn,
+/// several rounds. Prints a table for each profile: the median of the rounds, [the least - the most], and x the ratio
+/// to tcpdump; and at the end the budgets, met or not. Needs root and tcpdump; leaves nothing behind.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Measure only this profile (see --list); repeatable
+    #[arg(long, value_name = "PROFILE")]
+    only: Vec<String>,
+
+    /// How often each program is measured [default: 5]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: Option<u64>,
+
+    /// Packets per measurement [default: 3 000 000]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1000..=100_000_000))]
+    packets: Option<u64>,
+
+    /// Run to the end quickly, to see that everything works: the numbers mean nothing
+    #[arg(long)]
+    quick: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    /// The binary to measure, instead of the one built from this workspace
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
+
+    /// List the profiles
+    #[arg(long)]
+    list: bool,
+}
+
+/// What the measurements share.
+struct Bench {
+    network: Network,
+    folder: TempDir,
+    capture: PathBuf,
+    rounds: u64,
+    packets: u64,
+    quick: bool,
+}
+
+impl Bench {
+    fn new(arguments: &Arguments) -> Result<Self> {
+        let Arguments { only: _, rounds, packets, quick, json: _, ref capture, list: _ } = *arguments;
+        if !is_root() {
+            bail!("bench needs root: it makes network namespaces, raw sockets and BPF programs");
+        }
+        let capture = match capture {
+            Some(path) => path.canonicalize().with_context(|| format!("no {}", path.display()))?,
+            None => build()?,
+        };
+        Ok(Self {
+            network: Network::new()?,
+            folder: folder()?,
+            capture,
+            rounds: rounds.unwrap_or(if quick { 1 } else { 5 }),
+            packets: packets.unwrap_or(if quick { 20_000 } else { 3_000_000 }),
+            quick,
+        })
+    }
+
+    /// Where files go.
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// As many flows as asked for, or fewer if this is to be quick.
+    fn flows(&self, flows: u32) -> u32 {
+        if self.quick { flows.min(5000) } else { flows }
+    }
+
+    /// These programs, or fewer of them if this is to be quick: tcpdump takes more than a second each time.
+    fn tools(&self, mut tools: Vec<Tool>) -> Vec<Tool> {
+        tools.retain(|tool| !self.quick || ![Tool::TUNED, Tool::LOSSLESS].contains(tool));
+        tools
+    }
+
+    /// Says what is being done, to whoever waits.
+    #[expect(clippy::unused_self, reason = "only a bench has progress")]
+    fn progress(&self, profile: &str, round: u64, tool: Tool) {
+        eprintln!("{profile}, round {}: {}", round + 1, tool.name);
+    }
+}
+
+/// Builds what is measured: the release build.
+fn build() -> Result<PathBuf> {
+    let release = ["build", "--release", "--locked", "--package=capture", "--bin=capture"];
+    workspace::run(cargo().args(release))?;
+    Ok(Metadata::read(Path::new(&cargo().get_program().to_owned()))?.target.join("release/capture"))
+}
+
+/// A folder for files of hundreds of megabytes: in memory, so that no disk is measured.
+fn folder() -> Result<TempDir> {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    folder.context("cannot make a folder for files")
+}
+
+pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
+    if arguments.list {
+        PROFILES.iter().for_each(|Profile { name, about, .. }| println!("{name:12} {about}"));
+        return Ok(());
+    }
+    if let Some(unknown) =
+        arguments.only.iter().find(|name| PROFILES.iter().all(|profile| profile.name != **name))
+    {
+        bail!("no profile {unknown}: see --list");
+    }
+    let chosen = |profile: &&Profile| {
+        arguments.only.is_empty() || arguments.only.iter().any(|name| name == profile.name)
+    };
+    let machine = Machine::new();
+    let bench = Bench::new(arguments)?;
+    if !arguments.json {
+        println!("{}; {} rounds\n", machine.describe(), bench.rounds);
+    }
+    let mut tables = Vec::new();
+    for profile in PROFILES.iter().filter(chosen) {
+        let table = profile.run(&bench).with_context(|| format!("profile {}", profile.name))?;
+        if !arguments.json {
+            println!("{}", table.render());
+        }
+        tables.push(table);
+    }
+    let budgets = budgets::evaluate(&tables);
+    if arguments.json {
+        let tables: Vec<_> = tables.iter().map(results::Table::json).collect();
+        println!(
+            "{:#}",
+            json!({ "machine": machine.json(), "profiles": tables, "budgets": budgets::json(&budgets) })
+        );
+    } else {
+        println!("{}", budgets::render(&budgets));
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Printing files: a few flows, and as many flows as packets.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike as _,
+};
+
+use super::{
+    Bench,
+    frames::{Frames, LENGTH, PORT},
+    memory,
+    process::count_lines,
+    results::{Quantity, Table},
+    tools::Tool,
+};
+
+/// The flows of the file with a few.
+pub(super) const FEW: u32 = 8;
+
+/// Reads a file of `flows` flows with both programs.
+pub(super) fn run(bench: &Bench, profile: &'static str, flows: u32) -> Result<Table> {
+    let packets = if flows > FEW { u64::from(flows) } else { bench.packets };
+    let flows = flows.min(packets as u32);
+    let title = format!("a file of {packets} packets in {flows} flows, text to /dev/null");
+    let tools = [Tool::TCPDUMP, Tool::CAPTURE];
+    let mut table = Table::new(profile, title, tools.map(|tool| tool.name));
+    let path = write(bench.folder(), flows, packets)?;
+    for round in 0..bench.rounds {
+        for tool in tools {
+            // tcpdump's table of conversations takes minutes for a million: once will do.
+            if flows > FEW && tool == Tool::TCPDUMP && round > 0 {
+                continue;
+            }
+            bench.progress(profile, round, tool);
+            let command = tool.read(&bench.capture, &path);
+            if round == 0 && (flows <= FEW || tool.is_capture()) {
+                let lines = lines(&command)?;
+                ensure!(lines == packets, "{} printed {lines} lines for {packets} packets", tool.name);
+            }
+            let (cpu, resident) = time(&command)?;
+            let per_packet = cpu.as_nanos() as f64 / packets as f64;
+            table.add(tool.name, Quantity::ReadTime, per_packet);
+            table.add(tool.name, Quantity::ReadRate, 1e3 / per_packet);
+            if let Some(resident) = resident {
+                table.add(tool.name, Quantity::Memory, resident as f64 / f64::from(1 << 20));
+            }
+        }
+    }
+    std::fs::remove_file(path)?;
+    Ok(table)
+}
+
+/// Writes the file: pcap in this machine's byte order, with microseconds.
+fn write(folder: &Path, flows: u32, packets: u64) -> Result<PathBuf> {
+    const MAGIC: u32 = 0xa1b2_c3d4;
+    const SNAPLEN: u32 = 262_144;
+    const ETHERNET: u32 = 1;
+    const START: u64 = 1_700_000_000_000_000;
+
+    let path = folder.join("packets.pcap");
+    let mut file = BufWriter::new(File::create(&path)?);
+    file.write_all(&MAGIC.to_ne_bytes())?;
+    file.write_all(&2_u16.to_ne_bytes())?;
+    file.write_all(&4_u16.to_ne_bytes())?;
+    for field in [0, 0, SNAPLEN, ETHERNET] {
+        file.write_all(&field.to_ne_bytes())?;
+    }
+    let mut frames = Frames::new(0, flows, PORT);
+    for time in START..START + packets {
+        let (seconds, microseconds) = ((time / 1_000_000) as u32, (time % 1_000_000) as u32);
+        for field in [seconds, microseconds, LENGTH as u32, LENGTH as u32] {
+            file.write_all(&field.to_ne_bytes())?;
+        }
+        file.write_all(frames.next())?;
+    }
+    file.flush()?;
+    Ok(path)
+}
+
+fn start(command: &[String], stdout: Stdio) -> Result<std::process::Child> {
+    let (program, arguments) = command.split_first().context("no program")?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null());
+    command.spawn().with_context(|| format!("cannot run {program}"))
+}
+
+/// The lines that a command prints.
+fn lines(command: &[String]) -> Result<u64> {
+    let mut child = start(command, Stdio::piped())?;
+    let lines = count_lines(child.stdout.take().context("no pipe")?)?;
+    ensure!(child.wait()?.success(), "`{}` failed", command.join(" "));
+    Ok(lines)
+}
+
+/// The CPU time that a command takes with its output to /dev/null, and the most memory that it was seen to have.
+fn time(command: &[String]) -> Result<(Duration, Option<u64>)> {
+    let before = children_cpu()?;
+    let mut child = start(command, Stdio::null())?;
+    let mut resident = None;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        // Fails once it is gone.
+        resident = resident.max(memory::besides_rings(child.id()).ok());
+        thread::sleep(Duration::from_millis(20));
+    };
+    ensure!(status.success(), "`{}` failed", command.join(" "));
+    Ok((children_cpu()? - before, resident))
+}
+
+/// CPU time of all children that have ended.
+fn children_cpu() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Ok(Duration::from_micros(microseconds.unsigned_abs()))
+}

@@ -1,0 +1,73 @@
+//! What a packet pays that nobody selects.
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    Bench, bpf, cpu,
+    frames::{OTHER_PORT, segment},
+    live_frames,
+    namespace::RECEIVER,
+    process::{Output, Process},
+    results::{Quantity, Table},
+    sender::{self, Flood},
+    tools::Tool,
+};
+
+/// The names of the programs that `capture` attaches.
+const PROGRAMS: [&str; 3] = ["tc_ingress", "tc_egress", "xdp"];
+
+/// Runs of the program that only passes frames on: what the statistics themselves take.
+const CALIBRATION: u32 = 1_000_000;
+
+/// The column of that program.
+pub(super) const EMPTY: &str = "an empty program";
+
+/// Sends packets to another port: once for the sender's cost, and once more for the kernel's own measurement.
+pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
+    let tools = [Tool::NOBODY, Tool::TCPDUMP, Tool::CAPTURE, Tool::NATIVE, Tool::GENERIC];
+    let title = format!("{} packets to a port that is not selected", bench.packets);
+    let mut table = Table::new(profile, title, tools.map(|tool| tool.name).into_iter().chain([EMPTY]));
+    let flood = Flood { packets: bench.packets, flows: 8, port: OTHER_PORT, senders: 1, rate: None };
+    for round in 0..bench.rounds {
+        let mut nobody = 0.0;
+        for tool in tools {
+            bench.progress(profile, round, tool);
+            let listener = if tool.listens() {
+                let command = tool.listen(&bench.capture, RECEIVER, "");
+                let listener =
+                    Process::start(&bench.network.receiver, bench.folder(), &command, Output::Null)?;
+                Some(listener)
+            } else {
+                None
+            };
+            let softirq_before = cpu::of_softirq_threads()?;
+            let sent = sender::flood(&bench.network.sender, flood)?;
+            let softirq = cpu::of_softirq_threads()?.saturating_sub(softirq_before);
+            let per_packet = (sent.cpu + softirq).as_nanos() as f64 / sent.packets as f64;
+            table.add(tool.name, Quantity::SenderCpu, per_packet);
+            let Some(listener) = listener else {
+                nobody = per_packet;
+                continue;
+            };
+            table.add(tool.name, Quantity::SenderAdded, per_packet - nobody);
+            if tool.is_capture() {
+                let programs = bpf::programs_of(listener.pid(), &PROGRAMS)?;
+                let _enabled = bpf::enable_statistics()?;
+                let before = bpf::statistics(&programs)?;
+                sender::flood(&bench.network.sender, flood)?;
+                let statistics = bpf::statistics(&programs)?.since(before);
+                let per_run = statistics.per_run().context("the programs did not run")?;
+                ensure!(statistics.runs >= sent.packets, "the programs ran only {} times", statistics.runs);
+                table.add(tool.name, Quantity::ProgramTime, per_run);
+            }
+            let ended = listener.interrupt()?;
+            ensure!(ended.captured == 0, "{} printed packets to another port", tool.name);
+        }
+        let empty = live_frames::pass()?;
+        let _enabled = bpf::enable_statistics()?;
+        empty.try_out(&segment([10, 0, 0, 1], 1, OTHER_PORT), CALIBRATION)?;
+        let per_run = empty.statistics()?.per_run().context("the empty program did not run")?;
+        table.add(EMPTY, Quantity::ProgramTime, per_run);
+    }
+    Ok(table)
+}
