@@ -7,8 +7,9 @@ use aya_ebpf::{
 };
 use capture_common::counters::Counters;
 
-/// A ring of records. The size is a placeholder: the daemon makes the rings, as large as it was told to.
-pub(crate) type Ring = RingBuf<u64, 4096>;
+/// A ring of records. The size is a placeholder, a multiple of any page size: the daemon makes the rings, as large as it
+/// was told to.
+pub(crate) type Ring = RingBuf<u64, 65536>;
 
 /// One ring per CPU, because producers on several CPUs that share one spend their time on its lock. Where the daemon
 /// makes fewer rings than there are CPUs, several entries name the same ring. The number of entries is a placeholder:

@@ -185,8 +185,8 @@ fn snaplen(asked: Option<u32>, text: &TextOptions) -> Result<u32, ConfigError> {
 
 fn buffer_size(asked: Option<u64>) -> Result<usize, ConfigError> {
     let size = asked.unwrap_or(DEFAULT_BUFFER_SIZE);
-    let bytes = usize::try_from(size * 1024).ok();
-    bytes.filter(|_| (1..=MAX_BUFFER_SIZE).contains(&size)).ok_or(ConfigError::BufferSize(size))
+    let in_range = Some(size).filter(|size| (1..=MAX_BUFFER_SIZE).contains(size));
+    in_range.and_then(|size| usize::try_from(size * 1024).ok()).ok_or(ConfigError::BufferSize(size))
 }
 
 #[cfg(test)]
@@ -243,7 +243,9 @@ mod tests {
         assert_eq!(config("tcp port 8888").unwrap_err(), ConfigError::Expression("tcp port 8888".to_owned()));
         assert_eq!(config("-c 0").unwrap_err(), ConfigError::Count);
         assert_eq!(config("-s 300000").unwrap_err(), ConfigError::Snaplen(300_000));
-        assert_eq!(config("-B 0").unwrap_err(), ConfigError::BufferSize(0));
+        for size in [0, MAX_BUFFER_SIZE + 1, u64::MAX] {
+            assert_eq!(config(&format!("-B {size}")).unwrap_err(), ConfigError::BufferSize(size));
+        }
         assert_eq!(config("-tttttt").unwrap_err(), ConfigError::TooMany { flag: 't', most: 5 });
     }
 }

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     fs, io,
     net::IpAddr,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel},
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +16,8 @@ use crate::text::names::Names;
 
 /// Addresses whose names are kept. When there are more, all are forgotten and asked for again.
 const LIMIT: usize = 1 << 16;
+/// Questions that wait for an answer at most.
+const QUESTIONS: usize = 1024;
 /// How often lines may be held up.
 const WINDOW: Duration = Duration::from_millis(100);
 /// Where the names of ports are from.
@@ -27,7 +29,7 @@ pub struct Resolver {
     services: HashMap<u16, String>,
     /// `None` for an address without a name, or whose name has been asked for.
     hosts: HashMap<IpAddr, Option<String>>,
-    questions: Sender<IpAddr>,
+    questions: SyncSender<IpAddr>,
     answers: Receiver<(IpAddr, Option<String>)>,
     patience: Duration,
     /// Until when lines may be held up, and from when on again.
@@ -42,7 +44,7 @@ impl Resolver {
     ///
     /// When there is no thread to be had.
     pub fn new(patience: Duration) -> io::Result<Self> {
-        let (questions, queue) = channel::<IpAddr>();
+        let (questions, queue) = sync_channel::<IpAddr>(QUESTIONS);
         let (replies, answers) = channel();
         thread::Builder::new().name("resolver".to_owned()).spawn(move || {
             for address in queue {
@@ -64,13 +66,14 @@ impl Resolver {
 
     /// Asks for a name and waits for it, as long as that is allowed now.
     fn ask(&mut self, address: IpAddr) {
+        // Where too many questions are open, this one is asked when the address is seen again.
+        if self.questions.try_send(address).is_err() {
+            return;
+        }
         if self.hosts.len() >= LIMIT {
             self.hosts.clear();
         }
         self.hosts.insert(address, None);
-        if self.questions.send(address).is_err() {
-            return;
-        }
         let mut now = Instant::now();
         if now >= self.window {
             self.deadline = now + self.patience;
@@ -159,7 +162,7 @@ mod tests {
         let mut resolver = Resolver::new(Duration::from_secs(30)).unwrap();
         let address = IpAddr::from([127, 0, 0, 1]);
         assert_eq!(resolver.host(address), Some("localhost"));
-        resolver.questions = channel().0;
+        resolver.questions = sync_channel(0).0;
         assert_eq!(resolver.host(address), Some("localhost"));
     }
 

@@ -19,8 +19,17 @@ use crate::packet::{LinkType, Packet};
 
 /// How long the rings are left alone while packets come.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
-/// The smallest ring: room for a few records of the largest size is asked of whoever sets a snaplen.
-const MIN_RING_SIZE: usize = 4096;
+/// The smallest ring, in bytes, in which two of the largest records fit that a snaplen allows (the sizes are in
+/// capture-ebpf, `emit`).
+const fn smallest_ring(snaplen: u32) -> usize {
+    match snaplen {
+        0 => 4096,
+        ..=9216 => 32 << 10,
+        9217..=32768 => 128 << 10,
+        32769..=66048 => 256 << 10,
+        _ => 1 << 20,
+    }
+}
 
 /// What to capture and where.
 #[derive(Clone, Debug)]
@@ -67,7 +76,8 @@ impl Capture {
         }
         let link_type = interface.link_type()?;
         let rings = online_cpus();
-        let ring_size = (buffer_size / rings).max(MIN_RING_SIZE).max(super::page_size()).next_power_of_two();
+        let ring_size =
+            (buffer_size / rings).max(smallest_ring(snaplen)).max(super::page_size()).next_power_of_two();
         let mut object = Object::load(
             OBJECT,
             &ObjectOptions {

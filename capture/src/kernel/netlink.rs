@@ -111,7 +111,12 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message> {
     })
 }
 
+/// `None` for a message of another address family: a bridge announces its ports with `AF_BRIDGE`, and that one has
+/// left a bridge as if it were gone.
 fn link(body: &[u8]) -> Option<Link> {
+    if *body.first()? != 0 {
+        return None;
+    }
     let mut link = Link {
         hardware_type: u16::from_ne_bytes(*body.get(2..)?.first_chunk()?),
         index: number(body, 4)?,
@@ -194,6 +199,13 @@ mod tests {
             Message::Done,
         ];
         assert_eq!(messages(&both).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_port_that_leaves_its_bridge_is_not_gone() {
+        let mut left = message(RTM_DELLINK, &[]);
+        left[MESSAGE_HEADER] = libc::AF_BRIDGE as u8;
+        assert_eq!(messages(&left).collect::<Vec<_>>(), [Message::Other]);
     }
 
     #[test]

@@ -105,6 +105,19 @@ impl Ring {
     /// Gives everything that was taken back to the kernel, so that the next commit wakes the daemon, and says whether
     /// there is nothing left to read. Only then may the daemon sleep.
     pub(super) fn publish(&mut self) -> bool {
+        loop {
+            let published = self.position;
+            if !self.publish_and_look() {
+                return false;
+            }
+            // Discarded records may have been passed over meanwhile; what lies behind them would not wake us.
+            if self.position == published {
+                return true;
+            }
+        }
+    }
+
+    fn publish_and_look(&mut self) -> bool {
         self.last = self.position;
         self.consumer_position().store(self.position, Ordering::Release);
         // The kernel commits with a full barrier between its write of the header and its read of our position; with

@@ -17,8 +17,8 @@ use super::{
     netlink::{Message, announcements, links, messages},
 };
 
-/// More than an announcement ever is.
-const ANNOUNCEMENT: usize = 64 * 1024;
+/// More than an announcement ever is (net/core/rtnetlink.c, `if_nlmsg_size`, without virtual functions).
+const ANNOUNCEMENT: usize = 8 * 1024;
 
 /// Listens to the kernel's announcements of changed links.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Watch {
 
     /// Waits until the interface is down or gone, and says so.
     pub(super) async fn lost(&self) -> KernelError {
-        let mut buffer = vec![0; ANNOUNCEMENT];
+        let mut buffer = [0; ANNOUNCEMENT];
         loop {
             let mut ready = match self.socket.readable().await {
                 Ok(ready) => ready,

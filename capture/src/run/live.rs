@@ -6,7 +6,7 @@
 use std::{
     io::{self, IsTerminal as _},
     ops::ControlFlow,
-    os::fd::AsFd as _,
+    os::{fd::AsFd as _, unix::fs::FileTypeExt as _},
     time::Duration,
 };
 
@@ -35,6 +35,8 @@ const BUFFERED: usize = 4096;
 const CHUNK: usize = 256 * 1024;
 /// How long a line waits for a name, with `--resolve`.
 const NAME_PATIENCE: Duration = Duration::from_millis(5);
+/// What a pipe takes whole or not at all (linux/limits.h).
+const PIPE_BUF: usize = 4096;
 /// How long to wait for a program that is still running when the capture ends.
 const RETRY: Duration = Duration::from_millis(1);
 /// How long the programs may take to end after they have been detached.
@@ -70,15 +72,16 @@ async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError
     })?;
     let stdout = io::stdout();
     let line_buffered = config.line_buffered || stdout.is_terminal();
+    let piece = if is_pipe(&stdout) { PIPE_BUF } else { CHUNK };
     let output = std::fs::File::from(stdout.as_fd().try_clone_to_owned().map_err(RunError::Output)?);
     say(&greeting(&interface, &capture, options));
     let mut session = Session {
         capture,
         printer: printer(config, NAME_PATIENCE)?,
         explainer: config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT)),
-        writer: Writer::spawn(output).map_err(RunError::Start)?,
+        writer: Writer::spawn(output, piece).map_err(RunError::Start)?,
         text: BytesMut::new(),
-        pending: 0,
+        ends: Vec::new(),
         printed: 0,
         skipped: 0,
         count: config.count.unwrap_or(u64::MAX),
@@ -86,6 +89,12 @@ async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError
     };
     let stop = session.run(&mut signals).await;
     session.finish(stop, &mut signals).await
+}
+
+/// Whether standard output is a pipe, on which a write may be stuck halfway.
+fn is_pipe(stdout: &io::Stdout) -> bool {
+    let file = stdout.as_fd().try_clone_to_owned().map(std::fs::File::from);
+    file.and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
 /// What tcpdump says when it begins, with what is different here.
@@ -117,7 +126,7 @@ fn default_interface() -> Result<Interface, RunError> {
 /// Why a capture ends.
 #[derive(Debug)]
 enum Stop {
-    /// SIGINT or SIGTERM.
+    /// SIGINT, SIGTERM or SIGHUP.
     Signal,
     /// `-c`.
     Count,
@@ -131,6 +140,8 @@ enum Stop {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// Not listened to where it was ignored from the start, as nohup(1) does.
+    hang_up: Option<Signal>,
     report: Signal,
 }
 
@@ -139,18 +150,33 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hang_up: if is_hang_up_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
             report: signal(SignalKind::user_defined1())?,
         })
     }
 
     /// Waits for the next one.
     async fn next(&mut self) -> Asked {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => Asked::Stop,
             _ = self.terminate.recv() => Asked::Stop,
+            _ = hang_up => Asked::Stop,
             _ = self.report.recv() => Asked::Report,
         }
     }
+}
+
+/// Whether SIGHUP is ignored (proc(5), `SigIgn`: bit n-1 for signal n).
+fn is_hang_up_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
 }
 
 /// What a signal asks for.
@@ -167,9 +193,9 @@ struct Session {
     printer: Printer,
     explainer: Option<Explainer>,
     writer: Writer,
-    /// Lines that the writer has not got yet, and how many packets they are of.
+    /// Lines that the writer has not got yet, and where in them each packet ends.
     text: BytesMut,
-    pending: u64,
+    ends: Vec<usize>,
     /// Packets whose lines were made.
     printed: u64,
     /// Packets that were read and not printed, because the capture was over.
@@ -222,13 +248,13 @@ impl Session {
 
     /// Makes lines of what is in the rings, up to [`CHUNK`].
     fn print_batch(&mut self) -> Result<Left, KernelError> {
-        let Self { capture, printer, explainer, text, pending, printed, count, .. } = self;
+        let Self { capture, printer, explainer, text, ends, printed, count, .. } = self;
         capture.drain(|packet| {
             if let Some(explainer) = explainer {
                 explainer.explain(packet, text);
             }
             printer.print(packet, text);
-            *pending += 1;
+            ends.push(text.len());
             *printed += 1;
             if text.len() >= CHUNK || *printed == *count {
                 ControlFlow::Break(())
@@ -249,7 +275,7 @@ impl Session {
 
     /// Gives the text to the writer. False if it does not take it.
     fn hand_over(&mut self) -> bool {
-        let chunk = Chunk { text: self.text.split().freeze(), packets: std::mem::take(&mut self.pending) };
+        let chunk = Chunk { text: self.text.split().freeze(), ends: std::mem::take(&mut self.ends) };
         self.writer.send(chunk)
     }
 
@@ -277,9 +303,10 @@ impl Session {
     /// Detaches, prints what is still in the rings, waits for the output within reason, and says tcpdump's last words.
     async fn finish(mut self, stop: Stop, signals: &mut Signals) -> Result<(), RunError> {
         self.capture.detach();
+        let mut failed = None;
         if matches!(stop, Stop::Signal | Stop::Kernel(_)) {
             tokio::select! {
-                failed = self.print_rest() => failed?,
+                result = self.print_rest() => failed = result.err(),
                 () = asked_again(signals) => {}
             }
         }
@@ -291,18 +318,25 @@ impl Session {
             // (tcpdump.c, `main`).
             self.text.extend_from_slice(b"\n");
         }
-        self.skip_rest().await?;
-        if !self.text.is_empty() && timeout(PATIENCE, self.writer.room()).await.unwrap_or(false) {
-            self.hand_over();
-        }
-        let ended = self.writer_ended(signals).await;
-        say(&self.summary(&self.capture.counters()?).to_string());
+        failed = failed.or(self.skip_rest().await.err());
+        // After -c there is nothing to hurry for: who asked for that many lines gets them, however slowly.
+        let patience = if let Stop::Count = stop { Duration::MAX } else { PATIENCE };
+        let ended = tokio::select! {
+            ended = self.write_rest(patience) => ended,
+            () = asked_again(signals) => Ok(()),
+        };
+        let summary = self.summary(&self.capture.counters()?);
+        say(&summary.to_string());
         say_forgotten(&self.printer);
-        if let Stop::Kernel(error) = stop {
-            return Err(error.into());
-        }
         match ended {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(RunError::Output(error)),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(RunError::Output(error)),
+            Ok(()) => {}
+        }
+        match stop {
+            Stop::Kernel(error) => Err(error.into()),
+            _ if failed.is_some() => failed.map_or(Ok(()), |error| Err(error.into())),
+            _ if summary.unwritten > 0 => Err(RunError::Incomplete),
             _ => Ok(()),
         }
     }
@@ -310,22 +344,48 @@ impl Session {
     /// Prints what is in the rings until nothing comes any more, or the output takes nothing.
     async fn print_rest(&mut self) -> Result<(), KernelError> {
         let deadline = Instant::now() + SETTLE;
-        loop {
-            if !timeout(PATIENCE, self.writer.room()).await.unwrap_or(false) {
-                return Ok(());
-            }
+        while self.room(PATIENCE).await {
             let left = self.print_batch()?;
             if self.printed == self.count {
-                return Ok(());
+                break;
             }
             if self.text.len() >= BUFFERED {
                 self.hand_over();
             }
             if left == Left::Nothing {
                 if self.capture.is_drained()? || Instant::now() > deadline {
-                    return Ok(());
+                    break;
                 }
                 sleep(RETRY).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for room at the writer, unless the output takes nothing for as long as `patience`.
+    async fn room(&self, patience: Duration) -> bool {
+        loop {
+            let progress = self.writer.progress();
+            match timeout(patience, self.writer.room()).await {
+                Ok(room) => return room,
+                Err(_) if self.writer.progress() == progress => return false,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Waits until everything has been written, unless the output takes nothing for as long as `patience`.
+    async fn write_rest(&mut self, patience: Duration) -> io::Result<()> {
+        if !self.text.is_empty() && self.room(patience).await {
+            self.hand_over();
+        }
+        self.writer.close();
+        loop {
+            let progress = self.writer.progress();
+            match timeout(patience, self.writer.ended()).await {
+                Ok(ended) => return ended,
+                Err(_) if self.writer.progress() == progress => return Ok(()),
+                Err(_) => {}
             }
         }
     }
@@ -341,22 +401,9 @@ impl Session {
             sleep(RETRY).await;
         }
     }
-
-    /// Waits until everything has been written, as long as the output takes something and nobody is impatient.
-    async fn writer_ended(&mut self, signals: &mut Signals) -> io::Result<()> {
-        self.writer.close();
-        loop {
-            let written = self.writer.written();
-            tokio::select! {
-                ended = self.writer.ended() => return ended,
-                () = asked_again(signals) => return Ok(()),
-                () = sleep(PATIENCE) => if self.writer.written() == written { return Ok(()) },
-            }
-        }
-    }
 }
 
-/// Waits for a second SIGINT or SIGTERM.
+/// Waits for one more signal that asks to stop.
 async fn asked_again(signals: &mut Signals) {
     while let Asked::Report = signals.next().await {}
 }

@@ -37,6 +37,9 @@ pub enum RunError {
     /// The output took no more.
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
+    /// The output was still blocked when the capture ended.
+    #[error("the capture is incomplete: the output did not take all of it")]
+    Incomplete,
     /// A thread, a runtime or a signal handler could not be had.
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),
@@ -90,6 +93,10 @@ fn list_interfaces() -> Result<(), RunError> {
 /// allows.
 fn printer(config: &Config, patience: Duration) -> Result<Printer, RunError> {
     let mut printer = Printer::new(config.text, TimeZone::system(), CONVERSATION_LIMIT);
+    // A file can be printed where the machine does not tell its interfaces; they have no names then.
+    let interfaces = Interface::list().unwrap_or_default();
+    printer
+        .set_interfaces(interfaces.into_iter().map(|interface| (interface.index, interface.name)).collect());
     if config.resolve {
         printer.set_names(Box::new(Resolver::new(patience).map_err(RunError::Start)?));
     }

@@ -108,6 +108,10 @@ fn an_interface_that_goes_down_or_away_ends_the_capture() {
     namespace.ip("link add veth0 type veth peer name veth1");
     namespace.ip("link set veth0 up");
     let capture = Tracer::capture(&namespace, "-i veth0");
+    // Leaving a bridge is no reason to end.
+    namespace.ip("link add br0 type bridge");
+    namespace.ip("link set veth0 master br0");
+    namespace.ip("link set veth0 nomaster");
     namespace.ip("link set veth0 down");
     let ended = capture.end();
     assert_eq!(ended.status.code(), Some(1));

@@ -15,7 +15,7 @@ use crate::{
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// The names of the programs attached to an interface by TCX.
-fn tcx_programs(namespace: &Namespace, interface: &'static str) -> Vec<String> {
+pub(crate) fn tcx_programs(namespace: &Namespace, interface: &'static str) -> Vec<String> {
     namespace.run(move || {
         let directions = [TcAttachType::Ingress, TcAttachType::Egress];
         let programs =
