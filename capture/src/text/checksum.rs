@@ -28,3 +28,25 @@ fn fold(mut sum: u64) -> u16 {
     }
     sum as u16
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_rfc_1071() {
+        assert_eq!(fold(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7], 0)), 0xddf2);
+        assert_eq!(fold(sum(&[0x00, 0x01, 0xf2], 0)), 0xf201);
+    }
+
+    #[test]
+    fn what_the_field_should_hold() {
+        // 0x1234 in the field, 0xabcd behind it.
+        assert_eq!(correction(0x1234, sum(&[0x12, 0x34, 0xab, 0xcd], 0)), Some(0x5432));
+        assert_eq!(correction(0x5432, sum(&[0x54, 0x32, 0xab, 0xcd], 0)), None);
+        // Both zeros of one's complement.
+        assert_eq!(correction(0, sum(&[0, 0, 0, 0], 0)), Some(0xffff));
+        assert_eq!(correction(0, sum(&[0, 0, 0xff, 0xff], 0)), None);
+        assert_eq!(correction(0xffff, sum(&[0xff, 0xff, 0, 0], 0)), None);
+    }
+}

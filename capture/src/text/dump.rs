@@ -84,3 +84,66 @@ fn ascii(bytes: &[u8], line: &mut Line) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dumped(dump: Dump, link_header_length: usize, frame: &[u8]) -> String {
+        let mut line = Line::new();
+        print(dump, frame, link_header_length, &mut line);
+        line.taken()
+    }
+
+    /// Two bytes of a link header, then 17 of a packet.
+    const FRAME: &[u8] = b"LLGET /\0\x7f\xff\x1b[2J\x80  ~x";
+
+    #[test]
+    fn hex_of_the_packet_or_of_the_frame() {
+        assert_eq!(
+            dumped(Dump::Hex { link_header: false }, 2, FRAME),
+            "\n\t0x0000:  4745 5420 2f00 7fff 1b5b 324a 8020 207e\n\t0x0010:  78"
+        );
+        assert_eq!(
+            dumped(Dump::Hex { link_header: true }, 2, FRAME),
+            "\n\t0x0000:  4c4c 4745 5420 2f00 7fff 1b5b 324a 8020\n\t0x0010:  207e 78"
+        );
+    }
+
+    #[test]
+    fn text_beside_it_is_graphic_ascii_alone() {
+        assert_eq!(
+            dumped(Dump::HexAscii { link_header: false }, 2, FRAME),
+            "\n\t0x0000:  4745 5420 2f00 7fff 1b5b 324a 8020 207e  GET./....[2J...~\
+             \n\t0x0010:  78                                       x"
+        );
+    }
+
+    #[test]
+    fn text_keeps_blanks_tabs_and_newlines_alone() {
+        let text = Dump::Ascii { link_header: false };
+        assert_eq!(dumped(text, 2, FRAME), "\nGET /....[2J.  ~x");
+        // A carriage return is a dot, but for those before a newline and the last two.
+        assert_eq!(dumped(text, 0, b"a\r\nb\rc\td\n\re\r"), "\na\nb.c\td\n.e");
+        assert_eq!(dumped(text, 0, b"ab\re"), "\nabe");
+        for byte in 0..=255 {
+            let printed = dumped(text, 0, &[byte]);
+            assert!(printed.bytes().all(|byte| byte.is_ascii_graphic() || b" \t\n".contains(&byte)));
+        }
+    }
+
+    #[test]
+    fn nothing_is_dumped_where_there_is_nothing_but_a_link_header() {
+        for dump in [false, true].map(|link_header| Dump::Hex { link_header }) {
+            assert_eq!(dumped(dump, 19, FRAME).is_empty(), dump == Dump::Hex { link_header: false });
+        }
+        assert_eq!(dumped(Dump::Ascii { link_header: false }, 19, FRAME), "");
+    }
+
+    #[test]
+    fn long_dumps_count_on() {
+        let dump = dumped(Dump::Hex { link_header: true }, 0, &[0; 0x1_0010]);
+        assert!(dump.contains("\n\t0xfff0:  0000"));
+        assert!(dump.contains("\n\t0x10000:  0000"));
+    }
+}

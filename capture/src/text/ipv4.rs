@@ -404,3 +404,154 @@ pub(super) fn protocol_name(protocol: u8) -> &'static str {
         _ => "unknown",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        options::TextOptions,
+        testing::{Tcp, header_checksum, line, print_cut},
+    };
+    use crate::packet::LinkType;
+
+    const LINE: &str = "10.0.0.1.1234 > 10.0.0.2.8888: Flags [.], ack 2000, win 342, length 0\n";
+
+    /// A packet whose header has been changed, its checksum made right again.
+    fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut packet = Tcp::default().ipv4();
+        change(&mut packet);
+        header_checksum(&mut packet);
+        packet
+    }
+
+    fn with_options(options: &[u8]) -> Vec<u8> {
+        changed(|packet| {
+            packet[0] = 0x45 + (options.len() / 4) as u8;
+            packet[3] += options.len() as u8;
+            packet.splice(20..20, options.iter().copied());
+        })
+    }
+
+    fn verbose(packet: &[u8]) -> String {
+        print_cut(TextOptions { verbosity: 1, ..TextOptions::default() }, LinkType::Raw, packet, packet.len())
+    }
+
+    #[test]
+    fn contradicting_lengths() {
+        let claims = |length: u8| changed(|packet| packet[3] = length);
+        assert_eq!(
+            line(&claims(44)),
+            format!(
+                "IP truncated-ip - 4 bytes missing! {}",
+                LINE.replace("length 0", "length 4").replace("ack", "seq 1000:1004, ack")
+            )
+        );
+        assert_eq!(line(&claims(39)), "IP 10.0.0.1.1234 > 10.0.0.2.8888:  [|tcp]\n");
+        assert_eq!(line(&claims(19)), "IP bad-len 19\n");
+        assert_eq!(line(&claims(0)), "IP bad-len 0\n");
+        assert_eq!(line(&changed(|packet| packet[0] = 0x44)), "IP bad-hlen 16\n");
+        assert_eq!(line(&changed(|packet| packet[0] = 0x4a)), "IP 10.0.0.1 > 10.0.0.2: [|tcp]\n");
+        assert_eq!(line(&Tcp::default().ipv4()[..19]), "IP  [|ip]\n");
+    }
+
+    #[test]
+    fn another_version_than_the_link_header_says() {
+        let ethernet = |version| {
+            let frame = [&[0; 12], &[8, 0][..], &changed(|packet| packet[0] = version)].concat();
+            print_cut(TextOptions::default(), LinkType::Ethernet, &frame, frame.len())
+        };
+        assert_eq!(ethernet(0x65), "IP6, wrong link-layer encapsulation (invalid)\n");
+        assert_eq!(ethernet(0x55), "IP5 (invalid)\n");
+    }
+
+    #[test]
+    fn fragments() {
+        let fragment = |high, low| changed(|packet| packet[6..8].copy_from_slice(&[high, low]));
+        assert_eq!(line(&fragment(0x20, 0)), format!("IP {LINE}"));
+        assert_eq!(line(&fragment(0x20, 3)), "IP 10.0.0.1 > 10.0.0.2: ip-proto-6\n");
+        assert_eq!(
+            verbose(&fragment(0x20, 0)),
+            format!(
+                "IP (tos 0x0, ttl 64, id 4660, offset 0, flags [+], proto TCP (6), length 40)\n    {LINE}"
+            )
+        );
+        assert_eq!(
+            verbose(&fragment(0xe0, 3)),
+            "IP (tos 0x0, ttl 64, id 4660, offset 24, flags [+, DF, rsvd], proto TCP (6), length 40)\n    10.0.0.1 > 10.0.0.2: ip-proto-6\n"
+        );
+    }
+
+    #[test]
+    fn type_of_service_time_to_live_and_a_wrong_checksum() {
+        let start = "offset 0, flags [none], proto TCP (6), length 40";
+        let end = LINE.replace(", ack", ", cksum 0x6733 (correct), ack");
+        for (tos, text) in [(0x02, "0x2,ECT(0)"), (0x01, "0x1,ECT(1)"), (0xff, "0xff,CE"), (0x10, "0x10")] {
+            let packet = changed(|packet| (packet[1], packet[6], packet[8]) = (tos, 0, 1));
+            assert_eq!(verbose(&packet), format!("IP (tos {text}, ttl 1, id 4660, {start})\n    {end}"));
+        }
+        let mut packet = changed(|packet| (packet[6], packet[8]) = (0, 0));
+        let right = [packet[10], packet[11]];
+        packet[10..12].copy_from_slice(&[0, 1]);
+        assert_eq!(
+            verbose(&packet),
+            format!(
+                "IP (tos 0x0, id 4660, {start}, bad cksum 1 (->{:x})!)\n    {end}",
+                u16::from_be_bytes(right)
+            )
+        );
+    }
+
+    #[test]
+    fn options() {
+        for (options, text) in [
+            (&[1, 1, 1, 0][..], "NOP,NOP,NOP,EOL"),
+            (&[7, 7, 4, 0, 0, 0, 0, 0], "RR 0.0.0.0,EOL"),
+            (&[7, 11, 8, 1, 2, 3, 4, 0, 0, 0, 0, 0], "RR 1.2.3.4, 0.0.0.0,EOL"),
+            (&[131, 7, 3, 1, 2, 3, 4, 0], "LSRR [bad ptr 3] 1.2.3.4,EOL"),
+            (&[137, 6, 4, 1, 2, 3, 0, 0], "SSRR [bad length 6] 1.2.3.0,EOL"),
+            (&[68, 12, 13, 0, 0, 0, 0, 7, 0, 0, 0, 8], "timestamp TS{TSONLY 7@ 8@ ^ }"),
+            (
+                &[68, 12, 5, 0x21, 1, 2, 3, 4, 0, 0, 0, 9],
+                "timestamp TS{TS+ADDR ^ 9@1.2.3.4 [2 hops not recorded]} ",
+            ),
+            (&[68, 12, 5, 3, 1, 2, 3, 4, 0, 0, 0, 9], "timestamp TS{PRESPEC ^ 9@1.2.3.4}"),
+            (&[68, 4, 1, 2], "timestamp TS{[bad ptr 1][bad ts type 2] ^ }"),
+            (&[68, 3, 5, 0], "timestamp[bad length 3],EOL"),
+            (&[148, 4, 0, 0, 148, 4, 0, 7], "RA,RA value 7"),
+            (&[148, 3, 0, 0], "RA [bad length 3],EOL"),
+            (&[130, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], "security,NOP"),
+            (&[82, 4, 0, 0, 25, 2, 1, 1], "traceroute,unknown 25,NOP,NOP"),
+            (&[7, 1, 0, 0], "RR [bad length 1]"),
+            (&[1, 1, 7, 3], "NOP,NOP,RR [bad length 3]"),
+        ] {
+            let printed = verbose(&with_options(options));
+            let (_, printed) = printed.split_once(", options (").unwrap();
+            assert_eq!(printed.split_once("))\n    ").unwrap().0, text);
+        }
+    }
+
+    #[test]
+    fn a_source_route_changes_what_the_checksum_is_over() {
+        // The segment's checksum is for 10.0.0.2; the route says 10.0.0.9 comes last.
+        let packet = with_options(&[131, 7, 4, 10, 0, 0, 9, 0]);
+        assert!(verbose(&packet).contains("cksum 0x6733 (incorrect -> 0x672c)"), "{}", verbose(&packet));
+    }
+
+    #[test]
+    fn captures_that_end_within_the_options() {
+        let packet = with_options(&[1, 1, 131, 7, 4, 10, 0, 0, 9, 0, 0, 0]);
+        let options = TextOptions { verbosity: 1, skip_checksums: true, ..TextOptions::default() };
+        let cut = |captured| print_cut(options, LinkType::Raw, &packet, captured);
+        let start = "IP (tos 0x0, ttl 64, id 4660, offset 0, flags [DF], proto TCP (6), length 52, options (";
+        assert_eq!(cut(20), format!("{start} [|ip]\n"));
+        assert_eq!(cut(21), format!("{start}NOP, [|ip]\n"));
+        assert_eq!(cut(23), format!("{start}NOP,NOP,LSRR [|ip]\n"));
+        assert_eq!(
+            cut(28),
+            format!("{start}NOP,NOP,LSRR [truncated-option]))\n    10.0.0.1 > 10.0.0.2:  [|ip]\n")
+        );
+        assert_eq!(
+            print_cut(TextOptions::default(), LinkType::Raw, &packet, 31),
+            "IP  [remaining caplen(31) < header length(32)] [|ip]\n"
+        );
+    }
+}

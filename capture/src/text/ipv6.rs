@@ -154,3 +154,98 @@ fn addresses(header: &[u8; ipv6::LENGTH]) -> (&[u8; 16], &[u8; 16]) {
         _ => (&[0; 16], &[0; 16]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        options::TextOptions,
+        testing::{Tcp, line, print_cut},
+    };
+    use crate::packet::LinkType;
+
+    const LINE: &str = "fe80::1.1234 > fe80::2.8888: Flags [.], ack 2000, win 342, length 0\n";
+
+    fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut packet = Tcp::default().ipv6();
+        change(&mut packet);
+        packet
+    }
+
+    /// The segment behind a fragment header.
+    fn fragment(offset_and_flags: u16) -> Vec<u8> {
+        changed(|packet| {
+            let [high, low] = offset_and_flags.to_be_bytes();
+            (packet[5], packet[6]) = (28, 44);
+            packet.splice(40..40, [6, 0, high, low, 0, 0, 0x12, 0x34]);
+        })
+    }
+
+    fn verbose(packet: &[u8]) -> String {
+        print_cut(TextOptions { verbosity: 1, ..TextOptions::default() }, LinkType::Raw, packet, packet.len())
+    }
+
+    #[test]
+    fn contradicting_lengths() {
+        assert_eq!(
+            line(&changed(|packet| packet[5] = 24)),
+            format!(
+                "IP6 truncated-ip6 - 4 bytes missing!{}",
+                LINE.replace("ack", "seq 1000:1004, ack").replace("length 0", "length 4")
+            )
+        );
+        assert_eq!(line(&changed(|packet| packet[5] = 19)), "IP6 fe80::1.1234 > fe80::2.8888:  [|tcp]\n");
+        assert_eq!(line(&changed(|packet| packet[5] = 0)), "IP6 fe80::1 > fe80::2: [|tcp]\n");
+        assert_eq!(line(&Tcp::default().ipv6()[..39]), " [|ip6]\n");
+    }
+
+    #[test]
+    fn another_version_than_the_link_header_says() {
+        let frame = [&[0; 12], &[0x86, 0xdd][..], &changed(|packet| packet[0] = 0x45)].concat();
+        assert_eq!(
+            print_cut(TextOptions::default(), LinkType::Ethernet, &frame, frame.len()),
+            "IP6 version error: 4 != 6\n"
+        );
+    }
+
+    #[test]
+    fn class_and_flow_label() {
+        let start = "next-header TCP (6) payload length: 20) ";
+        let end = LINE.replace(", ack", ", cksum 0x7e31 (correct), ack");
+        assert_eq!(verbose(&Tcp::default().ipv6()), format!("IP6 (hlim 64, {start}{end}"));
+        assert_eq!(
+            verbose(&changed(|packet| packet[..4].copy_from_slice(&[0x60, 0x5f, 0xed, 0xcb]))),
+            format!("IP6 (class 0x05, flowlabel 0xfedcb, hlim 64, {start}{end}")
+        );
+    }
+
+    #[test]
+    fn fragments() {
+        let ports = "1234 > 8888: Flags [.], ack 2000, win 342, length 0\n";
+        assert_eq!(line(&fragment(1)), format!("IP6 fe80::1 > fe80::2: frag (0|20) {ports}"));
+        assert_eq!(line(&fragment(0x0fa8)), "IP6 fe80::1 > fe80::2: frag (4008|20)\n");
+        // A fragment's checksum is over what is not here.
+        assert_eq!(
+            verbose(&fragment(1)),
+            format!(
+                "IP6 (hlim 64, next-header Fragment (44) payload length: 28) fe80::1 > fe80::2: \
+                 frag (0x00001234:0|20) {ports}"
+            )
+        );
+        let mut short = fragment(0x10);
+        short[5] = 7;
+        assert_eq!(line(&short), "IP6 fe80::1 > fe80::2: frag (16|18446744073709551615)\n");
+        short[43] = 0;
+        assert_eq!(line(&short), "IP6 fe80::1 > fe80::2: frag (0|18446744073709551615) \n");
+    }
+
+    #[test]
+    fn captures_that_end_within_a_fragment_header() {
+        let packet = fragment(1);
+        let cut = |verbosity, captured| {
+            print_cut(TextOptions { verbosity, ..TextOptions::default() }, LinkType::Raw, &packet, captured)
+        };
+        assert_eq!(cut(0, 43), "IP6 fe80::1 > fe80::2:  [|frag6]\n");
+        assert_eq!(cut(0, 44), "IP6 fe80::1 > fe80::2: frag (0|20) \n");
+        assert!(cut(1, 47).ends_with("fe80::1 > fe80::2:  [|frag6]\n"));
+    }
+}

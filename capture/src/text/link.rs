@@ -7,6 +7,7 @@ use super::{
     dissector::{Dissector, Truncated},
     dump,
     line::Write,
+    options::Dump,
 };
 use crate::packet::LinkType;
 
@@ -233,7 +234,7 @@ impl Dissector<'_> {
     /// `%-*s` and a blank.
     fn left_aligned(&mut self, text: &str, width: usize) {
         self.line.text(text);
-        for _ in text.len()..=width {
+        for _ in 0..=width.saturating_sub(text.len()) {
             self.line.byte(b' ');
         }
     }
@@ -315,9 +316,10 @@ impl Dissector<'_> {
         Ok(true)
     }
 
-    /// What is neither IPv4 nor IPv6 is dumped, as tcpdump does with what it does not know.
+    /// What is neither IPv4 nor IPv6 is dumped, as tcpdump does with what it does not know, unless `-q` asks for less
+    /// or `-x` or `-X` for the same.
     fn unknown(&mut self, offset: usize) {
-        if !self.options.quiet && self.options.dump == super::options::Dump::None {
+        if !self.options.quiet && matches!(self.options.dump, Dump::None | Dump::Ascii { .. }) {
             dump::hex_and_ascii(self.data.get(offset..).unwrap_or_default(), self.line);
         }
     }
@@ -345,5 +347,162 @@ fn packet_type_name(packet_type: u16) -> &'static str {
         3 => "P",
         4 => "Out",
         _ => "?",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        Printer,
+        options::{TextOptions, TimestampStyle},
+        testing::{Tcp, print_cut},
+    };
+    use super::*;
+
+    /// `-t`.
+    fn plain() -> TextOptions {
+        TextOptions { timestamp: TimestampStyle::None, ..TextOptions::default() }
+    }
+
+    /// `-t -e`.
+    fn with_header() -> TextOptions {
+        TextOptions { link_header: true, ..plain() }
+    }
+
+    /// `-t -e -q`.
+    fn with_short_header() -> TextOptions {
+        TextOptions { quiet: true, ..with_header() }
+    }
+
+    fn print(options: TextOptions, link_type: LinkType, frame: &[u8]) -> String {
+        print_cut(options, link_type, frame, frame.len())
+    }
+
+    /// An Ethernet frame whose type field and what is before the packet are `types`.
+    fn ethernet(types: &[u8], packet: &[u8]) -> Vec<u8> {
+        [&[2, 0, 0, 0, 0, 0xfe, 2, 0, 0, 0, 0, 1], types, packet].concat()
+    }
+
+    const IPV4_LINE: &str = "10.0.0.1.1234 > 10.0.0.2.8888: Flags [.], ack 2000, win 342, length 0\n";
+    const IPV6_LINE: &str = "fe80::1.1234 > fe80::2.8888: Flags [.], ack 2000, win 342, length 0\n";
+
+    #[test]
+    fn ethernet_with_and_without_tags() {
+        let (ipv4, ipv6) = (Tcp::default().ipv4(), Tcp::default().ipv6());
+        let addresses = "02:00:00:00:00:01 > 02:00:00:00:00:fe, ";
+        let frame = ethernet(&[8, 0], &ipv4);
+        assert_eq!(print(plain(), LinkType::Ethernet, &frame), format!("IP {IPV4_LINE}"));
+        assert_eq!(
+            print(with_header(), LinkType::Ethernet, &frame),
+            format!("{addresses}ethertype IPv4 (0x0800), length 54: {IPV4_LINE}")
+        );
+        let frame = ethernet(&[0x81, 0, 0x70, 5, 0x86, 0xdd], &ipv6);
+        assert_eq!(print(plain(), LinkType::Ethernet, &frame), format!("IP6 {IPV6_LINE}"));
+        assert_eq!(
+            print(with_header(), LinkType::Ethernet, &frame),
+            format!(
+                "{addresses}ethertype 802.1Q (0x8100), length 78: vlan 5, p 3, DEI, \
+                 ethertype IPv6 (0x86dd), {IPV6_LINE}"
+            )
+        );
+        let frame = ethernet(&[0x88, 0xa8, 0, 1, 0x91, 0, 0x0f, 0xff, 0x92, 0, 0, 2, 8, 0], &ipv4);
+        assert_eq!(
+            print(with_short_header(), LinkType::Ethernet, &frame),
+            format!(
+                "{addresses}802.1Q-QinQ, length 66: vlan 1, p 0, 802.1Q-9100, vlan 4095, p 0, \
+                 802.1Q-9200, vlan 2, p 0, IPv4, 10.0.0.1.1234 > 10.0.0.2.8888: tcp 0\n"
+            )
+        );
+        for (captured, text) in
+            [(13, " [|ether]\n"), (14, " [|vlan]\n"), (17, " [|vlan]\n"), (25, " [|vlan]\n")]
+        {
+            assert_eq!(print_cut(plain(), LinkType::Ethernet, &frame, captured), text);
+        }
+        assert_eq!(print_cut(plain(), LinkType::Ethernet, &frame, 26), " [|ip]\n");
+    }
+
+    #[test]
+    fn no_link_header() {
+        let (ipv4, ipv6) = (Tcp::default().ipv4(), Tcp::default().ipv6());
+        for link_type in [LinkType::Raw, LinkType::Ipv4] {
+            assert_eq!(print(plain(), link_type, &ipv4), format!("IP {IPV4_LINE}"));
+        }
+        for link_type in [LinkType::Raw, LinkType::Ipv6] {
+            assert_eq!(print(with_header(), link_type, &ipv6), format!("ip: {IPV6_LINE}"));
+        }
+        assert_eq!(print(plain(), LinkType::Raw, &[0x50, 0]), "unknown ip 5\n");
+    }
+
+    #[test]
+    fn bsd_loopback_in_either_byte_order() {
+        for (link_type, family) in [(LinkType::Null, [2, 0, 0, 0]), (LinkType::Loop, [0, 0, 0, 2])] {
+            let frame = [&family[..], &Tcp::default().ipv4()].concat();
+            assert_eq!(print(plain(), link_type, &frame), format!("IP {IPV4_LINE}"));
+            assert_eq!(
+                print(with_header(), link_type, &frame),
+                format!("AF IPv4 (2), length 44: {IPV4_LINE}")
+            );
+        }
+        for family in [24, 28, 30] {
+            let frame = [&[0, 0, 0, family][..], &Tcp::default().ipv6()].concat();
+            assert_eq!(
+                print(with_header(), LinkType::Loop, &frame),
+                format!("AF IPv6 ({family}), length 64: {IPV6_LINE}")
+            );
+        }
+        assert_eq!(print(plain(), LinkType::Null, &[2, 0, 0]), " [|null]\n");
+    }
+
+    #[test]
+    fn linux_cooked() {
+        let packet = Tcp::default().ipv4();
+        let header = [0, 4, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0];
+        let frame = [&header[..], &[8, 0], &packet].concat();
+        assert_eq!(print(plain(), LinkType::LinuxSll, &frame), format!("IP {IPV4_LINE}"));
+        assert_eq!(
+            print(with_header(), LinkType::LinuxSll, &frame),
+            format!("Out 02:00:00:00:00:01 ethertype IPv4 (0x0800), length 56: {IPV4_LINE}")
+        );
+        let tagged = [&header[..], &[0x81, 0, 0, 5, 8, 0], &packet].concat();
+        assert_eq!(print(plain(), LinkType::LinuxSll, &tagged), format!("ethertype IPv4, IP {IPV4_LINE}"));
+        assert_eq!(
+            print(with_header(), LinkType::LinuxSll, &tagged),
+            format!(
+                "Out 02:00:00:00:00:01 ethertype 802.1Q (0x8100), length 60: vlan 5, p 0, \
+                 ethertype IPv4, {IPV4_LINE}"
+            )
+        );
+        assert_eq!(print_cut(plain(), LinkType::LinuxSll, &tagged, 15), " [|sll]\n");
+        assert_eq!(print_cut(plain(), LinkType::LinuxSll, &tagged, 19), " [|vlan]\n");
+    }
+
+    #[test]
+    fn linux_cooked_2_with_the_names_of_interfaces() {
+        let header = [8, 0, 0, 0, 0, 0, 0, 7, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let frame = [&header[..], &Tcp::default().ipv4()].concat();
+        assert_eq!(print(plain(), LinkType::LinuxSll2, &frame), format!("?     In  IP {IPV4_LINE}"));
+        let mut printer = Printer::new(with_header(), jiff::tz::TimeZone::UTC, 1);
+        printer.set_interfaces(vec![(6, "lo".to_owned()), (7, "enp0s31f6".to_owned())]);
+        let mut out = bytes::BytesMut::new();
+        let (time, wire_len) = (Default::default(), frame.len() as u32);
+        let packet = crate::packet::Packet { time, link_type: LinkType::LinuxSll2, wire_len, data: &frame };
+        printer.print(&packet, &mut out);
+        assert_eq!(
+            str::from_utf8(&out).unwrap(),
+            format!("enp0s31f6 In  ifindex 7 ethertype IPv4 (0x0800), length 60: {IPV4_LINE}")
+        );
+    }
+
+    #[test]
+    fn what_is_neither_ipv4_nor_ipv6_is_dumped() {
+        let frame = ethernet(&[0x12, 0x34], b"what is this?");
+        let start = "02:00:00:00:00:01 > 02:00:00:00:00:fe, ethertype Unknown (0x1234), length 27: ";
+        let dump = "\n\t0x0000:  7768 6174 2069 7320 7468 6973 3f         what.is.this?\n";
+        assert_eq!(print(plain(), LinkType::Ethernet, &frame), format!("{start}{dump}"));
+        assert_eq!(print(with_header(), LinkType::Ethernet, &frame), format!("{start}{dump}"));
+        assert_eq!(
+            print(with_short_header(), LinkType::Ethernet, &frame),
+            "02:00:00:00:00:01 > 02:00:00:00:00:fe, Unknown Ethertype (0x1234), length 27: \n"
+        );
     }
 }

@@ -221,3 +221,93 @@ fn u32_at(option: &[u8], offset: usize) -> Option<u32> {
 fn u64_at(option: &[u8], offset: usize) -> Option<u64> {
     option.get(offset..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Tcp, line};
+
+    /// What an option of kind 30 with this value gives in a segment with these flags, after `options [`.
+    fn multipath(flags: u8, value: &[u8]) -> String {
+        let mut option = vec![30, value.len() as u8 + 2];
+        option.extend(value);
+        option.resize(option.len().next_multiple_of(4), 1);
+        let line = line(&Tcp { flags, options: &option, ..Tcp::default() }.ipv4());
+        line.split_once("options [mptcp").unwrap().1.to_owned()
+    }
+
+    const SYN: u8 = 0x02;
+    const SYN_ACK: u8 = 0x12;
+    const ACK: u8 = 0x10;
+
+    #[test]
+    fn each_subtype() {
+        let key = [0, 0, 0, 0, 0, 0, 0xab, 0xcd];
+        for (flags, value, text) in [
+            (SYN, [&[0x01, 0x81][..]].concat(), " 4 capable v1 csum]"),
+            (SYN, [&[0x00, 0x01][..], &key].concat(), " 12 capable v0 {0xabcd}]"),
+            (ACK, [&[0x01, 0x01][..], &key, &[1; 8]].concat(), " 20 capable v1 {0xabcd,0x101010101010101}]"),
+            (
+                ACK,
+                [&[0x01, 0x01][..], &key, &[1; 8], &[0; 2]].concat(),
+                " 22 capable v1 {0xabcd,0x101010101010101},nop,nop]",
+            ),
+            (SYN, [&[0x02, 0][..]].concat(), " 4 capable Unknown Version (2)]"),
+            (SYN, [&[0x11, 7][..], &key].concat(), " 12 join backup id 7 token 0x0 nonce 0xabcd]"),
+            (SYN_ACK, [&[0x10, 7][..], &key, &[0, 0, 0, 9]].concat(), " 16 join id 7 hmac 0xabcd nonce 0x9]"),
+            (ACK, [&[0x10, 0][..], &[0xa5; 20]].concat(), &format!(" 24 join hmac 0x{}]", "a5".repeat(20))),
+            (ACK, [&[0x20, 0x10][..]].concat(), " 4 dss fin]"),
+            (ACK, [&[0x20, 0x01][..], &[0, 0, 0, 5]].concat(), " 8 dss ack 5]"),
+            (
+                ACK,
+                [&[0x20, 0x0f][..], &[0xff; 8], &key, &[0, 0, 0, 2, 0, 3, 0xbe, 0xef]].concat(),
+                " 28 dss ack 18446744073709551615 seq 43981 subseq 2 len 3 csum 0xbeef]",
+            ),
+            (
+                ACK,
+                [&[0x20, 0x04][..], &[0, 0, 0, 9], &[0, 0, 0, 2, 0, 3]].concat(),
+                " 14 dss seq 9 subseq 2 len 3,nop,nop]",
+            ),
+            (ACK, [&[0x34, 1][..], &[10, 0, 0, 1]].concat(), " 8 add-addr v0-ip4 id 1 10.0.0.1]"),
+            (
+                ACK,
+                [&[0x30, 1][..], &[10, 0, 0, 1], &[0x22, 0xb8], &key].concat(),
+                " 18 add-addr v1 id 1 10.0.0.1:8888 hmac 0xabcd,nop,nop]",
+            ),
+            (
+                ACK,
+                [&[0x36, 1, 0xfe, 0x80][..], &[0; 13], &[1, 0, 80]].concat(),
+                " 22 add-addr v0-ip6 id 1 fe80::1:80,nop,nop]",
+            ),
+            (ACK, [&[0x31, 1][..], &[0; 16], &key].concat(), " 28 add-addr v1-echo id 1 :: hmac 0xabcd]"),
+            (ACK, [&[0x32, 1][..], &[0; 4]].concat(), " 8 add-addr [bad version/echo] id 1 0.0.0.0]"),
+            (ACK, [&[0x40, 1, 2, 3][..]].concat(), " 6 rem-addr id 1 2 3,nop,nop]"),
+            (ACK, [&[0x51][..]].concat(), " 3 prio backup,nop]"),
+            (ACK, [&[0x50, 4][..]].concat(), " 4 prio non-backup id 4]"),
+            (ACK, [&[0x60, 0][..], &key].concat(), " 12 fail seq 43981]"),
+            (ACK, [&[0x70, 0][..], &key].concat(), " 12 fast-close key 0xabcd]"),
+            (ACK, [&[0x80, 0][..]].concat(), " 4 unknown]"),
+        ] {
+            assert_eq!(multipath(flags, &value), format!("{text}, length 0\n"));
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_its_subtype() {
+        for (flags, value, text) in [
+            (ACK, &[][..], "[bad opt]\n"),
+            (ACK, &[0x01, 0x01], " 4 capable[bad opt]\n"),
+            (SYN, &[0x10, 0], " 4 join[bad opt]\n"),
+            (ACK, &[0x20], " 3 dss[bad opt]\n"),
+            (SYN, &[0x20, 0], " 4 dss[bad opt]\n"),
+            (ACK, &[0x20, 1], " 4 dss ack [bad opt]\n"),
+            (ACK, &[0x20, 1, 0, 0, 0, 5, 0], " 9 dss ack 5[bad opt]\n"),
+            (ACK, &[0x30, 1, 0], " 5 add-addr[bad opt]\n"),
+            (ACK, &[0x40], " 3 rem-addr[bad opt]\n"),
+            (ACK, &[0x50, 1, 1], " 5 prio[bad opt]\n"),
+            (ACK, &[0x60, 1], " 4 fail[bad opt]\n"),
+            (ACK, &[0x70, 1], " 4 fast-close[bad opt]\n"),
+        ] {
+            assert_eq!(multipath(flags, value), text);
+        }
+    }
+}

@@ -264,3 +264,136 @@ impl Dissector<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        options::TextOptions,
+        testing::{Tcp, line, print_all, print_cut},
+    };
+    use crate::packet::LinkType;
+
+    fn print(options: TextOptions, packet: &[u8]) -> String {
+        print_cut(options, LinkType::Raw, packet, packet.len())
+    }
+
+    fn with_verbosity(verbosity: u8) -> TextOptions {
+        TextOptions { verbosity, ..TextOptions::default() }
+    }
+
+    #[test]
+    fn flags() {
+        for (flags, text) in [(0, "none"), (0x29, "FPU"), (0xc2, "SEW"), (0x52, "S.E"), (0xff, "FSRP.UEW")] {
+            let packet = Tcp { flags, ..Tcp::default() }.ipv4();
+            assert!(line(&packet).contains(&format!(": Flags [{text}], ")));
+        }
+        // The four bits before them are not looked at.
+        let mut packet = Tcp { flags: 0, ..Tcp::default() }.ipv4();
+        packet[32] |= 0x0f;
+        assert!(line(&packet).contains(": Flags [none], "));
+    }
+
+    #[test]
+    fn sequence_numbers_are_shown_where_they_say_something() {
+        let rest = |tcp: Tcp<'_>| line(&tcp.ipv4()).split_once("], ").unwrap().1.to_owned();
+        assert_eq!(rest(Tcp::default()), "ack 2000, win 342, length 0\n");
+        assert_eq!(rest(Tcp { flags: 0x08, ..Tcp::default() }), "win 342, length 0\n");
+        assert_eq!(rest(Tcp { flags: 0x01, ..Tcp::default() }), "seq 1000, win 342, length 0\n");
+        assert_eq!(rest(Tcp { flags: 0x20, ..Tcp::default() }), "win 342, urg 7, length 0\n");
+        let wrap = Tcp { seq: u32::MAX, flags: 0x08, payload: b"ab", ..Tcp::default() };
+        assert_eq!(rest(wrap), "seq 4294967295:1, win 342, length 2\n");
+        let verbose = print(with_verbosity(2), &Tcp::default().ipv4());
+        assert!(verbose.ends_with("(correct), seq 1000, ack 2000, win 342, length 0\n"), "{verbose}");
+    }
+
+    #[test]
+    fn selective_acknowledgements_are_relative_to_the_other_side() {
+        let sack: &[u8] = &[1, 1, 5, 10, 0, 0, 0x13, 0x88, 0, 0, 0x13, 0x92];
+        let packets = [
+            Tcp { ack: 4991, ..Tcp::default() }.ipv4(),
+            Tcp { ack: 4991, options: sack, ..Tcp::default() }.ipv4(),
+        ];
+        let lines = print_all(TextOptions::default(), LinkType::Raw, &packets);
+        assert!(
+            lines.ends_with("Flags [.], ack 1, win 342, options [nop,nop,sack 1 {10:20}], length 0\n"),
+            "{lines}"
+        );
+    }
+
+    #[test]
+    fn headers_that_contradict_the_packet() {
+        let with_data_offset = |words: u8| {
+            let mut packet = Tcp::default().ipv4();
+            packet[32] = words << 4;
+            packet
+        };
+        let start = "IP 10.0.0.1.1234 > 10.0.0.2.8888: ";
+        assert_eq!(
+            line(&with_data_offset(4)),
+            format!("{start} tcp 4 [bad hdr length 16 - too short, < 20]\n")
+        );
+        assert_eq!(
+            line(&with_data_offset(6)),
+            format!("{start}Flags [.] [bad hdr length 24 - too long, > 20]\n")
+        );
+        let quiet = TextOptions { quiet: true, ..TextOptions::default() };
+        assert_eq!(print(quiet, &Tcp::default().ipv4()), format!("{start}tcp 0\n"));
+        assert_eq!(
+            print(quiet, &with_data_offset(6)),
+            format!("{start}tcp 4294967292 [bad hdr length 24 - too long, > 20]\n")
+        );
+    }
+
+    #[test]
+    fn a_header_that_is_too_long_counts_as_part_of_its_conversation() {
+        let mut broken = Tcp::default().ipv4();
+        broken[32] = 0x60;
+        let lines = print_all(TextOptions::default(), LinkType::Raw, &[broken, Tcp::default().ipv4()]);
+        assert!(lines.ends_with("Flags [.], ack 1, win 342, length 0\n"), "{lines}");
+    }
+
+    #[test]
+    fn captures_that_end_within_the_header() {
+        let packet = Tcp { options: &[1; 4], payload: b"data", ..Tcp::default() }.ipv4();
+        let cut = |captured| print_cut(TextOptions::default(), LinkType::Raw, &packet, captured);
+        assert_eq!(cut(23), "IP 10.0.0.1 > 10.0.0.2: [|tcp]\n");
+        assert_eq!(cut(24), "IP 10.0.0.1.1234 > 10.0.0.2.8888:  [|tcp]\n");
+        assert_eq!(cut(39), "IP 10.0.0.1.1234 > 10.0.0.2.8888:  [|tcp]\n");
+        // An option that ends the list hides that the rest of the header is missing, until the data is looked for.
+        let packet = Tcp { options: &[0, 1, 1, 1], payload: b"data", ..Tcp::default() }.ipv4();
+        assert_eq!(
+            print_cut(TextOptions::default(), LinkType::Raw, &packet, 41),
+            "IP 10.0.0.1.1234 > 10.0.0.2.8888: Flags [.], seq 1000:1004, ack 2000, win 342, options [eol], \
+             length 4 [remaining caplen(21) < header length(24)] [|tcp]\n"
+        );
+    }
+
+    #[test]
+    fn checksums_are_verified_where_the_segment_is_whole() {
+        let mut packet = Tcp { payload: b"odd", ..Tcp::default() }.ipv6();
+        let clause = |options, captured: usize| {
+            let line = print_cut(options, LinkType::Raw, &packet, captured);
+            line.split_once("Flags [.]").unwrap().1.split_once(", seq").unwrap().0.to_owned()
+        };
+        assert_eq!(clause(with_verbosity(1), 63), ", cksum 0xaac9 (correct)");
+        assert_eq!(clause(with_verbosity(1), 62), "");
+        assert_eq!(clause(TextOptions { skip_checksums: true, ..with_verbosity(1) }, 63), "");
+        packet[57] = 0;
+        assert!(print(with_verbosity(1), &packet).contains(", cksum 0xaa00 (incorrect -> 0xaac9), "));
+    }
+
+    #[test]
+    fn resets_may_say_why() {
+        let reset = |payload| Tcp { flags: 0x04, payload, ..Tcp::default() }.ipv4();
+        let end = |packet: &[u8], captured| {
+            let line = print_cut(with_verbosity(1), LinkType::Raw, packet, captured);
+            line.split_once(", length ").unwrap().1.split_once(", length ").unwrap().1.to_owned()
+        };
+        let packet = reset(b"no\x1b[2J\xff\x7f\n");
+        assert_eq!(end(&packet, packet.len()), "9 [RST no^[[2JM-^?^?^J]\n");
+        assert_eq!(end(&packet, packet.len() - 1), "9 [!RST no^[[2JM-^?^?]\n");
+        let packet = reset(&[b'x'; 31]);
+        assert_eq!(end(&packet, packet.len()), format!("31 [RST+ {}]\n", "x".repeat(30)));
+        assert!(line(&packet).ends_with(", length 31\n"));
+    }
+}

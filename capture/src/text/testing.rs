@@ -61,6 +61,14 @@ fn internet_checksum(parts: &[&[u8]]) -> [u8; 2] {
     (!(sum as u16)).to_be_bytes()
 }
 
+/// Makes the checksum of an IPv4 header right.
+pub(super) fn header_checksum(packet: &mut [u8]) {
+    let length = usize::from(packet[0] & 15) * 4;
+    packet[10..12].fill(0);
+    let checksum = internet_checksum(&[&packet[..length.min(packet.len())]]);
+    packet[10..12].copy_from_slice(&checksum);
+}
+
 pub(super) fn ipv4(addresses: &[[u8; 4]; 2], segment: &[u8]) -> Vec<u8> {
     let mut segment = segment.to_vec();
     let length = (segment.len() as u16).to_be_bytes();

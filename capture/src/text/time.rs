@@ -151,3 +151,117 @@ fn print_time_of_day([hour, minute, second]: [i8; 3], line: &mut Line) {
     line.byte(b':');
     line.decimal_padded(second as u32, 2);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the stamps of packets at these times look like, in seconds and nanoseconds.
+    fn stamps(style: TimestampStyle, nanoseconds: bool, zone: &str, times: &[(i64, i64)]) -> Vec<String> {
+        let options = TextOptions { timestamp: style, nanoseconds, ..TextOptions::default() };
+        let mut clock = Clock::new(&options, TimeZone::posix(zone).unwrap());
+        let stamp = |&(seconds, nanoseconds)| {
+            let mut line = Line::new();
+            clock.print(Timestamp { seconds, nanoseconds }, &mut line);
+            line.taken()
+        };
+        times.iter().map(stamp).collect()
+    }
+
+    /// Central European Time: daylight saving time from the last Sunday in March to that in October.
+    const BERLIN: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
+
+    #[test]
+    fn a_day_begins_at_local_midnight() {
+        let times = [(1_700_002_799, 999_999_999), (1_700_002_800, 0)];
+        assert_eq!(
+            stamps(TimestampStyle::DateTime, false, BERLIN, &times),
+            ["2023-11-14 23:59:59.999999 ", "2023-11-15 00:00:00.000000 "]
+        );
+        assert_eq!(
+            stamps(TimestampStyle::TimeOfDay, true, "UTC0", &times),
+            ["22:59:59.999999999 ", "23:00:00.000000000 "]
+        );
+    }
+
+    #[test]
+    fn daylight_saving_time_begins_and_ends_while_printing() {
+        // 2024-03-31 and 2024-10-27, 01:00 UTC; and back again.
+        let times =
+            [1_711_846_799, 1_711_846_800, 1_729_990_799, 1_729_990_800, 1_711_846_799].map(|s| (s, 5_000));
+        assert_eq!(
+            stamps(TimestampStyle::TimeOfDay, false, BERLIN, &times),
+            [
+                "01:59:59.000005 ",
+                "03:00:00.000005 ",
+                "02:59:59.000005 ",
+                "02:00:00.000005 ",
+                "01:59:59.000005 "
+            ]
+        );
+    }
+
+    #[test]
+    fn seconds_since_the_epoch() {
+        let times = [(0, 0), (1_700_000_000, 123_456_789), (0x7fff_ffff, 0)];
+        assert_eq!(
+            stamps(TimestampStyle::Epoch, false, BERLIN, &times),
+            ["0.000000 ", "1700000000.123456 ", "2147483647.000000 "]
+        );
+    }
+
+    #[test]
+    fn differences_to_the_packet_before_and_to_the_first() {
+        let times = [(100, 999_999_000), (101, 0), (101, 0), (100, 0), (86_500, 1_999)];
+        assert_eq!(
+            stamps(TimestampStyle::SincePrevious, false, BERLIN, &times),
+            [
+                " 00:00:00.000000 ",
+                " 00:00:00.000001 ",
+                " 00:00:00.000000 ",
+                "-00:00:01.000000 ",
+                " 00:00:00.000001 "
+            ]
+        );
+        assert_eq!(
+            stamps(TimestampStyle::SinceFirst, true, BERLIN, &times),
+            [
+                " 00:00:00.000000000 ",
+                " 00:00:00.000001000 ",
+                " 00:00:00.000001000 ",
+                "-00:00:00.999999000 ",
+                " 23:59:59.000002999 "
+            ]
+        );
+        // Less than a microsecond is nothing where microseconds are printed.
+        assert_eq!(
+            stamps(TimestampStyle::SincePrevious, false, BERLIN, &[(1, 999), (1, 1_000)])[1],
+            " 00:00:00.000001 "
+        );
+        // A packet at the epoch is no reference.
+        assert_eq!(
+            stamps(TimestampStyle::SinceFirst, false, BERLIN, &[(0, 0), (7, 0), (8, 0)])[1..],
+            [" 00:00:00.000000 ", " 00:00:01.000000 "]
+        );
+    }
+
+    #[test]
+    fn times_that_no_clock_shows() {
+        // Microseconds of 1 500 000, of -1, and seconds beyond 2^31.
+        let times = [(1, 1_500_000_000), (1, -1_000), (-1, 0), (1 << 31, 0), (1 << 32, 0)];
+        assert_eq!(
+            stamps(TimestampStyle::TimeOfDay, false, "UTC0", &times),
+            [
+                "00:00:01.1500000 ",
+                "00:00:01.4294967295 ",
+                "[Error converting time] ",
+                "[Error converting time] ",
+                "06:28:16.000000 "
+            ]
+        );
+        assert_eq!(
+            stamps(TimestampStyle::SinceFirst, false, "UTC0", &[(-5, 0), (i64::from(i32::MAX), 0)])[1],
+            " [Error converting time] "
+        );
+    }
+}
