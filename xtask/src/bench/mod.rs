@@ -5,6 +5,7 @@ mod budgets;
 mod cpu;
 mod flood;
 mod frames;
+mod instructions;
 mod live_frames;
 mod machine;
 mod memory;
@@ -64,6 +65,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
 
+    /// Count the instructions of the micro-benchmarks with callgrind, and compare with what is on record
+    ///
+    /// Needs valgrind, and no root.
+    #[arg(long, conflicts_with_all = ["only", "rounds", "packets", "quick", "capture"])]
+    instructions: bool,
+
+    /// Put the counted instructions on record
+    #[arg(long, requires = "instructions")]
+    bless: bool,
+
     /// List the profiles
     #[arg(long)]
     list: bool,
@@ -81,7 +92,7 @@ struct Bench {
 
 impl Bench {
     fn new(arguments: &Arguments) -> Result<Self> {
-        let Arguments { only: _, rounds, packets, quick, json: _, ref capture, list: _ } = *arguments;
+        let Arguments { rounds, packets, quick, ref capture, .. } = *arguments;
         if !is_root() {
             bail!("bench needs root: it makes network namespaces, raw sockets and BPF programs");
         }
@@ -140,6 +151,9 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
     if arguments.list {
         PROFILES.iter().for_each(|Profile { name, about, .. }| println!("{name:12} {about}"));
         return Ok(());
+    }
+    if arguments.instructions {
+        return instructions::perform(arguments.bless, arguments.json);
     }
     if let Some(unknown) =
         arguments.only.iter().find(|name| PROFILES.iter().all(|profile| profile.name != **name))

@@ -1,0 +1,268 @@
+//! Micro-benchmarks of what each packet goes through in user space: the filter, the printer with its table of
+//! conversations, the file readers.
+//!
+//! `cargo bench --package capture --bench micro` prints nanoseconds. On a machine that has other things to do, ask for
+//! instructions instead, which hardly vary: `cargo xtask bench --instructions` runs each case under callgrind, which
+//! counts what happens inside [`measured`].
+
+#![expect(clippy::print_stdout, reason = "a command for people")]
+
+use std::{
+    hint::black_box,
+    io::Cursor,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use capture::{
+    packet::{LinkType, Packet, Timestamp},
+    source::file::{FileSource, Precision},
+    text::{Printer, options::TextOptions},
+};
+use capture_common::{parse::select_ethernet, ports::Ports};
+use jiff::tz::TimeZone;
+
+/// How often each case is timed; the fastest counts.
+const ROUNDS: usize = 9;
+/// Text that is collected before it is thrown away, as the daemon's is handed on.
+const CHUNK: usize = 256 * 1024;
+/// Conversations that are remembered: more than there are.
+const LIMIT: usize = 1 << 22;
+
+/// A case: its name, how many packets it is measured with, and what is to be measured with that many.
+struct Case {
+    name: &'static str,
+    packets: usize,
+    prepare: fn(usize) -> Box<dyn FnMut()>,
+}
+
+const CASES: [Case; 12] = [
+    Case { name: "filter-match", packets: 100_000, prepare: |n| filter(n, 8888) },
+    Case { name: "filter-other-port", packets: 100_000, prepare: |n| filter(n, 8889) },
+    Case {
+        name: "print-segment",
+        packets: 20_000,
+        prepare: |n| print(n, vec![segment(0, 0x10, TIMESTAMPS, 0)]),
+    },
+    Case {
+        name: "print-data",
+        packets: 20_000,
+        prepare: |n| print(n, vec![segment(0, 0x18, TIMESTAMPS, 1448)]),
+    },
+    Case { name: "print-syn", packets: 20_000, prepare: |n| print(n, vec![segment(0, 0x02, SYN, 0)]) },
+    Case { name: "print-sack", packets: 20_000, prepare: |n| print(n, vec![segment(0, 0x10, SACK, 0)]) },
+    Case { name: "print-ipv6", packets: 20_000, prepare: |n| print(n, vec![segment_v6(TIMESTAMPS)]) },
+    Case { name: "print-mixed", packets: 20_000, prepare: |n| print(n, mixed()) },
+    Case { name: "conversations-known", packets: 200_000, prepare: known_conversations },
+    Case { name: "conversations-new", packets: 200_000, prepare: new_conversations },
+    Case { name: "read-pcap", packets: 50_000, prepare: |n| read(pcap(n)) },
+    Case { name: "read-pcapng", packets: 50_000, prepare: |n| read(pcapng(n)) },
+];
+
+const TIMESTAMPS: &[u8] = &[1, 1, 8, 10, 0x3b, 0x9a, 0xca, 0x07, 0x1d, 0xcd, 0x65, 0x03];
+const SYN: &[u8] = &[2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0x3b, 0x9a, 0xca, 0x07, 0, 0, 0, 0, 1, 3, 3, 7];
+const SACK: &[u8] =
+    &[1, 1, 8, 10, 0x3b, 0x9a, 0xca, 0x07, 0x1d, 0xcd, 0x65, 0x03, 1, 1, 5, 10, 0, 0, 0x40, 0, 0, 0, 0x50, 0];
+
+/// All that is counted. Not inlined, so that it can be found by its name.
+#[inline(never)]
+fn measured(body: &mut dyn FnMut()) {
+    body();
+}
+
+/// A frame of flow number `flow`, with `length` bytes of data of which none was captured: the frame, and its length on
+/// the wire.
+fn segment(flow: u32, flags: u8, options: &[u8], length: u16) -> (Vec<u8>, u32) {
+    let headers = 40 + options.len() as u16;
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
+    frame.extend((headers + length).to_be_bytes());
+    frame.extend([0x12, 0x34, 0x40, 0, 64, 6, 0, 0, 10, 1, (flow >> 22) as u8, (flow >> 14) as u8]);
+    frame.extend([192, 168, 100, 200]);
+    frame.extend(tcp(20_000 + (flow & 0x3fff) as u16, flags, options));
+    (frame, 14 + u32::from(headers + length))
+}
+
+fn segment_v6(options: &[u8]) -> (Vec<u8>, u32) {
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0];
+    frame.extend((20 + options.len() as u16).to_be_bytes());
+    frame.extend([6, 64]);
+    for last in [1, 2] {
+        frame.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x12, last]);
+    }
+    frame.extend(tcp(20_000, 0x10, options));
+    let wire_len = frame.len() as u32;
+    (frame, wire_len)
+}
+
+fn tcp(source_port: u16, flags: u8, options: &[u8]) -> Vec<u8> {
+    let mut header = [source_port.to_be_bytes(), 8888_u16.to_be_bytes()].concat();
+    header.extend([0x12, 0x34, 0x56, 0x78, 0x23, 0x45, 0x67, 0x89]);
+    header.extend([(5 + options.len() as u8 / 4) << 4, flags, 0x01, 0xf5, 0, 0, 0, 0]);
+    header.extend(options);
+    header
+}
+
+/// What a server sees: mostly data and acknowledgements, some connections that come and go.
+fn mixed() -> Vec<(Vec<u8>, u32)> {
+    let segments = (0..8).map(|flow| segment(flow, 0x10, TIMESTAMPS, 0));
+    let data = (0..8).map(|flow| segment(flow, 0x18, TIMESTAMPS, 100 + 150 * flow as u16));
+    let others = [
+        segment(9, 0x02, SYN, 0),
+        segment(9, 0x11, TIMESTAMPS, 0),
+        segment(10, 0x04, &[], 0),
+        segment(11, 0x10, SACK, 0),
+        segment_v6(TIMESTAMPS),
+        segment_v6(SYN),
+    ];
+    segments.chain(data).chain(others).collect()
+}
+
+struct OnePort(u16);
+
+impl Ports for OnePort {
+    fn any(&self) -> bool {
+        false
+    }
+
+    fn contains(&self, port: u16) -> bool {
+        port == self.0
+    }
+}
+
+fn filter(packets: usize, port: u16) -> Box<dyn FnMut()> {
+    let (frame, _) = segment(0, 0x10, TIMESTAMPS, 0);
+    Box::new(move || {
+        for _ in 0..packets {
+            black_box(select_ethernet(black_box(frame.as_slice()), &OnePort(port)));
+        }
+    })
+}
+
+/// Prints packets and forgets the text.
+struct Sink {
+    printer: Printer,
+    text: BytesMut,
+    microseconds: i64,
+}
+
+impl Sink {
+    fn new() -> Self {
+        let printer = Printer::new(TextOptions::default(), TimeZone::UTC, LIMIT);
+        Self { printer, text: BytesMut::with_capacity(2 * CHUNK), microseconds: 0 }
+    }
+
+    fn print(&mut self, (data, wire_len): &(Vec<u8>, u32)) {
+        let Self { printer, text, microseconds } = self;
+        *microseconds += 1;
+        let seconds = 1_700_000_000 + *microseconds / 1_000_000;
+        let time = Timestamp { seconds, nanoseconds: *microseconds % 1_000_000 * 1000 };
+        let packet = Packet { time, link_type: LinkType::Ethernet, wire_len: *wire_len, data };
+        printer.print(black_box(&packet), text);
+        if text.len() > CHUNK {
+            text.clear();
+        }
+    }
+}
+
+fn print(packets: usize, frames: Vec<(Vec<u8>, u32)>) -> Box<dyn FnMut()> {
+    let mut sink = Sink::new();
+    // What is done once, for the first packet of a conversation, does not count.
+    frames.iter().for_each(|frame| sink.print(frame));
+    Box::new(move || frames.iter().cycle().take(packets).for_each(|frame| sink.print(frame)))
+}
+
+fn flows(packets: usize) -> Vec<(Vec<u8>, u32)> {
+    (0..packets as u32).map(|flow| segment(flow, 0x10, TIMESTAMPS, 0)).collect()
+}
+
+fn known_conversations(packets: usize) -> Box<dyn FnMut()> {
+    print(packets, flows(packets))
+}
+
+fn new_conversations(packets: usize) -> Box<dyn FnMut()> {
+    let frames = flows(packets);
+    Box::new(move || {
+        let mut sink = Sink::new();
+        frames.iter().for_each(|frame| sink.print(frame));
+    })
+}
+
+/// A file in memory, little-endian.
+fn pcap(packets: usize) -> Vec<u8> {
+    let mut file = Vec::new();
+    let words =
+        |file: &mut Vec<u8>, words: &[u32]| file.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    words(&mut file, &[0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 1]);
+    let (frame, wire_len) = segment(0, 0x10, TIMESTAMPS, 0);
+    for number in 0..packets as u32 {
+        words(&mut file, &[1_700_000_000, number % 1_000_000, frame.len() as u32, wire_len]);
+        file.extend(&frame);
+    }
+    file
+}
+
+/// The same in enhanced packet blocks.
+fn pcapng(packets: usize) -> Vec<u8> {
+    let mut file = Vec::new();
+    let words =
+        |file: &mut Vec<u8>, words: &[u32]| file.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    words(&mut file, &[0x0a0d_0d0a, 28, 0x1a2b_3c4d, 1, u32::MAX, u32::MAX, 28]);
+    words(&mut file, &[1, 20, 1, 262_144, 20]);
+    let (frame, wire_len) = segment(0, 0x10, TIMESTAMPS, 0);
+    let padding = frame.len().next_multiple_of(4) - frame.len();
+    let length = (32 + frame.len() + padding) as u32;
+    for number in 0..packets as u64 {
+        let time = 1_700_000_000_000_000 + number;
+        let (high, low) = ((time >> 32) as u32, time as u32);
+        words(&mut file, &[6, length, 0, high, low, frame.len() as u32, wire_len]);
+        file.extend(&frame);
+        file.extend(vec![0; padding]);
+        words(&mut file, &[length]);
+    }
+    file
+}
+
+fn read(file: Vec<u8>) -> Box<dyn FnMut()> {
+    Box::new(move || {
+        let source = FileSource::new(Cursor::new(file.as_slice()), Precision::Micro);
+        let mut source = source.expect("the file is well-formed");
+        while let Some(packet) = source.next_packet().expect("the packets are well-formed") {
+            black_box(packet);
+        }
+    })
+}
+
+/// The fastest of several runs.
+fn time(case: &Case) -> Duration {
+    let mut body = (case.prepare)(case.packets);
+    let run = |body: &mut dyn FnMut()| {
+        let start = Instant::now();
+        measured(body);
+        start.elapsed()
+    };
+    (0..ROUNDS).map(|_| run(&mut body)).min().unwrap_or_default()
+}
+
+/// `--list` prints the cases and how many packets each is measured with; `--case NAME` runs one case once; everything
+/// else that cargo passes is ignored.
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        CASES.iter().for_each(|Case { name, packets, .. }| println!("{name} {packets}"));
+        return ExitCode::SUCCESS;
+    }
+    let Some(at) = arguments.iter().position(|argument| argument == "--case") else {
+        for case in &CASES {
+            println!("{:20} {:8.1} ns/packet", case.name, time(case).as_nanos() as f64 / case.packets as f64);
+        }
+        return ExitCode::SUCCESS;
+    };
+    let Some(case) = CASES.iter().find(|case| Some(case.name) == arguments.get(at + 1).map(String::as_str))
+    else {
+        println!("no such case; see --list");
+        return ExitCode::FAILURE;
+    };
+    measured(&mut (case.prepare)(case.packets));
+    ExitCode::SUCCESS
+}
