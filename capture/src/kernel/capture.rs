@@ -24,7 +24,7 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
 const fn smallest_ring(snaplen: u32) -> usize {
     match snaplen {
         0 => 4096,
-        ..=9216 => 32 << 10,
+        1..=9216 => 32 << 10,
         9217..=32768 => 128 << 10,
         32769..=66048 => 256 << 10,
         _ => 1 << 20,
