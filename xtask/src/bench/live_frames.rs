@@ -39,7 +39,8 @@ pub(super) fn flood(namespace: &Namespace, destination: Destination, packets: u6
             cpu::pin(0)?;
             let (start, cpu_start) = (Instant::now(), cpu::of_thread()?);
             program.send(&segment([10, 9, 0, 1], FIRST_PORT as u16, PORT), count)?;
-            Ok(Sent { packets, wall: start.elapsed(), cpu: cpu::of_thread()? - cpu_start })
+            let (wall, cpu) = (start.elapsed(), cpu::of_thread()? - cpu_start);
+            Ok(Sent { packets, wall, cpu, typical: None })
         })?;
         sender.join().map_err(|_| anyhow::anyhow!("the sender panicked"))?
     })

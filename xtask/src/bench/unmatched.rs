@@ -34,8 +34,7 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
             bench.progress(profile, round, tool);
             let listener = if tool.listens() {
                 let command = tool.listen(&bench.capture, RECEIVER, "");
-                let listener =
-                    Process::start(&bench.network.receiver, bench.folder(), &command, Output::Null)?;
+                let listener = Process::start(&bench.network.receiver, bench.folder, &command, Output::Null)?;
                 Some(listener)
             } else {
                 None
