@@ -177,7 +177,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
             "{:#}",
             json!({ "machine": machine.json(), "profiles": tables, "budgets": budgets::json(&budgets) })
         );
-    } else {
+    } else if !bench.quick {
         println!("{}", budgets::render(&budgets));
     }
     Ok(())

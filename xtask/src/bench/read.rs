@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, Seek as _, Write as _},
+    io::{Seek as _, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -18,12 +18,13 @@ use tempfile::tempfile_in;
 
 use super::{
     Bench,
-    frames::{Frames, LENGTH, PORT},
+    frames::{Frames, PORT},
     memory,
     process::{count_lines, end_with_us},
     results::{Quantity, Table},
     tools::Tool,
 };
+use crate::packets::{Packet, file::CaptureFile, link::Link};
 
 /// The flows of the file with a few.
 pub(super) const FEW: u32 = 8;
@@ -60,29 +61,18 @@ pub(super) fn run(bench: &Bench, profile: &'static str, flows: u32) -> Result<Ta
     Ok(table)
 }
 
-/// Writes the file: pcap in this machine's byte order, with microseconds. It has no name.
+/// Writes the file. It has no name.
 fn write(folder: &Path, flows: u32, packets: u64) -> Result<File> {
-    const MAGIC: u32 = 0xa1b2_c3d4;
-    const SNAPLEN: u32 = 262_144;
-    const ETHERNET: u32 = 1;
-    const START: u64 = 1_700_000_000_000_000;
+    const START: u32 = 1_700_000_000;
 
-    let mut file = BufWriter::new(tempfile_in(folder)?);
-    file.write_all(&MAGIC.to_ne_bytes())?;
-    file.write_all(&2_u16.to_ne_bytes())?;
-    file.write_all(&4_u16.to_ne_bytes())?;
-    for field in [0, 0, SNAPLEN, ETHERNET] {
-        file.write_all(&field.to_ne_bytes())?;
-    }
     let mut frames = Frames::new(0, flows, PORT);
-    for time in START..START + packets {
-        let (seconds, microseconds) = ((time / 1_000_000) as u32, (time % 1_000_000) as u32);
-        for field in [seconds, microseconds, LENGTH as u32, LENGTH as u32] {
-            file.write_all(&field.to_ne_bytes())?;
-        }
-        file.write_all(frames.next())?;
-    }
-    Ok(file.into_inner()?)
+    let packets = (0..packets).map(|microseconds| {
+        let seconds = START + (microseconds / 1_000_000) as u32;
+        Packet::whole(seconds, (microseconds % 1_000_000) as u32 * 1000, frames.next().to_vec())
+    });
+    let mut file = tempfile_in(folder)?;
+    file.write_all(&CaptureFile::pcap(Link::Ethernet, packets.collect()).encode())?;
+    Ok(file)
 }
 
 /// Starts a command with the file as its standard input.
