@@ -63,12 +63,21 @@ pub(super) fn run(bench: &Bench, profile: &'static str, title: String, plan: &Pl
             table.add(tool.name, Quantity::Offered, run.offered as f64);
             table.add(tool.name, Quantity::Rate, rate);
             table.add(tool.name, Quantity::SenderCpu, per_packet);
-            if !tool.listens() {
-                nobody = Some(per_packet);
-                continue;
-            }
-            if let Some(nobody) = nobody {
+            if let Some((nobody, _)) = nobody {
                 table.add(tool.name, Quantity::SenderAdded, per_packet - nobody);
+            }
+            let typical = run.sent.typical;
+            if let Some(typical) = typical {
+                table.add(tool.name, Quantity::SenderTypical, typical);
+            }
+            if let Some((_, Some(nobody))) = nobody
+                && let Some(typical) = typical
+            {
+                table.add(tool.name, Quantity::TypicalAdded, typical - nobody);
+            }
+            if !tool.listens() {
+                nobody = Some((per_packet, typical));
+                continue;
             }
             let lines = run.ended.captured;
             table.add(tool.name, Quantity::Delivered, lines as f64);
@@ -95,7 +104,7 @@ fn measure(bench: &Bench, tool: Tool, plan: &Plan) -> Result<Run> {
     let _pass = if passes { Some(attach_pass(namespace)?) } else { None };
     let listener = if tool.listens() {
         let command = tool.listen(&bench.capture, interface, plan.arguments);
-        Some(Process::start(namespace, bench.folder(), &command, plan.output)?)
+        Some(Process::start(namespace, bench.folder, &command, plan.output)?)
     } else {
         None
     };

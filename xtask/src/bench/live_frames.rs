@@ -11,7 +11,7 @@ use nix::net::if_::if_nametoindex;
 use super::{
     bpf::Xdp,
     cpu,
-    frames::{PORT, segment},
+    frames::{FIRST_PORT, PORT, SOURCE_PORT, frame},
     namespace::{Namespace, SENDER},
     sender::Sent,
 };
@@ -26,8 +26,7 @@ pub(super) enum Destination {
 }
 
 /// Flows: a power of two.
-const FLOWS: u32 = 8;
-const FIRST_PORT: u32 = 20_000;
+const FLOWS: i32 = 8;
 
 /// Sends `packets` frames from CPU 0.
 pub(super) fn flood(namespace: &Namespace, destination: Destination, packets: u64) -> Result<Sent> {
@@ -38,8 +37,9 @@ pub(super) fn flood(namespace: &Namespace, destination: Destination, packets: u6
         let sender = std::thread::Builder::new().name("sender".to_owned()).spawn(move || {
             cpu::pin(0)?;
             let (start, cpu_start) = (Instant::now(), cpu::of_thread()?);
-            program.send(&segment([10, 9, 0, 1], FIRST_PORT as u16, PORT), count)?;
-            Ok(Sent { packets, wall: start.elapsed(), cpu: cpu::of_thread()? - cpu_start })
+            program.send(&frame([10, 9, 0, 1], PORT), count)?;
+            let (wall, cpu) = (start.elapsed(), cpu::of_thread()? - cpu_start);
+            Ok(Sent { packets, wall, cpu, typical: None })
         })?;
         sender.join().map_err(|_| anyhow::anyhow!("the sender panicked"))?
     })
@@ -50,18 +50,17 @@ fn program(destination: Destination) -> Result<Vec<u64>> {
     const PASS: i32 = 2;
     const GET_PRANDOM_U32: i32 = 7;
     const REDIRECT: i32 = 23;
-    const SOURCE_PORT: i16 = 34;
     let mut program = vec![
-        instruction(0x61, 6, 1, 0, 0),                          // r6 = context->data
-        instruction(0x61, 7, 1, 4, 0),                          // r7 = context->data_end
-        instruction(0xbf, 2, 6, 0, 0),                          // r2 = r6
-        instruction(0x07, 2, 0, 0, i32::from(SOURCE_PORT) + 2), // r2 += the end of the source port
-        instruction(0x2d, 2, 7, 5, 0),                          // if r2 > r7, past the next five
-        instruction(0x85, 0, 0, 0, GET_PRANDOM_U32),            // r0 = a random number
-        instruction(0x57, 0, 0, 0, FLOWS as i32 - 1),           // r0 &= flows - 1
-        instruction(0x07, 0, 0, 0, FIRST_PORT as i32),          // r0 += the first port
-        instruction(0xdc, 0, 0, 0, 16),                         // r0 = to big endian
-        instruction(0x6b, 6, 0, SOURCE_PORT, 0),                // the source port = r0
+        instruction(0x61, 6, 1, 0, 0),                      // r6 = context->data
+        instruction(0x61, 7, 1, 4, 0),                      // r7 = context->data_end
+        instruction(0xbf, 2, 6, 0, 0),                      // r2 = r6
+        instruction(0x07, 2, 0, 0, SOURCE_PORT as i32 + 2), // r2 += the end of the source port
+        instruction(0x2d, 2, 7, 5, 0),                      // if r2 > r7, past the next five
+        instruction(0x85, 0, 0, 0, GET_PRANDOM_U32),        // r0 = a random number
+        instruction(0x57, 0, 0, 0, FLOWS - 1),              // r0 &= flows - 1
+        instruction(0x07, 0, 0, 0, FIRST_PORT.into()),      // r0 += the first port
+        instruction(0xdc, 0, 0, 0, 16),                     // r0 = to big endian
+        instruction(0x6b, 6, 0, SOURCE_PORT as i16, 0),     // the source port = r0
     ];
     match destination {
         Destination::Loopback => program.push(instruction(0xb7, 0, 0, 0, PASS)), // r0 = pass

@@ -1,9 +1,13 @@
 //! The measured programs as processes: where their output goes, and what /proc and their last words say of them.
 
 use std::{
-    fs::{self, File},
-    os::unix::process::ExitStatusExt as _,
-    path::{Path, PathBuf},
+    fs::File,
+    io::Seek as _,
+    os::unix::{
+        fs::FileExt as _,
+        process::{CommandExt as _, ExitStatusExt as _},
+    },
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -11,9 +15,13 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        prctl::set_pdeathsig,
+        signal::{Signal, kill},
+    },
     unistd::Pid,
 };
+use tempfile::tempfile_in;
 
 use super::{cpu::Cpu, namespace::Namespace};
 
@@ -36,14 +44,14 @@ pub(super) enum Output {
 /// A program that is running.
 pub(super) struct Process {
     child: Child,
-    stderr: PathBuf,
+    stderr: File,
     lines: Lines,
 }
 
 /// How the lines are counted.
 enum Lines {
     NotAtAll,
-    File(PathBuf),
+    File(File),
     Pipe(JoinHandle<Result<u64>>),
 }
 
@@ -81,14 +89,16 @@ impl Process {
 
     fn spawn(namespace: &Namespace, folder: &Path, command: &[String], output: Output) -> Result<Self> {
         let (program, arguments) = command.split_first().context("no program")?;
-        let (stdout, stderr) = (folder.join("stdout"), folder.join("stderr"));
+        // Files without names, so that none is left behind.
+        let (stdout, stderr) = (tempfile_in(folder)?, tempfile_in(folder)?);
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stderr(File::create(&stderr)?);
+        command.args(arguments).stdin(Stdio::null()).stderr(stderr.try_clone()?);
         command.stdout(match output {
             Output::Null => Stdio::null(),
-            Output::File => File::create(&stdout)?.into(),
+            Output::File => stdout.try_clone()?.into(),
             Output::Pipe | Output::Handed => Stdio::piped(),
         });
+        end_with_us(&mut command);
         let mut child =
             namespace.run(move || Ok(command.spawn()?)).with_context(|| format!("cannot run {program}"))?;
         let lines = match output {
@@ -102,8 +112,12 @@ impl Process {
         Ok(Self { child, stderr, lines })
     }
 
+    /// What it has said so far.
     fn stderr(&self) -> Result<String> {
-        fs::read_to_string(&self.stderr).context("cannot read a program's standard error")
+        let mut said = vec![0; self.stderr.metadata()?.len() as usize];
+        // Not read through the descriptor's position, which is the program's too.
+        self.stderr.read_exact_at(&mut said, 0).context("cannot read a program's standard error")?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
     }
 
     /// The reading end of an [`Output::Handed`].
@@ -153,10 +167,9 @@ impl Process {
         }
         let lines = match std::mem::replace(&mut self.lines, Lines::NotAtAll) {
             Lines::NotAtAll => None,
-            Lines::File(path) => {
-                let lines = count_lines(File::open(&path)?)?;
-                fs::remove_file(path)?;
-                Some(lines)
+            Lines::File(mut file) => {
+                file.rewind()?;
+                Some(count_lines(file)?)
             }
             Lines::Pipe(thread) => Some(thread.join().map_err(|_| anyhow!("the reader panicked"))??),
         };
@@ -181,6 +194,13 @@ impl Drop for Process {
         let _ended = self.child.kill();
         let _ended = self.child.wait();
     }
+}
+
+/// Has the kernel end a program when the thread that started it ends, however that comes about.
+#[expect(unsafe_code, reason = "code between fork and exec")]
+pub(super) fn end_with_us(command: &mut Command) {
+    // SAFETY: prctl(2) is a plain system call: it neither allocates nor takes locks.
+    unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
 }
 
 /// Counts lines, without an empty one at the end: that is how tcpdump and `capture` end an interrupted capture.

@@ -39,7 +39,7 @@ pub(super) fn silence(bench: &Bench, profile: &'static str) -> Result<Table> {
         for tool in tools {
             bench.progress(profile, round, tool);
             let command = tool.listen(&bench.capture, RECEIVER, "-l");
-            let listener = Process::start(&bench.network.receiver, bench.folder(), &command, Output::Null)?;
+            let listener = Process::start(&bench.network.receiver, bench.folder, &command, Output::Null)?;
             thread::sleep(START);
             let before = context_switches(listener.pid())?;
             thread::sleep(time);
@@ -92,7 +92,7 @@ pub(super) fn percentile(sorted: &[Duration], share: f64) -> Option<Duration> {
 
 fn measure(bench: &Bench, tool: Tool, packets: usize) -> Result<Vec<Duration>> {
     let command = tool.listen(&bench.capture, RECEIVER, "-l");
-    let mut listener = Process::start(&bench.network.receiver, bench.folder(), &command, Output::Handed)?;
+    let mut listener = Process::start(&bench.network.receiver, bench.folder, &command, Output::Handed)?;
     let mut pipe = listener.take_stdout().context("no pipe")?;
     let (lines, arrived) = channel();
     let reader = thread::Builder::new().name("lines".to_owned()).spawn(move || {

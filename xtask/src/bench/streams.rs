@@ -137,7 +137,7 @@ fn watched(
                 continue;
             }
             let command = tool.listen(&bench.capture, "lo", "");
-            let listener = Process::start(&bench.network.receiver, bench.folder(), &command, Output::Null)?;
+            let listener = Process::start(&bench.network.receiver, bench.folder, &command, Output::Null)?;
             let before = listener.cpu()?;
             traffic(bench, table, tool)?;
             listener.settle(tool.quiet())?;

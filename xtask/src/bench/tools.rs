@@ -63,22 +63,22 @@ impl Tool {
         self.command(capture, &format!("-i {interface} {} {more} {filter}", self.arguments))
     }
 
-    /// The command line that reads a file.
-    pub(super) fn read(self, capture: &Path, file: &Path) -> Vec<String> {
+    /// The command line that reads a file from standard input.
+    pub(super) fn read(self, capture: &Path) -> Vec<String> {
         let filter = match self.program {
             Program::Capture => format!("--port {PORT}"),
             _ => format!("tcp port {PORT}"),
         };
-        self.command(capture, &format!("-r {} {filter}", file.display()))
+        self.command(capture, &format!("-r - {filter}"))
     }
 
     fn command(self, capture: &Path, arguments: &str) -> Vec<String> {
-        let program = match self.program {
-            Program::Capture => capture.display().to_string(),
-            _ => "tcpdump".to_owned(),
+        let begin = match self.program {
+            Program::Capture => vec![capture.display().to_string(), "-n".to_owned()],
+            // Stays root: the kernel forgets whom a process is to end with when its user changes.
+            _ => ["tcpdump", "-Z", "root", "-n"].map(str::to_owned).to_vec(),
         };
-        let words = arguments.split_whitespace().map(str::to_owned);
-        [program, "-n".to_owned()].into_iter().chain(words).collect()
+        begin.into_iter().chain(arguments.split_whitespace().map(str::to_owned)).collect()
     }
 
     /// How long it has to have done nothing before it has nothing left to do. tcpdump waits up to a second for a
@@ -95,9 +95,8 @@ mod tests {
     #[test]
     fn command_lines() {
         let line = |tool: Tool| tool.listen(Path::new("./capture"), "lo", "-l").join(" ");
-        assert_eq!(line(Tool::TUNED), "tcpdump -n -i lo -B 65536 -s 128 -l tcp port 8888");
+        assert_eq!(line(Tool::TUNED), "tcpdump -Z root -n -i lo -B 65536 -s 128 -l tcp port 8888");
         assert_eq!(line(Tool::NATIVE), "./capture -n -i lo --hook xdp-native -l --port 8888");
-        let read = Tool::CAPTURE.read(Path::new("./capture"), Path::new("a.pcap")).join(" ");
-        assert_eq!(read, "./capture -n -r a.pcap --port 8888");
+        assert_eq!(Tool::CAPTURE.read(Path::new("./capture")).join(" "), "./capture -n -r - --port 8888");
     }
 }

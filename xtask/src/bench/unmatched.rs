@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     Bench, bpf, cpu,
-    frames::{OTHER_PORT, segment},
+    frames::{OTHER_PORT, frame},
     live_frames,
     namespace::RECEIVER,
     process::{Output, Process},
@@ -34,8 +34,7 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
             bench.progress(profile, round, tool);
             let listener = if tool.listens() {
                 let command = tool.listen(&bench.capture, RECEIVER, "");
-                let listener =
-                    Process::start(&bench.network.receiver, bench.folder(), &command, Output::Null)?;
+                let listener = Process::start(&bench.network.receiver, bench.folder, &command, Output::Null)?;
                 Some(listener)
             } else {
                 None
@@ -65,7 +64,7 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
         }
         let empty = live_frames::pass()?;
         let _enabled = bpf::enable_statistics()?;
-        empty.try_out(&segment([10, 0, 0, 1], 1, OTHER_PORT), CALIBRATION)?;
+        empty.try_out(&frame([10, 0, 0, 1], OTHER_PORT), CALIBRATION)?;
         let per_run = empty.statistics()?.per_run().context("the empty program did not run")?;
         table.add(EMPTY, Quantity::ProgramTime, per_run);
     }
