@@ -51,7 +51,8 @@ const LAYERS: &[Layer] = &[
     // Names for addresses: waits for them, by the clock.
     Layer { module: "resolve", imports: &["text"], touches: &[Clock] },
     // Where lines go.
-    Layer { module: "writer", imports: &[], touches: &[Tokio] },
+    // It polls an output that somebody has set to non-blocking mode; through nix, which needs no `unsafe` here.
+    Layer { module: "writer", imports: &[], touches: &[Tokio, Unsafe] },
     Layer { module: "summary", imports: &["kernel", "writer"], touches: &[] },
     // What was asked for.
     Layer { module: "cli", imports: &["kernel", "ports", "text"], touches: &[] },
