@@ -1,20 +1,24 @@
 //! Printing a file: read, select, print, write. No privileges, no runtime, no threads.
 
 use std::{
-    io::{self, IsTerminal as _, Write},
+    cell::RefCell,
+    fs::File,
+    io::{self, IsTerminal as _, Read, Write},
+    os::fd::AsFd as _,
     path::Path,
     time::Duration,
 };
 
 use bytes::BytesMut;
 use capture_common::parse::Selection;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{RunError, printer, say, say_forgotten};
 use crate::{
     config::Config,
     explain::{self, Explainer},
     source::{
-        file::{FileError, FileSource, Precision},
+        file::{self, FileError, FileSource, Precision},
         filter::select,
     },
 };
@@ -31,19 +35,66 @@ const BUFFERED: usize = 64 * 1024;
 /// When the file cannot be opened, is not a capture, or is cut off or corrupt: what is whole has been printed then.
 pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let precision = if config.text.nanoseconds { Precision::Nano } else { Precision::Micro };
-    let mut source = FileSource::open(path, precision)?;
-    say(&greeting(path, &source));
     let stdout = io::stdout();
     let line_buffered = config.line_buffered || stdout.is_terminal();
-    let buffered = if line_buffered { 1 } else { BUFFERED };
-    match print(config, &mut source, stdout.lock(), buffered) {
+    let output = RefCell::new(Output::new(stdout.lock(), if line_buffered { 1 } else { BUFFERED }));
+    let input = Input { file: file::open(path)?, output: &output };
+    let mut source = FileSource::new(input, precision)?;
+    say(&greeting(path, &source));
+    match print(config, &mut source, &output) {
         Err(RunError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
 }
 
+/// Lines on their way out.
+struct Output<W> {
+    to: W,
+    text: BytesMut,
+    /// How much text is collected before it is written.
+    buffered: usize,
+    /// What went wrong when it was written before a wait, and is still to be told.
+    failed: Option<io::Error>,
+}
+
+impl<W: Write> Output<W> {
+    fn new(to: W, buffered: usize) -> Self {
+        Self { to, text: BytesMut::new(), buffered, failed: None }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let failed = self.failed.take().map_or(Ok(()), Err);
+        let written = failed.and_then(|()| self.to.write_all(&self.text)).and_then(|()| self.to.flush());
+        self.text.clear();
+        written
+    }
+}
+
+/// A file that may be a pipe. Before a read that has to wait, the lines of what has been read are written: nobody
+/// waits for packets that have come, and who interrupts the wait loses none.
+struct Input<'a, W> {
+    file: File,
+    output: &'a RefCell<Output<W>>,
+}
+
+impl<W: Write> Read for Input<'_, W> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut readable = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+        if let Ok(0) = poll(&mut readable, PollTimeout::ZERO) {
+            let mut output = self.output.borrow_mut();
+            if let Err(error) = output.write() {
+                // There is no use in waiting. The next write tells what is wrong.
+                let stop = io::Error::from(error.kind());
+                output.failed = Some(error);
+                return Err(stop);
+            }
+        }
+        self.file.read(bytes)
+    }
+}
+
 /// What tcpdump says when it begins.
-fn greeting<R: io::Read>(path: &Path, source: &FileSource<R>) -> String {
+fn greeting<R: Read>(path: &Path, source: &FileSource<R>) -> String {
     let interface = source.first_interface();
     let interface = interface
         .map(|(link_type, snaplen)| format!(", link-type {link_type}, snapshot length {snaplen}"))
@@ -51,20 +102,13 @@ fn greeting<R: io::Read>(path: &Path, source: &FileSource<R>) -> String {
     format!("reading from file {}{interface}\n", path.display())
 }
 
-fn print<R: io::Read>(
+fn print<R: Read, W: Write>(
     config: &Config,
     source: &mut FileSource<R>,
-    mut output: impl Write,
-    buffered: usize,
+    output: &RefCell<Output<W>>,
 ) -> Result<(), RunError> {
     let mut printer = printer(config, NAME_PATIENCE)?;
     let mut explainer = config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT));
-    let mut text = BytesMut::new();
-    let mut write = |text: &mut BytesMut| {
-        let written = output.write_all(text).and_then(|()| output.flush());
-        text.clear();
-        written.map_err(RunError::Output)
-    };
     let mut left = config.count.unwrap_or(u64::MAX);
     let byte_order = source.byte_order();
     let end: Result<(), FileError> = loop {
@@ -79,19 +123,21 @@ fn print<R: io::Read>(
         if !matches!(select(&packet, byte_order, &config.ports), Selection::Match(_)) {
             continue;
         }
+        let mut output = output.borrow_mut();
         if let Some(explainer) = &mut explainer {
-            explainer.explain(&packet, &mut text);
+            explainer.explain(&packet, &mut output.text);
         }
-        printer.print(&packet, &mut text);
+        printer.print(&packet, &mut output.text);
         left -= 1;
-        if text.len() >= buffered {
-            write(&mut text)?;
+        if output.text.len() >= output.buffered {
+            output.write().map_err(RunError::Output)?;
         }
     };
+    let mut output = output.borrow_mut();
     if let Some(explainer) = &mut explainer {
-        explainer.finish(&mut text);
+        explainer.finish(&mut output.text);
     }
-    write(&mut text)?;
+    output.write().map_err(RunError::Output)?;
     say_forgotten(&printer);
     end.map_err(RunError::File)
 }

@@ -61,18 +61,19 @@ enum Format {
     Pcapng(Pcapng),
 }
 
-impl FileSource<File> {
-    /// Opens the file at `path`, or standard input where `path` is `-`.
-    pub fn open(path: &Path, precision: Precision) -> Result<Self, FileError> {
-        let file = if path == Path::new("-") {
-            // Its descriptor, because `Stdin` has a buffer and a lock of its own.
-            io::stdin().as_fd().try_clone_to_owned().map(File::from)
-        } else {
-            File::open(path)
-        };
-        let file = file.map_err(|source| FileError::Open { path: path.into(), source })?;
-        Self::new(file, precision)
-    }
+/// Opens the file at `path`, or standard input where `path` is `-`.
+///
+/// # Errors
+///
+/// [`FileError::Open`].
+pub fn open(path: &Path) -> Result<File, FileError> {
+    let file = if path == Path::new("-") {
+        // Its descriptor, because `Stdin` has a buffer and a lock of its own.
+        io::stdin().as_fd().try_clone_to_owned().map(File::from)
+    } else {
+        File::open(path)
+    };
+    file.map_err(|source| FileError::Open { path: path.into(), source })
 }
 
 impl<R: Read> FileSource<R> {

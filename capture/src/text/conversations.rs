@@ -4,9 +4,10 @@
 //! many conversations are known as may be, a new one takes the place of one that has not been seen lately, which is
 //! counted. Until then they answer as tcpdump's would.
 //!
-//! A table is a list in the order in which places were taken, and an index over it of ten bytes a conversation. The
-//! list is written from front to back, round and round, so that a flood of new conversations costs few cache misses.
-//! A map that holds the conversations themselves would cost one for each, and could not say who came first.
+//! A table is a list in the order in which places were taken, and an index over it. The list is written from front to
+//! back, round and round, so that a flood of new conversations costs few cache misses. A map that holds the
+//! conversations themselves would cost one for each, and could not say who came first. The index keeps the hashes:
+//! when it grows, it does not have to go to the list for each of its entries.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -36,11 +37,26 @@ struct Conversation<A> {
     seen: bool,
 }
 
+/// Where in the list a conversation is.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Of its key.
+    hash: u32,
+    at: u32,
+}
+
+impl Entry {
+    /// The index looks at the highest and at the lowest bits of a hash.
+    #[inline]
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) << u32::BITS | u64::from(hash)
+    }
+}
+
 /// The conversations of one address family.
 #[derive(Debug)]
 struct Table<A> {
-    /// Where in the list a conversation is.
-    index: HashTable<u32>,
+    index: HashTable<Entry>,
     list: Vec<Conversation<A>>,
     /// How long the list may get.
     limit: usize,
@@ -92,12 +108,13 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
             let ports = u32::from(source_port) << 16 | u32::from(destination_port);
             Key { low: source, high: destination, ports }
         };
-        let hash = hasher.hash_one(key);
-        let found = self.index.find(hash, |&at| self.list[at as usize].key == key).copied();
+        let hash = hasher.hash_one(key) as u32;
+        let is_it = |entry: &Entry| entry.hash == hash && self.list[entry.at as usize].key == key;
+        let found = self.index.find(Entry::spread(hash), is_it).map(|entry| entry.at as usize);
         if let Some(at) = found
             && !syn
         {
-            let conversation = &mut self.list[at as usize];
+            let conversation = &mut self.list[at];
             conversation.seen = true;
             let (low, high) = (conversation.seq, conversation.ack);
             let (own, other) = if reverse { (high, low) } else { (low, high) };
@@ -107,13 +124,13 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
         let (low, high) = if reverse { (other, own) } else { (own, other) };
         let conversation = Conversation { key, seq: low, ack: high, seen: found.is_some() };
         match found {
-            Some(at) => self.list[at as usize] = conversation,
+            Some(at) => self.list[at] = conversation,
             None => self.insert(conversation, hash, hasher),
         }
         Numbers { seq, ack, sack_base: other }
     }
 
-    fn insert(&mut self, conversation: Conversation<A>, hash: u64, hasher: &DefaultHashBuilder) {
+    fn insert(&mut self, conversation: Conversation<A>, hash: u32, hasher: &DefaultHashBuilder) {
         let at = if self.list.len() < self.limit {
             self.list.push(conversation);
             self.list.len() - 1
@@ -122,7 +139,8 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
             self.list[at] = conversation;
             at
         };
-        self.index.insert_unique(hash, at as u32, |&at| hasher.hash_one(self.list[at as usize].key));
+        let entry = Entry { hash, at: at as u32 };
+        self.index.insert_unique(Entry::spread(hash), entry, |entry| Entry::spread(entry.hash));
     }
 
     /// Forgets the first conversation from the hand on that has not been seen again since the hand last came by.
@@ -132,8 +150,8 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
             self.hand = if at + 1 < self.list.len() { at + 1 } else { 0 };
             let conversation = &mut self.list[at];
             if !std::mem::take(&mut conversation.seen) {
-                let hash = hasher.hash_one(conversation.key);
-                if let Ok(entry) = self.index.find_entry(hash, |&indexed| indexed as usize == at) {
+                let hash = Entry::spread(hasher.hash_one(conversation.key) as u32);
+                if let Ok(entry) = self.index.find_entry(hash, |entry| entry.at as usize == at) {
                     entry.remove();
                 }
                 self.evicted += 1;

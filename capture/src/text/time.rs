@@ -247,8 +247,8 @@ mod tests {
 
     #[test]
     fn times_that_no_clock_shows() {
-        // Microseconds of 1 500 000, of -1, and seconds beyond 2^31.
-        let times = [(1, 1_500_000_000), (1, -1_000), (-1, 0), (1 << 31, 0), (1 << 32, 0)];
+        // Microseconds of 1 500 000, of -1, seconds beyond 2^31, and beyond the year 9999.
+        let times = [(1, 1_500_000_000), (1, -1_000), (-1, 0), (1 << 31, 0), (1 << 32, 0), (0x46 << 32, 0)];
         assert_eq!(
             stamps(TimestampStyle::TimeOfDay, false, "UTC0", &times),
             [
@@ -256,7 +256,8 @@ mod tests {
                 "00:00:01.4294967295 ",
                 "[Error converting time] ",
                 "[Error converting time] ",
-                "06:28:16.000000 "
+                "06:28:16.000000 ",
+                "[Error converting time] "
             ]
         );
         assert_eq!(

@@ -44,6 +44,22 @@ fn a_tiny_ring_loses_counted_packets() {
 
 #[test]
 #[ignore = "needs root"]
+fn the_programs_tell_of_what_they_do() {
+    let (here, there) = Namespace::pair();
+    let capture = Tracer::capture(&there, "-i veth1 -B 4 --log-level debug --port 8888");
+    traffic::flood(&here, "veth0", FLOOD);
+    capture.wait_for_stderr("kernel: debug: the ring is full: a matched packet is lost and counted");
+    let ended = capture.interrupt();
+    assert!(!ended.stderr.contains("a packet matched"), "{}", ended.stderr);
+    assert_identity(&ended, 0);
+    let capture = Tracer::capture(&there, "-i veth1 --log-level trace --port 8888");
+    traffic::flood(&here, "veth0", 3);
+    let ended = capture.interrupt();
+    assert_eq!(ended.stderr.matches("kernel: trace: a packet matched").count(), 3, "{}", ended.stderr);
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_blocked_output_loses_counted_packets_and_harms_nobody() {
     const ANONYMOUS_MEMORY_LIMIT: u64 = 16 * 1024;
     let (here, there) = Namespace::pair();

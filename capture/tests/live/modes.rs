@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::{
     namespace::Namespace,
     oracle::{Point, by_direction, side_by_side},
+    process::Tracer,
     traffic::{self, Tun},
 };
 
@@ -46,6 +47,123 @@ fn every_print_mode_on_loopback() {
         let (capture, tcpdump) = &printed[0];
         assert_eq!(capture.stdout, tcpdump.stdout, "{flags}");
     }
+}
+
+/// The two programs stamp a packet at different moments: what can be the same is the form, and all behind it.
+#[test]
+#[ignore = "needs root"]
+fn every_style_of_time_stamps() {
+    let styles = ["", "-tt", "-ttt", "-tttt", "-ttttt"];
+    let precisions = ["", "--micro", "--nano"];
+    for style in styles {
+        for precision in precisions {
+            let flags = format!("{style} {precision}");
+            let namespace = Namespace::new();
+            let printed = side_by_side(
+                &[Point::whole(&namespace, "lo", &flags)],
+                || traffic::nc_session(&namespace, &namespace, LOOPBACK),
+                || traffic::marker(&namespace, LOOPBACK, LOOPBACK),
+            );
+            let forms = [&printed[0].0, &printed[0].1].map(|ended| {
+                let form = |line: &str| match line.split_once("IP ") {
+                    Some((stamp, rest)) => {
+                        (stamp.replace(|c: char| c.is_ascii_digit(), "0"), rest.to_owned())
+                    }
+                    None => (String::new(), line.to_owned()),
+                };
+                ended.stdout.lines().map(form).collect::<Vec<_>>()
+            });
+            assert_eq!(forms[0], forms[1], "{flags}");
+            let digits = forms[0][0].0.trim_end().rsplit('.').next().map_or(0, str::len);
+            assert_eq!(digits, if precision == "--nano" { 9 } else { 6 }, "{flags}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn lists_and_ranges_of_ports() {
+    for (ports, filter) in [
+        ("--port 80,8888", "tcp port 80 or tcp port 8888"),
+        ("--port 8800-8899", "tcp portrange 8800-8899"),
+        ("--port 1 --port 2-8,8880-8888", "tcp port 1 or tcp portrange 2-8 or tcp portrange 8880-8888"),
+        ("", "tcp"),
+    ] {
+        let namespace = Namespace::new();
+        let mut point = Point::whole(&namespace, "lo", "-t");
+        point.capture = point.capture.replace("--port 8888", ports);
+        point.tcpdump = point.tcpdump.replace("tcp port 8888", filter);
+        let printed = side_by_side(
+            &[point],
+            || traffic::nc_session(&namespace, &namespace, LOOPBACK),
+            || traffic::marker(&namespace, LOOPBACK, LOOPBACK),
+        );
+        let (capture, tcpdump) = &printed[0];
+        assert_eq!(capture.stdout, tcpdump.stdout, "{ports}");
+    }
+    let namespace = Namespace::new();
+    let capture = Tracer::capture(&namespace, "-i lo --port 8887,8889-9000");
+    traffic::nc_session(&namespace, &namespace, LOOPBACK);
+    assert_eq!(capture.interrupt().count("received by filter"), 0);
+}
+
+/// One tag the kernel takes out of the frame, the other one stays in its bytes. tcpdump has to be told of it.
+#[test]
+#[ignore = "needs root"]
+fn one_tag_behind_the_other() {
+    for flags in ["-t", "-t -e", "-t -e -v", "-t -xx", "-t -e -XX -vv"] {
+        let (here, there) = Namespace::pair();
+        let mut point = Point::whole(&there, "veth1", flags);
+        point.tcpdump = point.tcpdump.replace(
+            "tcp port 8888",
+            "tcp port 8888 or (vlan and (tcp port 8888 or (vlan and tcp port 8888)))",
+        );
+        let [from, to] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().expect("an address"));
+        let printed = side_by_side(
+            &[point],
+            || {
+                for tags in [&[0x8100][..], &[0x88a8], &[0x88a8, 0x8100], &[0x8100, 0x8100]] {
+                    traffic::raw_frame(&here, "veth0", &traffic::tagged(tags));
+                }
+            },
+            || traffic::marker(&here, from, to),
+        );
+        let (capture, tcpdump) = &printed[0];
+        assert_eq!(capture.stdout, tcpdump.stdout, "{flags}");
+        assert_eq!(capture.count("captured"), 6, "{}", capture.stdout);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn comments_leave_the_lines_as_they_are() {
+    let namespace = Namespace::new();
+    let mut point = Point::whole(&namespace, "lo", "-t");
+    point.capture.push_str(" --explain");
+    let printed = side_by_side(
+        &[point],
+        || traffic::nc_session(&namespace, &namespace, LOOPBACK),
+        || traffic::marker(&namespace, LOOPBACK, LOOPBACK),
+    );
+    let (capture, tcpdump) = &printed[0];
+    let (comments, lines): (Vec<_>, Vec<_>) =
+        capture.stdout.lines().partition(|line| line.starts_with("// "));
+    assert_eq!(lines, tcpdump.stdout.lines().collect::<Vec<_>>());
+    let told: Vec<&str> =
+        comments.iter().filter_map(|comment| comment.split_once(": ")).map(|(_, t)| t).collect();
+    assert_eq!(
+        told,
+        [
+            "the client opens a connection",
+            "the connection is established; the client sends a request",
+            "the server sends a response",
+            "the server actively closes the connection",
+            "the client closes its side too",
+            // The marker.
+            "the client opens a connection",
+            "the server refuses the connection (RST)",
+        ]
+    );
 }
 
 #[test]

@@ -234,9 +234,9 @@ fn files_that_are_refused() {
     assert!(error(&pcap(order, MICRO, 65535, 14)).starts_with("link-type 14 is not supported"));
     // The high bits of the number say something else.
     assert_eq!(read(&pcap(order, MICRO, 65535, 0x1000_0001)), (vec![], None));
-    let missing = FileSource::open(Path::new("/nonexistent/x.pcap"), Precision::Micro).unwrap_err();
+    let missing = open(Path::new("/nonexistent/x.pcap")).unwrap_err();
     assert!(missing.to_string().starts_with("/nonexistent/x.pcap: No such file or directory"));
-    let directory = FileSource::open(Path::new("/"), Precision::Micro).unwrap_err();
+    let directory = FileSource::new(open(Path::new("/")).unwrap(), Precision::Micro).unwrap_err();
     assert!(directory.to_string().starts_with("error reading dump file: Is a directory"));
 }
 

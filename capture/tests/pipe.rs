@@ -1,0 +1,72 @@
+//! `-r -` at the end of a pipe whose other end takes its time.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::process::ExitStatusExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+fn golden(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)).unwrap()
+}
+
+fn reading(arguments: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_capture"));
+    command.env("TZ", "GMT0").args(["-n", "-r", "-"]).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// The lines of the packets that have come are written before the next is waited for, so that an interruption costs
+/// none. Without that, the read here would never end: no more than a few lines do not fill a buffer.
+#[test]
+fn lines_do_not_wait_for_packets() {
+    let mut capture = reading(&[]);
+    // It is not closed.
+    let mut input = capture.stdin.take().unwrap();
+    input.write_all(&golden("walkthrough.pcap")).unwrap();
+    let expected = golden("walkthrough.out");
+    let mut printed = vec![0; expected.len()];
+    capture.stdout.as_mut().unwrap().read_exact(&mut printed).unwrap();
+    assert_eq!(printed, expected);
+    kill(Pid::from_raw(capture.id() as i32), Signal::SIGINT).unwrap();
+    let ended = capture.wait_with_output().unwrap();
+    assert_eq!(ended.status.signal(), Some(Signal::SIGINT as i32));
+    assert_eq!(ended.stdout, b"");
+}
+
+/// When nobody reads what is printed, nobody waits for the end of the input either.
+#[test]
+fn a_closed_output_ends_the_wait() {
+    let mut capture = reading(&[]);
+    drop(capture.stdout.take());
+    let mut input = capture.stdin.take().unwrap();
+    input.write_all(&golden("walkthrough.pcap")).unwrap();
+    let ended = capture.wait_with_output().unwrap();
+    assert!(ended.status.success());
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+/// What could not be written is told, although it was before a wait and writing may go well again.
+#[test]
+fn a_full_output_ends_the_wait_with_an_error() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_capture"));
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    command.args(["-n", "-r", "-"]).stdin(Stdio::piped()).stdout(full).stderr(Stdio::piped());
+    let mut capture = command.spawn().unwrap();
+    let mut input = capture.stdin.take().unwrap();
+    input.write_all(&golden("walkthrough.pcap")).unwrap();
+    let ended = capture.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("cannot write to standard output: No space left on device"), "{said}");
+}
