@@ -6,8 +6,7 @@
 //!
 //! A table is a list in the order in which places were taken, and an index over it. The list is written from front to
 //! back, round and round, so that a flood of new conversations costs few cache misses. A map that holds the
-//! conversations themselves would cost one for each, and could not say who came first. The index keeps the hashes:
-//! when it grows, it does not have to go to the list for each of its entries.
+//! conversations themselves would cost one for each, and could not say who came first.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -33,31 +32,19 @@ struct Conversation<A> {
     key: Key<A>,
     seq: u32,
     ack: u32,
-    /// Seen again since it came, or since it was last passed over.
-    seen: bool,
 }
 
-/// Where in the list a conversation is.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// Of its key.
-    hash: u32,
-    at: u32,
-}
-
-impl Entry {
-    /// The index looks at the highest and at the lowest bits of a hash.
-    #[inline]
-    fn spread(hash: u32) -> u64 {
-        u64::from(hash) << u32::BITS | u64::from(hash)
-    }
-}
+const SEEN_BITS: usize = u64::BITS as usize;
 
 /// The conversations of one address family.
 #[derive(Debug)]
 struct Table<A> {
-    index: HashTable<Entry>,
+    /// Where in the list a conversation is.
+    index: HashTable<u32>,
     list: Vec<Conversation<A>>,
+    /// Whether a conversation has been seen again since it came, or since it was last passed over: a bit for each
+    /// place of the list.
+    seen: Vec<u64>,
     /// How long the list may get.
     limit: usize,
     /// Who has to go next, if it has not been seen lately (CLOCK, Corbató 1968).
@@ -87,7 +74,7 @@ pub(super) struct Numbers {
 impl<A: Copy + Eq + Hash + Ord> Table<A> {
     fn new(limit: usize) -> Self {
         let limit = limit.clamp(1, u32::MAX as usize);
-        Self { index: HashTable::new(), list: Vec::new(), limit, hand: 0, evicted: 0 }
+        Self { index: HashTable::new(), list: Vec::new(), seen: Vec::new(), limit, hand: 0, evicted: 0 }
     }
 
     /// tcpdump's rules, for a segment with ACK set.
@@ -108,21 +95,23 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
             let ports = u32::from(source_port) << 16 | u32::from(destination_port);
             Key { low: source, high: destination, ports }
         };
-        let hash = hasher.hash_one(key) as u32;
-        let is_it = |entry: &Entry| entry.hash == hash && self.list[entry.at as usize].key == key;
-        let found = self.index.find(Entry::spread(hash), is_it).map(|entry| entry.at as usize);
+        let hash = hasher.hash_one(key);
+        let is_it = |&at: &u32| self.list[at as usize].key == key;
+        let found = self.index.find(hash, is_it).map(|&at| at as usize);
+        if let Some(at) = found {
+            self.mark_seen(at);
+        }
         if let Some(at) = found
             && !syn
         {
-            let conversation = &mut self.list[at];
-            conversation.seen = true;
+            let conversation = &self.list[at];
             let (low, high) = (conversation.seq, conversation.ack);
             let (own, other) = if reverse { (high, low) } else { (low, high) };
             return Numbers { seq: seq.wrapping_sub(own), ack: ack.wrapping_sub(other), sack_base: other };
         }
         let (own, other) = (seq, ack.wrapping_sub(1));
         let (low, high) = if reverse { (other, own) } else { (own, other) };
-        let conversation = Conversation { key, seq: low, ack: high, seen: found.is_some() };
+        let conversation = Conversation { key, seq: low, ack: high };
         match found {
             Some(at) => self.list[at] = conversation,
             None => self.insert(conversation, hash, hasher),
@@ -130,8 +119,11 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
         Numbers { seq, ack, sack_base: other }
     }
 
-    fn insert(&mut self, conversation: Conversation<A>, hash: u32, hasher: &DefaultHashBuilder) {
+    fn insert(&mut self, conversation: Conversation<A>, hash: u64, hasher: &DefaultHashBuilder) {
         let at = if self.list.len() < self.limit {
+            if self.index.len() == self.index.capacity() {
+                self.grow(hasher);
+            }
             self.list.push(conversation);
             self.list.len() - 1
         } else {
@@ -139,8 +131,39 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
             self.list[at] = conversation;
             at
         };
-        let entry = Entry { hash, at: at as u32 };
-        self.index.insert_unique(Entry::spread(hash), entry, |entry| Entry::spread(entry.hash));
+        // Does not grow: there is room for one more, or one has just been removed.
+        self.index.insert_unique(hash, at as u32, |&at| hasher.hash_one(self.list[at as usize].key));
+    }
+
+    /// Makes room for four times as many. Read in its order, the list is read from front to back; an index that grows
+    /// by itself would jump to and fro in it.
+    #[cold]
+    fn grow(&mut self, hasher: &DefaultHashBuilder) {
+        const LEAST: usize = 64;
+
+        let capacity = (self.list.len() * 4).clamp(LEAST, self.limit.max(LEAST));
+        self.index = HashTable::with_capacity(capacity);
+        for (at, conversation) in (0..).zip(&self.list) {
+            self.index.insert_unique(hasher.hash_one(conversation.key), at, |_| 0);
+        }
+        self.seen.resize(capacity.div_ceil(SEEN_BITS), 0);
+    }
+
+    #[inline]
+    fn mark_seen(&mut self, at: usize) {
+        if let Some(bits) = self.seen.get_mut(at / SEEN_BITS) {
+            *bits |= 1 << (at % SEEN_BITS);
+        }
+    }
+
+    /// Whether it was marked; it is not any more.
+    fn take_seen(&mut self, at: usize) -> bool {
+        let bit = 1 << (at % SEEN_BITS);
+        self.seen.get_mut(at / SEEN_BITS).is_some_and(|bits| {
+            let seen = *bits & bit != 0;
+            *bits &= !bit;
+            seen
+        })
     }
 
     /// Forgets the first conversation from the hand on that has not been seen again since the hand last came by.
@@ -148,10 +171,9 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
         loop {
             let at = self.hand;
             self.hand = if at + 1 < self.list.len() { at + 1 } else { 0 };
-            let conversation = &mut self.list[at];
-            if !std::mem::take(&mut conversation.seen) {
-                let hash = Entry::spread(hasher.hash_one(conversation.key) as u32);
-                if let Ok(entry) = self.index.find_entry(hash, |entry| entry.at as usize == at) {
+            if !self.take_seen(at) {
+                let hash = hasher.hash_one(self.list[at].key);
+                if let Ok(entry) = self.index.find_entry(hash, |&indexed| indexed as usize == at) {
                     entry.remove();
                 }
                 self.evicted += 1;
@@ -165,7 +187,8 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
 #[derive(Debug)]
 pub struct Conversations {
     v4: Table<u32>,
-    v6: Table<u128>,
+    /// Addresses as words, so that a conversation has no padding.
+    v6: Table<[u32; 4]>,
     /// Seeded anew in each process, so that nobody can make up conversations that are all in one place.
     hasher: DefaultHashBuilder,
 }
@@ -200,8 +223,11 @@ impl Conversations {
                 self.v4.numbers(source, destination, segment, &self.hasher)
             }
             Network::V6 { source, destination } => {
-                let [source, destination] =
-                    [source, destination].map(|address| u128::from_be_bytes(*address));
+                let words = |address: &[u8; 16]| {
+                    let (words, _) = address.as_chunks();
+                    [0, 1, 2, 3].map(|word: usize| u32::from_be_bytes(words[word]))
+                };
+                let [source, destination] = [source, destination].map(words);
                 self.v6.numbers(source, destination, segment, &self.hasher)
             }
         }
