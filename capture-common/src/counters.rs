@@ -7,8 +7,6 @@
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Frames that came to the program.
-    pub seen: u64,
     /// Frames the filter selected.
     pub matched: u64,
     /// Records put into a ring.
@@ -22,14 +20,13 @@ pub struct Counters {
     pub unreadable: u64,
 }
 
-const _: () = assert!(size_of::<Counters>() == 48);
+const _: () = assert!(size_of::<Counters>() == 40);
 const _: () = assert!(align_of::<Counters>() == 8);
 
 impl Counters {
     /// Adds the numbers of another CPU.
     pub fn add(&mut self, other: &Self) {
-        let Self { seen, matched, submitted, ring_full, too_short, unreadable } = other;
-        self.seen += seen;
+        let Self { matched, submitted, ring_full, too_short, unreadable } = other;
         self.matched += matched;
         self.submitted += submitted;
         self.ring_full += ring_full;

@@ -78,20 +78,22 @@ enum Fate {
 
 #[inline(always)]
 fn trace_packet<F: Frame + Capture>(frame: &F, hook: u8) -> Fate {
-    let Some(counters) = counters() else { return Fate::Other };
-    counters.seen += 1;
     let selection = if config::link_header() {
         select_ethernet(frame, &PortFilter)
     } else {
         select_raw(frame, &PortFilter)
     };
+    // Not before here: what is not selected touches no map.
     match selection {
         Selection::Other => Fate::Other,
         Selection::TooShort => {
-            counters.too_short += 1;
+            if let Some(counters) = counters() {
+                counters.too_short += 1;
+            }
             Fate::TooShort
         }
         Selection::Match(layers) => {
+            let Some(counters) = counters() else { return Fate::Other };
             counters.matched += 1;
             match emit(frame, &layers, hook) {
                 Outcome::Submitted => {

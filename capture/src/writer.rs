@@ -7,14 +7,17 @@ use std::{
     io::{self, Write},
     os::fd::AsFd,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
 };
 
 use bytes::Bytes;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// Chunks that wait for the output at most.
@@ -37,7 +40,12 @@ pub type Ended = io::Result<()>;
 struct Progress {
     packets: AtomicU64,
     pieces: AtomicU64,
+    /// Whether nothing is to be written any more. Held by the thread while it writes to a pipe.
+    stopped: Mutex<bool>,
 }
+
+/// What a pipe takes whole or not at all (linux/limits.h).
+const PIPE_BUF: usize = 4096;
 
 /// The sending end and the state of the writer.
 #[derive(Debug)]
@@ -46,16 +54,17 @@ pub struct Writer {
     chunks: Option<mpsc::Sender<Chunk>>,
     progress: Arc<Progress>,
     ended: oneshot::Receiver<Ended>,
+    is_pipe: bool,
 }
 
 impl Writer {
-    /// Starts the thread. It writes pieces of at most `piece` bytes, unless a packet is longer. A pipe takes pieces of
-    /// up to `PIPE_BUF` whole or not at all (pipe(7)), so that exactly what was counted is in it.
+    /// Starts the thread. A pipe takes pieces of up to `PIPE_BUF` bytes whole or not at all (pipe(7)), so such pieces
+    /// are what is written to one, unless a packet is longer: exactly what was counted is in it.
     ///
     /// # Errors
     ///
     /// When there is no thread to be had.
-    pub fn spawn(mut output: impl Write + AsFd + Send + 'static, piece: usize) -> io::Result<Self> {
+    pub fn spawn(mut output: impl Write + AsFd + Send + 'static, is_pipe: bool) -> io::Result<Self> {
         let (chunks, mut queue) = mpsc::channel::<Chunk>(QUEUE);
         let (end, ended) = oneshot::channel();
         let progress = Arc::new(Progress::default());
@@ -63,7 +72,7 @@ impl Writer {
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
             let mut result = Ok(());
             while let Some(chunk) = queue.blocking_recv() {
-                result = write_chunk(&mut output, &chunk, piece, &written);
+                result = write_chunk(&mut output, &chunk, is_pipe, &written);
                 if result.is_err() {
                     break;
                 }
@@ -71,7 +80,15 @@ impl Writer {
             // The daemon may have gone without waiting; then nobody wants to know.
             let _nobody = end.send(result);
         })?;
-        Ok(Self { chunks: Some(chunks), progress, ended })
+        Ok(Self { chunks: Some(chunks), progress, ended, is_pipe })
+    }
+
+    /// Lets nothing more be written to a pipe: what [`written`](Self::written) says from now on is what is in it. To any
+    /// other output, what is being written just now may still come.
+    pub fn stop(&self) {
+        if self.is_pipe {
+            *self.progress.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        }
     }
 
     /// Waits until there is room for one more chunk. False if the writer has ended.
@@ -115,11 +132,23 @@ impl Writer {
     }
 }
 
-fn write_chunk(output: &mut (impl Write + AsFd), chunk: &Chunk, piece: usize, progress: &Progress) -> Ended {
+fn write_chunk(output: &mut (impl Write + AsFd), chunk: &Chunk, is_pipe: bool, progress: &Progress) -> Ended {
+    let piece = if is_pipe { PIPE_BUF } else { chunk.text.len() };
     let (mut start, mut packets) = (0, 0);
     while start < chunk.text.len() {
         let fitting = chunk.ends.partition_point(|end| *end <= start + piece).max(packets + 1);
         let end = chunk.ends.get(fitting - 1).copied().unwrap_or(chunk.text.len());
+        let stopped = if is_pipe {
+            // The wait for a reader is here, where it holds up nobody: a piece for which there is room is written at
+            // once.
+            wait_for_room(output)?;
+            Some(progress.stopped.lock().unwrap_or_else(PoisonError::into_inner))
+        } else {
+            None
+        };
+        if stopped.as_deref() == Some(&true) {
+            return Ok(());
+        }
         write_all(output, &chunk.text[start..end])?;
         let count = fitting.min(chunk.ends.len()) - packets;
         progress.packets.fetch_add(count as u64, Ordering::Relaxed);
@@ -127,6 +156,17 @@ fn write_chunk(output: &mut (impl Write + AsFd), chunk: &Chunk, piece: usize, pr
         (start, packets) = (end, packets + count);
     }
     Ok(())
+}
+
+/// Waits until something can be written, or writing fails at once.
+fn wait_for_room(output: &impl AsFd) -> Ended {
+    let mut writable = [PollFd::new(output.as_fd(), PollFlags::POLLOUT)];
+    loop {
+        match poll(&mut writable, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            result => return Ok(result.map(drop)?),
+        }
+    }
 }
 
 /// Like [`Write::write_all`], for outputs in non-blocking mode too: that is a property of the open file, and whoever
@@ -138,8 +178,7 @@ fn write_all(output: &mut (impl Write + AsFd), mut bytes: &[u8]) -> io::Result<(
             Ok(count) => bytes = &bytes[count..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut writable = [PollFd::new(output.as_fd(), PollFlags::POLLOUT)];
-                poll(&mut writable, PollTimeout::NONE)?;
+                wait_for_room(output)?;
             }
             Err(error) => return Err(error),
         }
@@ -153,19 +192,49 @@ mod tests {
 
     use super::*;
 
+    /// Packets of these lengths, and something behind them that belongs to none.
+    fn chunk(lengths: &[usize]) -> Chunk {
+        let (mut text, mut ends) = (Vec::new(), Vec::new());
+        for length in lengths {
+            text.resize(text.len() + length, b'x');
+            ends.push(text.len());
+        }
+        text.push(b'\n');
+        Chunk { text: text.into(), ends }
+    }
+
     #[test]
     fn pieces_end_where_packets_do() {
         let (mut reader, writer) = io::pipe().unwrap();
         let progress = Progress::default();
-        // The second packet is longer than a piece, and what follows the last belongs to none.
-        let chunk = Chunk { text: Bytes::from_static(b"a\nbcdefgh\ni\nj\n\n"), ends: vec![2, 10, 12, 14] };
+        // The second packet is longer than a piece.
+        let chunk = chunk(&[2, PIPE_BUF + 1, 2, PIPE_BUF - 2, 1]);
         let mut writer = File::from(std::os::fd::OwnedFd::from(writer));
-        write_chunk(&mut writer, &chunk, 4, &progress).unwrap();
+        write_chunk(&mut writer, &chunk, true, &progress).unwrap();
         drop(writer);
         let mut written = Vec::new();
         reader.read_to_end(&mut written).unwrap();
         assert_eq!(written, chunk.text);
-        assert_eq!(progress.packets.load(Ordering::Relaxed), 4);
-        assert_eq!(progress.pieces.load(Ordering::Relaxed), 4);
+        assert_eq!(progress.packets.load(Ordering::Relaxed), 5);
+        assert_eq!(progress.pieces.load(Ordering::Relaxed), 5);
+    }
+
+    /// A pipe that nobody reads until the writer has been stopped holds what was said to be written, and gets no more.
+    #[test]
+    fn nothing_comes_after_a_stop() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let writer = File::from(std::os::fd::OwnedFd::from(writer));
+        let mut writer = Writer::spawn(writer, true).unwrap();
+        assert!(writer.send(chunk(&[1000; 1000])));
+        // A pipe has 16 pages, and each piece takes one (fs/pipe.c, `pipe_write`).
+        while writer.progress() < 16 {
+            thread::yield_now();
+        }
+        writer.stop();
+        let written = writer.written();
+        writer.close();
+        let mut text = Vec::new();
+        reader.read_to_end(&mut text).unwrap();
+        assert_eq!((text.len() as u64, written), (16 * 4000, 16 * 4));
     }
 }

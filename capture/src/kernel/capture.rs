@@ -11,14 +11,18 @@ use super::{
     attach::{Attached, Hook, Mechanism},
     interface::Interface,
     log::{KernelLog, LogLevel},
+    merge::Left,
     object::{OBJECT, Object, ObjectOptions},
-    rings::{Left, Rings},
+    rings::Rings,
     watch::Watch,
 };
 use crate::packet::{LinkType, Packet};
 
 /// How long the rings are left alone while packets come.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
+/// What a ring should have at least, in bytes: a CPU's packets of several drain intervals. Where the memory does not
+/// go so far, CPUs share rings.
+const RING_SHARE: usize = 1 << 20;
 /// The smallest ring, in bytes, in which two of the largest records fit that a snaplen allows (the sizes are in
 /// capture-ebpf, `emit`).
 const fn smallest_ring(snaplen: u32) -> usize {
@@ -44,7 +48,7 @@ pub struct CaptureOptions<'a> {
     pub ports: Option<&'a PortBitmap>,
     /// Bytes to capture of each frame, 0 for the headers alone.
     pub snaplen: u32,
-    /// Memory for all rings together, in bytes. Each CPU's share is rounded up to a power of two and a whole page.
+    /// Memory for all rings together, in bytes. A ring's share is rounded up to a power of two and a whole page.
     pub buffer_size: usize,
     /// What the programs log.
     pub log_level: LogLevel,
@@ -71,13 +75,10 @@ impl Capture {
     /// Any of [`KernelError`]'s; nothing is left attached.
     pub fn start(options: &CaptureOptions<'_>) -> Result<Self, KernelError> {
         let CaptureOptions { interface, hook, mechanism, ports, snaplen, buffer_size, log_level } = *options;
-        if !interface.is_up() {
-            return Err(KernelError::InterfaceDown { name: interface.name.clone() });
-        }
         let link_type = interface.link_type()?;
-        let rings = online_cpus();
-        let ring_size =
-            (buffer_size / rings).max(smallest_ring(snaplen)).max(super::page_size()).next_power_of_two();
+        // Before anything is attached, so that no change of the interface goes unnoticed.
+        let watch = Watch::new(interface)?;
+        let (rings, ring_size) = layout(buffer_size, online_cpus(), snaplen);
         let mut object = Object::load(
             OBJECT,
             &ObjectOptions {
@@ -90,15 +91,13 @@ impl Capture {
             },
         )?;
         let maps = std::mem::take(&mut object.rings);
-        let buffers = (rings, ring_size);
+        let buffers = (maps.len(), ring_size);
         let rings = Rings::new(maps, ring_size, link_type).map_err(|source| KernelError::Rings {
-            count: rings,
+            count: buffers.0,
             size: ring_size,
             source,
         })?;
         let log = KernelLog::new(&mut object.ebpf, log_level);
-        // Before attaching, so that no change goes unnoticed.
-        let watch = Watch::new(interface).map_err(KernelError::Wait)?;
         let attached = Attached::new(&mut object, interface, hook, mechanism)?;
         let description = attached.to_string();
         Ok(Self { object, rings, attached: Some(attached), watch, log, description, link_type, buffers })
@@ -162,28 +161,23 @@ impl Capture {
         }
     }
 
-    /// Detaches: from here on no packet is added, and what is in the rings is due at once.
-    pub fn detach(&mut self) {
-        self.attached = None;
-        if let Some(log) = &mut self.log {
-            log.flush();
-        }
-    }
-
-    /// Whether every record that was made has been read. After [`detach`](Self::detach), programs may run on for as
-    /// long as a packet takes; this tells when the last has ended.
+    /// Detaches, and waits until the last program has ended: from here on nothing changes in the rings and the
+    /// counters, and what is in the rings is due at once.
     ///
     /// # Errors
     ///
-    /// When the counters cannot be read.
-    pub fn is_drained(&self) -> Result<bool, KernelError> {
-        let counters = self.counters()?;
-        let Counters { matched, submitted, ring_full, unreadable, .. } = counters;
-        let settled = matched == submitted + ring_full + unreadable;
-        Ok(settled && self.rings.read() == submitted && self.rings.is_drained())
+    /// When the kernel does not say when the last program has ended.
+    pub fn detach(&mut self) -> Result<(), KernelError> {
+        let Self { object, rings, attached, log, .. } = self;
+        *attached = None;
+        let ended = rings.any_map().map_or(Ok(()), |ring| object.wait_for_programs(ring));
+        if let Some(log) = log {
+            log.flush();
+        }
+        ended
     }
 
-    /// The counters, and how many records have been read.
+    /// The counters.
     ///
     /// # Errors
     ///
@@ -193,7 +187,32 @@ impl Capture {
     }
 }
 
+/// How many rings there are, and the size of each: one for each CPU, or as many as have [their share](RING_SHARE) of
+/// the memory.
+fn layout(buffer_size: usize, cpus: usize, snaplen: u32) -> (usize, usize) {
+    let least = smallest_ring(snaplen).max(super::page_size());
+    let rings = cpus.min(buffer_size / RING_SHARE.max(least)).max(1);
+    (rings, (buffer_size / rings).max(least).next_power_of_two())
+}
+
 /// CPUs that a program can run on: those that are online, which share their rings with any that come later.
 fn online_cpus() -> usize {
     aya::util::online_cpus().map_or(1, |cpus| cpus.len().max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cpu_has_a_ring_while_the_memory_lasts() {
+        const MIB: usize = 1 << 20;
+        assert_eq!(layout(32 * MIB, 2, 0), (2, 16 * MIB));
+        assert_eq!(layout(32 * MIB, 3, 0), (3, 16 * MIB));
+        assert_eq!(layout(32 * MIB, 256, 0), (32, MIB));
+        assert_eq!(layout(32 * MIB, 256, capture_common::record::MAX_SNAPLEN), (32, MIB));
+        assert_eq!(layout(MIB / 2, 8, 0), (1, MIB / 2));
+        assert_eq!(layout(1, 8, 0).0, 1);
+        assert_eq!(layout(1, 8, 9000), (1, 32 << 10));
+    }
 }

@@ -175,6 +175,10 @@ pub enum KernelError {
     /// The counters cannot be read.
     #[error("cannot read the counters: {0}")]
     Counters(String),
+
+    /// The kernel does not say when the last program has ended.
+    #[error("cannot wait for the last program to end: {0}; the last packets may be missing")]
+    Settle(String),
 }
 
 /// A chain of errors in one line.

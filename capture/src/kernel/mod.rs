@@ -1,7 +1,8 @@
 //! Everything that talks to the kernel, and the only user of aya.
 //!
 //! [`Capture::start`] loads the programs ([`object`]), makes the rings ([`rings`], [`ring`]) and attaches
-//! ([`attach`]); [`Capture::drain`] hands out packets; [`Capture::detach`] ends it.
+//! ([`attach`]); [`Capture::drain`] hands out packets in the order of their stamps ([`merge`]); [`Capture::detach`] ends
+//! it.
 
 mod attach;
 mod capture;
@@ -9,6 +10,7 @@ mod clock;
 mod error;
 mod interface;
 mod log;
+pub mod merge;
 mod netlink;
 mod object;
 mod ring;
@@ -22,8 +24,8 @@ pub use capture::{Capture, CaptureOptions};
 pub use error::KernelError;
 pub use interface::Interface;
 pub use log::LogLevel;
+pub use merge::Left;
 pub use object::{OBJECT, Object, ObjectOptions};
-pub use rings::Left;
 
 /// The size of a page in bytes.
 fn page_size() -> usize {

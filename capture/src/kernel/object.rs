@@ -42,7 +42,7 @@ pub struct ObjectOptions<'a> {
     pub snaplen: u32,
     /// Size of each ring in bytes: a power of two and a multiple of the page size.
     pub ring_size: usize,
-    /// Number of rings, at least 1 and at most one for each CPU.
+    /// Number of rings, at least 1. Where there cannot be so many, there will be one.
     pub rings: usize,
     /// What the programs log.
     pub log_level: LogLevel,
@@ -66,8 +66,9 @@ impl Object {
         // Ring buffers are from 5.8; a map of rings whose size is not fixed in the object is from 5.10.
         require_kernel(KernelVersion::new(5, 10, 0), "a map of BPF ring buffers", "5.10")?;
         lift_memory_limit();
-        let cpus =
-            aya::util::nr_cpus().map_err(|(path, error)| KernelError::Load(format!("{path}: {error}")))?;
+        let unreadable = |(path, error)| KernelError::Load(format!("{path}: {error}"));
+        let online = aya::util::online_cpus().map_err(unreadable)?;
+        let cpu_ids = cpu_ids().map_err(unreadable)?;
         let any_port = u8::from(options.ports.is_none());
         let link_header = u8::from(options.link_header);
         let log_level = options.log_level as u8;
@@ -77,7 +78,7 @@ impl Object {
             .override_global("LINK_HEADER", &link_header, true)
             .override_global("SNAPLEN", &options.snaplen, true)
             .override_global(aya_log::LEVEL, &log_level, true)
-            .map_max_entries("RINGS", u32::try_from(cpus).unwrap_or(u32::MAX));
+            .map_max_entries("RINGS", cpu_ids);
         if let Some(ports) = options.ports {
             loader.override_global("PORTS", ports, true);
         }
@@ -89,10 +90,8 @@ impl Object {
             _ => KernelError::Load(chain(&error)),
         })?;
 
-        let rings = (0..options.rings)
-            .map(|index| make_ring(index, options.ring_size))
-            .collect::<Result<Vec<_>, _>>()
-            .and_then(|rings| place_rings(&mut ebpf, &rings, cpus).map(|()| rings))
+        let rings = make_rings(options.rings, |index| make_ring(index, options.ring_size))
+            .and_then(|rings| place_rings(&mut ebpf, &rings, &online, cpu_ids).map(|()| rings))
             .map_err(|error| match errno(&error) {
                 Some(libc::EPERM) => not_permitted("create BPF maps"),
                 number => KernelError::Rings {
@@ -131,6 +130,18 @@ impl Object {
             }),
             Err(error) => Err(KernelError::Load(chain(&error))),
         }
+    }
+
+    /// Waits until no program runs any more that began to run before: to be called when it has been detached, with
+    /// any of the rings. The kernel waits so when a map within a map is replaced (kernel/bpf/syscall.c,
+    /// `maybe_wait_bpf_programs`; since Linux 4.20), here by itself.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub(super) fn wait_for_programs(&mut self, ring: &MapData) -> Result<(), KernelError> {
+        place_rings(&mut self.ebpf, std::slice::from_ref(ring), &[], 1)
+            .map_err(|error| KernelError::Settle(chain(&error)))
     }
 
     /// The sum of all CPUs' counters.
@@ -196,14 +207,41 @@ fn make_ring(index: usize, size: usize) -> Result<MapData, MapError> {
     MapData::create(ring, &format!("RING_{index}"), None)
 }
 
-/// Gives each CPU a ring; with fewer rings than CPUs, several CPUs share one.
-fn place_rings(ebpf: &mut Ebpf, rings: &[MapData], cpus: usize) -> Result<(), MapError> {
+/// As many rings as are wanted, or one: each takes a file descriptor, and memory in one piece of the kernel's addresses.
+fn make_rings<R, E>(count: usize, mut make: impl FnMut(usize) -> Result<R, E>) -> Result<Vec<R>, E> {
+    let rings: Result<Vec<R>, E> = (0..count).map(&mut make).collect();
+    match rings {
+        Err(_) if count > 1 => Ok(vec![make(0)?]),
+        rings => rings,
+    }
+}
+
+/// Gives each CPU a ring. Those that are online come first: each has its own if there are enough. CPUs that come
+/// online later share theirs with others.
+fn place_rings(ebpf: &mut Ebpf, rings: &[MapData], online: &[u32], cpu_ids: u32) -> Result<(), MapError> {
     let map = ebpf.map_mut("RINGS").ok_or(MapError::KeyNotFound)?;
     let mut array = ArrayOfMaps::<_, MapData>::try_from(map)?;
-    for (cpu, ring) in (0..).zip(rings.iter().cycle().take(cpus)) {
+    for (cpu, ring) in order_of_cpus(online, cpu_ids).zip(rings.iter().cycle()) {
         array.set(cpu, ring, 0)?;
     }
     Ok(())
+}
+
+/// All CPUs: first those that are online.
+fn order_of_cpus(online: &[u32], cpu_ids: u32) -> impl Iterator<Item = u32> {
+    online.iter().copied().chain((0..cpu_ids).filter(|cpu| !online.contains(cpu)))
+}
+
+/// One more than the highest number that a CPU of this machine can have. There may be fewer CPUs than that.
+fn cpu_ids() -> Result<u32, (&'static str, io::Error)> {
+    const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
+    let list = std::fs::read_to_string(POSSIBLE).map_err(|error| (POSSIBLE, error))?;
+    highest_cpu(&list).map(|highest| highest + 1).ok_or((POSSIBLE, io::ErrorKind::InvalidData.into()))
+}
+
+/// The last number of a list such as `0-3,8-11` (Documentation/admin-guide/cputopology.rst).
+fn highest_cpu(list: &str) -> Option<u32> {
+    list.trim().rsplit(['-', ',']).next()?.parse().ok()
 }
 
 /// The last `lines` lines of a verifier's log: empty ones left out, and the statistics that come behind the reason.
@@ -218,6 +256,31 @@ fn tail(text: &str, lines: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_there_cannot_be_many_rings_there_is_one() {
+        let at_most = |most: usize| {
+            let mut made = 0;
+            make_rings(3, move |index| {
+                made += 1;
+                if index < most { Ok(made) } else { Err(made) }
+            })
+        };
+        assert_eq!(at_most(3), Ok(vec![1, 2, 3]));
+        assert_eq!(at_most(2), Ok(vec![4]));
+        assert_eq!(at_most(0), Err(2));
+    }
+
+    #[test]
+    fn cpus_that_are_online_have_rings_of_their_own() {
+        // Every second thread is switched off.
+        let online = [0, 2, 4, 6];
+        let cpus: Vec<u32> = order_of_cpus(&online, 8).collect();
+        assert_eq!(cpus, [0, 2, 4, 6, 1, 3, 5, 7]);
+        assert_eq!(highest_cpu("0-3,8-11\n"), Some(11));
+        assert_eq!(highest_cpu("0\n"), Some(0));
+        assert_eq!(highest_cpu(""), None);
+    }
 
     #[test]
     fn the_reason_is_the_last_line_of_a_log() {

@@ -44,6 +44,11 @@ pub(super) struct Ring {
     /// Where the record before it began, or `position` where that record was given back: what is published never goes
     /// back.
     last: u64,
+    /// What was published last.
+    published: u64,
+    /// The producer's position when it was last looked at. The producer writes its cache line for each record, so it
+    /// is looked at only when all that was there then has been read.
+    produced: u64,
 }
 
 impl Ring {
@@ -57,19 +62,33 @@ impl Ring {
         let fd = map.fd().as_fd();
         let consumer = Mapping::new(fd, 0, page_size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
         let producer = Mapping::new(fd, page_size, page_size + 2 * size, ProtFlags::PROT_READ)?;
-        let mut ring = Self { map, consumer, producer, page_size, size, position: 0, last: 0 };
+        let mut ring = Self {
+            map,
+            consumer,
+            producer,
+            page_size,
+            size,
+            position: 0,
+            last: 0,
+            published: 0,
+            produced: 0,
+        };
         ring.position = ring.consumer_position().load(Ordering::Relaxed);
-        ring.last = ring.position;
+        (ring.last, ring.published, ring.produced) = (ring.position, ring.position, ring.position);
         Ok(ring)
     }
 
     /// The next committed record, without taking it. `None` when there is none, or when the next one is reserved but
     /// not yet committed.
+    #[inline]
     pub(super) fn peek(&mut self) -> Option<&[u8]> {
         loop {
-            // Acquire pairs with the kernel's release of the position in `__bpf_ringbuf_reserve`.
-            if self.position >= self.producer_position().load(Ordering::Acquire) {
-                return None;
+            if self.position >= self.produced {
+                // Acquire pairs with the kernel's release of the position in `__bpf_ringbuf_reserve`.
+                self.produced = self.producer_position().load(Ordering::Acquire);
+                if self.position >= self.produced {
+                    return None;
+                }
             }
             // Acquire pairs with the kernel's exchange of the header in `bpf_ringbuf_commit`: what it wrote into the
             // record is visible after this.
@@ -91,6 +110,7 @@ impl Ring {
     }
 
     /// Takes the record that [`peek`](Self::peek) gave, which was `length` bytes long.
+    #[inline]
     pub(super) fn skip(&mut self, length: usize) {
         self.last = self.position;
         self.position += (RECORD_HEADER + length).next_multiple_of(8) as u64;
@@ -99,7 +119,11 @@ impl Ring {
     /// Gives what was taken, except for the last record, back to the kernel. As long as that record is held, no
     /// commit wakes the daemon.
     pub(super) fn publish_but_one(&mut self) {
-        self.consumer_position().store(self.last, Ordering::Release);
+        // A store takes the cache line away from the producers, who read it for each record.
+        if self.published != self.last {
+            self.published = self.last;
+            self.consumer_position().store(self.last, Ordering::Release);
+        }
     }
 
     /// Gives everything that was taken back to the kernel, so that the next commit wakes the daemon, and says whether
@@ -118,7 +142,7 @@ impl Ring {
     }
 
     fn publish_and_look(&mut self) -> bool {
-        self.last = self.position;
+        (self.last, self.published) = (self.position, self.position);
         self.consumer_position().store(self.position, Ordering::Release);
         // The kernel commits with a full barrier between its write of the header and its read of our position; with
         // one here between our write of the position and our read of the producer's, one of the two sees the other.
@@ -128,9 +152,8 @@ impl Ring {
         self.peek().is_none()
     }
 
-    /// Whether nothing is reserved behind what was taken: nothing to read, and nothing on its way.
-    pub(super) fn is_drained(&self) -> bool {
-        self.position >= self.producer_position().load(Ordering::Acquire)
+    pub(super) fn map(&self) -> &MapData {
+        &self.map
     }
 
     fn offset(&self, position: u64) -> usize {

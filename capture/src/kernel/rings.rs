@@ -1,25 +1,21 @@
 //! All rings: draining them in batches, merged by time.
 //!
-//! Within one ring records lie in the order of their stamps, because one CPU makes them one after the other. Between
-//! rings they are merged. A record can be missing from its ring for as long as its program takes from the stamp to the
-//! commit, so the merge holds records back until they are [`HOLD_BACK`] old; only then is nothing expected any more
+//! A record can be missing from its ring for as long as its program takes from the stamp to the commit, so the
+//! [merge](super::merge) holds records back until they are [`HOLD_BACK`] old; only then is nothing expected any more
 //! that belongs before them. With a single ring there is nothing to wait for.
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, binary_heap::PeekMut},
-    future::poll_fn,
-    io,
-    ops::ControlFlow,
-    task::Poll,
-};
+use std::{future::poll_fn, io, ops::ControlFlow, task::Poll};
 
 use aya::maps::MapData;
-use capture_common::record::{ABI_VERSION, RecordHeader};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{KernelError, clock::Clock, ring::Ring};
-use crate::packet::{LinkType, Packet, Timestamp};
+use super::{
+    KernelError,
+    clock::Clock,
+    merge::{Left, Merge, Queue},
+    ring::Ring,
+};
+use crate::packet::{LinkType, Packet};
 
 /// How long records wait for earlier ones from other CPUs, in nanoseconds. A program takes well under a microsecond
 /// from stamp to commit; this leaves room for an interrupt in between and for a virtual CPU that is not running.
@@ -29,22 +25,21 @@ const HOLD_BACK: u64 = 1_000_000;
 #[derive(Debug)]
 pub(super) struct Rings {
     rings: Vec<AsyncFd<Ring>>,
-    /// The next record of each ring that has one: its stamp and the ring. Kept between drains to save its memory.
-    heads: BinaryHeap<Reverse<(u64, usize)>>,
+    merge: Merge,
     clock: Clock,
     link_type: LinkType,
-    read: u64,
 }
 
-/// What a drain left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// Nothing.
-    Nothing,
-    /// Records that have to wait for their time.
-    Held,
-    /// Records that there was no room for in the batch.
-    More,
+impl Queue for AsyncFd<Ring> {
+    #[inline]
+    fn peek(&mut self) -> Option<&[u8]> {
+        self.get_mut().peek()
+    }
+
+    #[inline]
+    fn skip(&mut self, length: usize) {
+        self.get_mut().skip(length);
+    }
 }
 
 impl Rings {
@@ -63,8 +58,7 @@ impl Rings {
                 unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(io::Error::from)
             })
             .collect::<io::Result<Vec<_>>>()?;
-        let heads = BinaryHeap::with_capacity(rings.len());
-        Ok(Self { rings, heads, clock: Clock::new(), link_type, read: 0 })
+        Ok(Self { rings, merge: Merge::default(), clock: Clock::new(), link_type })
     }
 
     /// Hands packets to `each`, oldest first, until it breaks or all that is due has been read. With `all`, everything
@@ -78,50 +72,17 @@ impl Rings {
         all: bool,
         mut each: impl FnMut(&Packet<'_>) -> ControlFlow<()>,
     ) -> Result<Left, KernelError> {
-        let Self { rings, heads, clock, link_type, read } = self;
+        let Self { rings, merge, clock, link_type } = self;
         let now = clock.refresh();
         let due = if all || rings.len() == 1 { u64::MAX } else { now.saturating_sub(HOLD_BACK) };
-        heads.clear();
-        for (index, ring) in rings.iter_mut().enumerate() {
-            if let Some(record) = ring.get_mut().peek() {
-                heads.push(Reverse((Record::parse(record)?.header.time, index)));
-            }
-        }
-        let mut left = Left::Nothing;
-        while let Some(mut head) = heads.peek_mut() {
-            let Reverse((time, index)) = *head;
-            if time > due {
-                left = Left::Held;
-                break;
-            }
-            let Some(ring) = rings.get_mut(index).map(AsyncFd::get_mut) else { break };
-            let Some(bytes) = ring.peek() else { break };
-            let record = Record::parse(bytes)?;
-            let time = clock.wall(record.header.time);
-            let flow = each(&record.packet(time, *link_type));
-            let length = bytes.len();
-            ring.skip(length);
-            *read += 1;
-            match ring.peek() {
-                Some(next) => *head = Reverse((Record::parse(next)?.header.time, index)),
-                None => {
-                    PeekMut::pop(head);
-                }
-            }
-            if flow.is_break() {
-                left = Left::More;
-                break;
-            }
-        }
+        let left = merge.drain(rings, due, |header, data| {
+            let time = clock.wall(header.time);
+            each(&Packet { time, link_type: *link_type, wire_len: header.wire_len, data })
+        })?;
         for ring in rings {
             ring.get_mut().publish_but_one();
         }
         Ok(left)
-    }
-
-    /// Records read so far.
-    pub(super) fn read(&self) -> u64 {
-        self.read
     }
 
     /// Prepares for [`readable`](Self::readable): from now on the next record wakes. False if there is one already.
@@ -152,29 +113,8 @@ impl Rings {
         .await
     }
 
-    /// Whether nothing is in the rings, nor on its way into them.
-    pub(super) fn is_drained(&self) -> bool {
-        self.rings.iter().all(|ring| ring.get_ref().is_drained())
-    }
-}
-
-/// A record's parts.
-struct Record<'a> {
-    header: RecordHeader,
-    bytes: &'a [u8],
-}
-
-impl<'a> Record<'a> {
-    fn parse(record: &'a [u8]) -> Result<Self, KernelError> {
-        let parsed = RecordHeader::from_record(record).map(|(header, bytes)| Self { header, bytes });
-        parsed.ok_or_else(|| KernelError::Record {
-            length: record.len(),
-            version: record.get(RecordHeader::ABI_VERSION_OFFSET).copied().unwrap_or_default(),
-            expected: ABI_VERSION,
-        })
-    }
-
-    fn packet(&self, time: Timestamp, link_type: LinkType) -> Packet<'a> {
-        Packet { time, link_type, wire_len: self.header.wire_len, data: self.bytes }
+    /// One of the maps.
+    pub(super) fn any_map(&self) -> Option<&MapData> {
+        self.rings.first().map(|ring| ring.get_ref().map())
     }
 }

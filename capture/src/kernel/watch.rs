@@ -1,9 +1,6 @@
 //! Notices that the interface goes down or away, which the programs attached to it never tell.
 
-use std::{
-    io,
-    os::fd::{AsRawFd as _, OwnedFd},
-};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use nix::{
     errno::Errno,
@@ -30,11 +27,33 @@ pub(super) struct Watch {
 
 impl Watch {
     /// To be called within a tokio runtime.
-    pub(super) fn new(interface: &Interface) -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// When the interface is down or gone already, or the kernel does not announce changes.
+    pub(super) fn new(interface: &Interface) -> Result<Self, KernelError> {
+        let socket = announcements().map_err(KernelError::Wait)?;
         #[expect(unsafe_code, reason = "tokio's registration of a file descriptor")]
         // SAFETY: the descriptor is owned by the registration, and neither closed nor replaced while it lives.
-        let socket = unsafe { AsyncFd::register_with_interest(announcements()?, Interest::READABLE) }?;
-        Ok(Self { socket, name: interface.name.clone(), index: interface.index })
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+        let socket = socket.map_err(|error| KernelError::Wait(error.into()))?;
+        let watch = Self { socket, name: interface.name.clone(), index: interface.index };
+        match watch.look() {
+            None => Ok(watch),
+            Some(KernelError::WentDown { name }) => Err(KernelError::InterfaceDown { name }),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Asks how the interface is, and says so if it is down or gone.
+    fn look(&self) -> Option<KernelError> {
+        match links() {
+            Ok(links) => match links.into_iter().find(|link| link.index == self.index) {
+                Some(link) => self.judge(&Message::Link(link)),
+                None => self.judge(&Message::Gone(self.index)),
+            },
+            Err(error) => Some(KernelError::Interfaces(error)),
+        }
     }
 
     /// Waits until the interface is down or gone, and says so.
@@ -54,13 +73,7 @@ impl Watch {
                     None
                 }
                 // Announcements were lost: look.
-                Err(Errno::ENOBUFS) => match links() {
-                    Ok(links) => match links.into_iter().find(|link| link.index == self.index) {
-                        Some(link) => self.judge(&Message::Link(link)),
-                        None => self.judge(&Message::Gone(self.index)),
-                    },
-                    Err(error) => Some(KernelError::Interfaces(error)),
-                },
+                Err(Errno::ENOBUFS) => self.look(),
                 Err(Errno::EINTR) => None,
                 Err(errno) => Some(KernelError::Wait(errno.into())),
             };

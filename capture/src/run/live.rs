@@ -15,7 +15,7 @@ use capture_common::{counters::Counters, ports::Ports as _};
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep, timeout},
+    time::timeout,
 };
 
 use super::{RunError, printer, say, say_forgotten};
@@ -35,12 +35,6 @@ const BUFFERED: usize = 4096;
 const CHUNK: usize = 256 * 1024;
 /// How long a line waits for a name, with `--resolve`.
 const NAME_PATIENCE: Duration = Duration::from_millis(5);
-/// What a pipe takes whole or not at all (linux/limits.h).
-const PIPE_BUF: usize = 4096;
-/// How long to wait for a program that is still running when the capture ends.
-const RETRY: Duration = Duration::from_millis(1);
-/// How long the programs may take to end after they have been detached.
-const SETTLE: Duration = Duration::from_secs(1);
 /// How long an output that takes nothing is waited for when the capture ends.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -72,14 +66,14 @@ async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError
     })?;
     let stdout = io::stdout();
     let line_buffered = config.line_buffered || stdout.is_terminal();
-    let piece = if is_pipe(&stdout) { PIPE_BUF } else { CHUNK };
+    let is_pipe = is_pipe(&stdout);
     let output = std::fs::File::from(stdout.as_fd().try_clone_to_owned().map_err(RunError::Output)?);
     say(&greeting(&interface, &capture, options));
     let mut session = Session {
         capture,
         printer: printer(config, NAME_PATIENCE)?,
         explainer: config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT)),
-        writer: Writer::spawn(output, piece).map_err(RunError::Start)?,
+        writer: Writer::spawn(output, is_pipe).map_err(RunError::Start)?,
         text: BytesMut::new(),
         ends: Vec::new(),
         printed: 0,
@@ -264,15 +258,6 @@ impl Session {
         })
     }
 
-    /// Reads what is in the rings without printing it.
-    fn skip_batch(&mut self) -> Result<Left, KernelError> {
-        let Self { capture, skipped, .. } = self;
-        capture.drain(|_| {
-            *skipped += 1;
-            ControlFlow::Continue(())
-        })
-    }
-
     /// Gives the text to the writer. False if it does not take it.
     fn hand_over(&mut self) -> bool {
         let chunk = Chunk { text: self.text.split().freeze(), ends: std::mem::take(&mut self.ends) };
@@ -302,11 +287,10 @@ impl Session {
 
     /// Detaches, prints what is still in the rings, waits for the output within reason, and says tcpdump's last words.
     async fn finish(mut self, stop: Stop, signals: &mut Signals) -> Result<(), RunError> {
-        self.capture.detach();
-        let mut failed = None;
+        let mut failed = self.capture.detach().err();
         if matches!(stop, Stop::Signal | Stop::Kernel(_)) {
             tokio::select! {
-                result = self.print_rest() => failed = result.err(),
+                result = self.print_rest() => failed = failed.or(result.err()),
                 () = asked_again(signals) => {}
             }
         }
@@ -318,13 +302,14 @@ impl Session {
             // (tcpdump.c, `main`).
             self.text.extend_from_slice(b"\n");
         }
-        failed = failed.or(self.skip_rest().await.err());
+        failed = failed.or(self.skip_rest().err());
         // After -c there is nothing to hurry for: who asked for that many lines gets them, however slowly.
         let patience = if let Stop::Count = stop { Duration::MAX } else { PATIENCE };
         let ended = tokio::select! {
             ended = self.write_rest(patience) => ended,
             () = asked_again(signals) => Ok(()),
         };
+        self.writer.stop();
         let summary = self.summary(&self.capture.counters()?);
         say(&summary.to_string());
         say_forgotten(&self.printer);
@@ -341,23 +326,14 @@ impl Session {
         }
     }
 
-    /// Prints what is in the rings until nothing comes any more, or the output takes nothing.
+    /// Prints what is in the rings, unless the output takes nothing.
     async fn print_rest(&mut self) -> Result<(), KernelError> {
-        let deadline = Instant::now() + SETTLE;
         while self.room(PATIENCE).await {
             let left = self.print_batch()?;
-            if self.printed == self.count {
+            if left == Left::Nothing || self.printed == self.count {
                 break;
             }
-            if self.text.len() >= BUFFERED {
-                self.hand_over();
-            }
-            if left == Left::Nothing {
-                if self.capture.is_drained()? || Instant::now() > deadline {
-                    break;
-                }
-                sleep(RETRY).await;
-            }
+            self.hand_over();
         }
         Ok(())
     }
@@ -390,16 +366,15 @@ impl Session {
         }
     }
 
-    /// Counts what is in the rings until nothing comes any more.
-    async fn skip_rest(&mut self) -> Result<(), KernelError> {
-        let deadline = Instant::now() + SETTLE;
-        loop {
-            self.skip_batch()?;
-            if self.capture.is_drained()? || Instant::now() > deadline {
-                return Ok(());
-            }
-            sleep(RETRY).await;
-        }
+    /// Counts what is still in the rings, without printing it.
+    fn skip_rest(&mut self) -> Result<(), KernelError> {
+        let Self { capture, skipped, .. } = self;
+        let left = capture.drain(|_| {
+            *skipped += 1;
+            ControlFlow::Continue(())
+        })?;
+        debug_assert_eq!(left, Left::Nothing, "nothing is added, and all is due");
+        Ok(())
     }
 }
 

@@ -49,7 +49,8 @@ impl Endpoints {
             Network::V4 { source, destination, .. } => {
                 let hash = u32::from_ne_bytes(source).wrapping_mul(3) ^ u32::from_ne_bytes(destination) ^ key;
                 let (pair, text) = &mut self.v4[slot(hash)];
-                if *pair == (source, destination, key) && !text.is_empty() {
+                let known = *pair == (source, destination, key);
+                if known && !text.is_empty() {
                     line.kept(text);
                     return;
                 }
@@ -57,9 +58,8 @@ impl Endpoints {
                 line.write(|line| {
                     print_pair(line, ports, |line| line.ipv4(source), |line| line.ipv4(destination));
                 });
-                if let Some(new) = line.keep(start) {
-                    (*pair, *text) = ((source, destination, key), new);
-                }
+                *pair = (source, destination, key);
+                *text = if known { line.keep(start).unwrap_or(Kept::EMPTY) } else { Kept::EMPTY };
             }
             Network::V6 { source, destination } => {
                 let fold = |address: &[u8; 16]| {
@@ -68,7 +68,8 @@ impl Endpoints {
                 };
                 let hash = fold(source).wrapping_mul(3) ^ fold(destination) ^ key;
                 let (pair, text) = &mut self.v6[slot(hash)];
-                if *pair == (*source, *destination, key) && !text.is_empty() {
+                let known = *pair == (*source, *destination, key);
+                if known && !text.is_empty() {
                     line.kept(text);
                     return;
                 }
@@ -76,9 +77,8 @@ impl Endpoints {
                 line.write(|line| {
                     print_pair(line, ports, |line| line.ipv6(source), |line| line.ipv6(destination));
                 });
-                if let Some(new) = line.keep(start) {
-                    (*pair, *text) = ((*source, *destination, key), new);
-                }
+                *pair = (*source, *destination, key);
+                *text = if known { line.keep(start).unwrap_or(Kept::EMPTY) } else { Kept::EMPTY };
             }
         }
     }

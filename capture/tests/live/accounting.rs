@@ -216,7 +216,7 @@ fn no_wake_up_is_lost() {
     let mut buffer = [0; 4096];
     for round in 0..ROUNDS {
         sender.send();
-        // Hangs here, and is ended by the test runner, if the packet does not wake the daemon.
+        // Hangs here if the packet does not wake the daemon.
         let count = pipe.read(&mut buffer).expect("it runs");
         assert_eq!(buffer[..count].iter().filter(|byte| **byte == b'\n').count(), 1);
         // The next packet comes at every moment of the daemon's way back to sleep.
@@ -227,6 +227,29 @@ fn no_wake_up_is_lost() {
     }
     let ended = capture.interrupt();
     assert_eq!(ended.count("captured"), u64::from(ROUNDS));
+}
+
+/// How often the main thread of a process has gone to sleep.
+fn sleeps(capture: &Tracer) -> u128 {
+    let status = fs::read_to_string(format!("/proc/{}/status", capture.pid())).expect("it runs");
+    let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    switches.expect("a line").trim().parse().expect("a number")
+}
+
+/// Under load no packet wakes the daemon: it comes back by itself, once in a drain interval (one millisecond).
+#[test]
+#[ignore = "needs root"]
+fn under_load_packets_wake_nobody() {
+    /// Waking up for the first packet, and for what is told at the end.
+    const FEW: u128 = 20;
+    let (here, there) = Namespace::pair();
+    let capture = Tracer::capture(&there, "-i veth1 --port 8888");
+    let (start, before) = (std::time::Instant::now(), sleeps(&capture));
+    traffic::flood(&here, "veth0", FLOOD);
+    let (slept, milliseconds) = (sleeps(&capture) - before, start.elapsed().as_millis());
+    let ended = capture.interrupt();
+    assert_eq!(ended.count("captured"), FLOOD as u64);
+    assert!(slept <= milliseconds + FEW, "{slept} sleeps in {milliseconds} ms");
 }
 
 #[test]
@@ -246,6 +269,10 @@ fn stamps_of_two_sending_cpus_are_merged() {
     let lines = ended.lines();
     let stamps: Vec<&str> = lines.iter().map(|line| line.split(' ').next().expect("a stamp")).collect();
     assert!(stamps.is_sorted(), "stamps run backwards");
+    // A record that comes too late has the stamp of the line before it. If the rings were read one after the other,
+    // all of one CPU's would.
+    let late = stamps.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    assert!(late < EACH / 4, "{late} of {} stamps are the line's before", stamps.len());
     // Each CPU's packets are numbered by their sequence numbers, and keep their order.
     for cpu in 0..2 {
         let port = format!(".{} > ", traffic::flood_port(cpu));
