@@ -1,5 +1,5 @@
-//! Micro-benchmarks of what each packet goes through in user space: the filter, the printer with its table of
-//! conversations, the file readers.
+//! Micro-benchmarks of what each packet goes through in user space: the merge of the rings, the filter, the printer
+//! with its table of conversations, the file readers.
 //!
 //! `cargo bench --package capture --bench micro` prints nanoseconds. On a machine that has other things to do, ask for
 //! instructions instead, which hardly vary: `cargo xtask bench --instructions` runs each case under callgrind, which
@@ -10,17 +10,23 @@
 use std::{
     hint::black_box,
     io::Cursor,
+    ops::ControlFlow,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
 use capture::{
+    kernel::merge::{Merge, Queue},
     packet::{LinkType, Packet, Timestamp},
     source::file::{FileSource, Precision},
     text::{Printer, options::TextOptions},
 };
-use capture_common::{parse::select_ethernet, ports::Ports};
+use capture_common::{
+    parse::select_ethernet,
+    ports::Ports,
+    record::{ABI_VERSION, RecordHeader},
+};
 use jiff::tz::TimeZone;
 
 /// How often each case is timed; the fastest counts.
@@ -37,7 +43,10 @@ struct Case {
     prepare: fn(usize) -> Box<dyn FnMut()>,
 }
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 15] = [
+    Case { name: "merge-1", packets: 100_000, prepare: |n| merge(n, 1, 1) },
+    Case { name: "merge-2-in-turns", packets: 100_000, prepare: |n| merge(n, 2, 1) },
+    Case { name: "merge-64-in-bursts", packets: 100_000, prepare: |n| merge(n, 64, 32) },
     Case { name: "filter-match", packets: 100_000, prepare: |n| filter(n, 8888) },
     Case { name: "filter-other-port", packets: 100_000, prepare: |n| filter(n, 8889) },
     Case {
@@ -116,6 +125,49 @@ fn mixed() -> Vec<(Vec<u8>, u32)> {
         segment_v6(SYN),
     ];
     segments.chain(data).chain(others).collect()
+}
+
+/// A ring in ordinary memory.
+#[derive(Clone)]
+struct Memory {
+    records: Vec<[u8; RecordHeader::SIZE + 72]>,
+    next: usize,
+}
+
+impl Queue for Memory {
+    #[inline]
+    fn peek(&mut self) -> Option<&[u8]> {
+        self.records.get(self.next).map(<[u8; _]>::as_slice)
+    }
+
+    #[inline]
+    fn skip(&mut self, _: usize) {
+        self.next += 1;
+    }
+}
+
+/// Packets that have come on several CPUs in turns, in bursts of so many.
+fn merge(packets: usize, cpus: usize, burst: usize) -> Box<dyn FnMut()> {
+    let (frame, wire_len) = segment(0, 0x10, TIMESTAMPS, 0);
+    let mut queues = vec![Memory { records: Vec::new(), next: 0 }; cpus];
+    for number in 0..packets {
+        let mut record = [0; RecordHeader::SIZE + 72];
+        record[..8].copy_from_slice(&(number as u64).to_ne_bytes());
+        record[8..12].copy_from_slice(&wire_len.to_ne_bytes());
+        record[12..16].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
+        record[RecordHeader::ABI_VERSION_OFFSET] = ABI_VERSION;
+        record[RecordHeader::SIZE..][..frame.len()].copy_from_slice(&frame);
+        queues[number / burst % cpus].records.push(record);
+    }
+    let mut merge = Merge::default();
+    Box::new(move || {
+        queues.iter_mut().for_each(|queue| queue.next = 0);
+        let left = merge.drain(&mut queues, u64::MAX, |header, captured| {
+            black_box((header, captured));
+            ControlFlow::Continue(())
+        });
+        left.expect("the records are well-formed");
+    })
 }
 
 struct OnePort(u16);

@@ -74,24 +74,22 @@ impl Dissector<'_> {
         flags: u8,
         sack_base: u32,
     ) -> Result<bool, Truncated> {
-        if data - offset == 12
-            && let Ok(&[kind::NOP, kind::NOP, kind::TIMESTAMP, 10, v3, v2, v1, v0, e3, e2, e1, e0]) =
-                self.array(offset)
-        {
-            // What nearly every segment after the handshake has (RFC 7323 appendix A), in one go.
-            self.line.write(|line| {
-                line.text(", options [nop,nop,TS val ");
-                line.decimal(u32::from_be_bytes([v3, v2, v1, v0]));
-                line.text(" ecr ");
-                line.decimal(u32::from_be_bytes([e3, e2, e1, e0]));
-                line.byte(b']');
-            });
+        let known = self.known_options(offset, data);
+        if known == data - offset {
             return Ok(true);
         }
-        self.line.text(", options [");
-        let mut options =
-            Options { at: offset, remaining: data - offset, data, data_length, flags, sack_base };
-        let mut first = true;
+        let mut options = Options {
+            at: offset + known,
+            remaining: data - offset - known,
+            data,
+            data_length,
+            flags,
+            sack_base,
+        };
+        let mut first = known == 0;
+        if first {
+            self.line.text(", options [");
+        }
         while options.remaining > 0 {
             if !first {
                 self.line.byte(b',');
@@ -113,6 +111,51 @@ impl Dissector<'_> {
         }
         self.line.byte(b']');
         Ok(true)
+    }
+
+    /// Prints, in one go, the beginning of the list that nearly every segment has, and gives its length: two NOPs and
+    /// the timestamps (RFC 7323 appendix A), or all that a SYN of Linux has (net/ipv4/tcp_output.c,
+    /// `tcp_options_write`). If the list begins otherwise, nothing is printed.
+    #[inline(always)]
+    fn known_options(&mut self, offset: usize, data: usize) -> usize {
+        const TIMESTAMPS: usize = 12;
+        const SYN: usize = 20;
+
+        let length = data - offset;
+        if length >= TIMESTAMPS
+            && let Ok(&[kind::NOP, kind::NOP, kind::TIMESTAMP, 10, v3, v2, v1, v0, e3, e2, e1, e0]) =
+                self.array(offset)
+        {
+            self.line.write(|line| {
+                line.text(", options [nop,nop,TS val ");
+                line.decimal(u32::from_be_bytes([v3, v2, v1, v0]));
+                line.text(" ecr ");
+                line.decimal(u32::from_be_bytes([e3, e2, e1, e0]));
+                if length == TIMESTAMPS {
+                    line.byte(b']');
+                }
+            });
+            return TIMESTAMPS;
+        }
+        if length == SYN
+            && let Ok(&[kind::MSS, 4, m1, m0, kind::SACK_PERMITTED, 2, kind::TIMESTAMP, 10, ref rest @ ..]) =
+                self.array::<SYN>(offset)
+            && let [v3, v2, v1, v0, e3, e2, e1, e0, kind::NOP, kind::WINDOW_SCALE, 3, scale] = *rest
+        {
+            self.line.write(|line| {
+                line.text(", options [mss ");
+                line.decimal(u16::from_be_bytes([m1, m0]).into());
+                line.text(",sackOK,TS val ");
+                line.decimal(u32::from_be_bytes([v3, v2, v1, v0]));
+                line.text(" ecr ");
+                line.decimal(u32::from_be_bytes([e3, e2, e1, e0]));
+                line.text(",nop,wscale ");
+                line.octet(scale);
+                line.byte(b']');
+            });
+            return SYN;
+        }
+        0
     }
 
     /// Prints the option at `options.at`, moves behind it and gives its kind.
