@@ -20,7 +20,7 @@ mod watch;
 pub use attach::{Attached, Hook, Mechanism};
 pub use capture::{Capture, CaptureOptions};
 pub use error::KernelError;
-pub use interface::Interface;
+pub use interface::{Interface, printable};
 pub use log::LogLevel;
 pub use object::{OBJECT, Object, ObjectOptions};
 pub use rings::Left;
