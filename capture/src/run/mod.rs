@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use crate::{
     config::{Command, Config, Source},
     kernel::{Interface, KernelError, printable},
-    resolve::Resolver,
+    resolve::{Patience, Resolver},
     source::file::FileError,
     text::Printer,
 };
@@ -102,8 +102,8 @@ fn list_interfaces() -> Result<(), RunError> {
     io::stdout().write_all(text.as_bytes()).map_err(RunError::Output)
 }
 
-/// The printer that the configuration asks for. With `--resolve`, a line waits for a name for as long as `patience`
-/// allows.
+/// The printer that the configuration asks for. With `--resolve`, a line waits for a name for no longer than
+/// `patience`. Live, lines together have to wait for no longer than that for a while, or packets would be lost.
 fn printer(config: &Config, patience: Duration) -> Result<Printer, RunError> {
     let mut printer = Printer::new(config.text, TimeZone::system(), CONVERSATION_LIMIT);
     // A file can be printed where the machine does not tell its interfaces; they have no names then.
@@ -111,7 +111,12 @@ fn printer(config: &Config, patience: Duration) -> Result<Printer, RunError> {
     let names = interfaces.iter().map(|interface| (interface.index, interface.to_string()));
     printer.set_interfaces(names.collect());
     if config.resolve {
-        printer.set_names(Box::new(Resolver::new(patience).map_err(RunError::Start)?));
+        let patience = match config.source {
+            Source::File(_) => Patience::Each(patience),
+            Source::Live(_) => Patience::Together(patience),
+        };
+        let resolver = Resolver::new(patience, config.no_domain).map_err(RunError::Start)?;
+        printer.set_names(Box::new(resolver));
     }
     Ok(printer)
 }
