@@ -28,6 +28,17 @@ fn no_such_interface() {
     );
 }
 
+#[test]
+#[ignore = "needs root"]
+fn interfaces_are_listed_by_their_indices() {
+    let (namespace, _there) = Namespace::pair();
+    let capture = Tracer::capture_failing(&namespace, "-D").stdout;
+    assert_eq!(capture, "1.lo [Up, Running, Loopback]\n2.veth0 [Up, Running]\n");
+    // tcpdump has loopback behind the others, and more than interfaces.
+    let tcpdump = namespace.output("tcpdump -D");
+    assert!(tcpdump.starts_with("1.veth0 [Up, Running, Connected]\n2.any "), "{tcpdump}");
+}
+
 /// Whoever makes an interface may give it almost any name.
 #[test]
 #[ignore = "needs root"]
