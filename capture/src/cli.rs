@@ -1,7 +1,12 @@
 //! The command line: names and meanings are tcpdump's wherever tcpdump has them. Nothing is validated here beyond
 //! what clap does by itself; that is [`config`](crate::config)'s.
 
-use clap::{ArgAction, Parser};
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{
+    ArgAction, Args, Parser, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{
     kernel::{Hook, LogLevel},
@@ -11,12 +16,21 @@ use crate::{
 /// Prints the TCP packets on an interface as tcpdump does, traced by eBPF.
 ///
 /// Exit status: 0 after a complete capture, 1 when something failed, 2 for a wrong command line.
+///
+/// An option that is given again takes the place of the one before, except --port. Long options may be cut short.
 #[derive(Clone, Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(
+    version,
+    disable_version_flag = true,
+    max_term_width = 100,
+    after_help = EXAMPLES,
+    args_override_self = true,
+    infer_long_args = true
+)]
 pub struct Cli {
-    /// Interface to capture on (see -D); without it, the first that is up and not loopback
+    /// Interface to capture on, by its name or its number in -D; without it, the first that is up and not loopback
     #[arg(short = 'i', long = "interface", visible_alias = "iface", value_name = "INTERFACE")]
-    pub interface: Option<String>,
+    pub interface: Option<OsString>,
 
     /// Select packets from or to these ports: 8888, 80,443 or 8000-8100; repeatable. Without it, every TCP packet
     #[arg(long = "port", value_name = "PORTS")]
@@ -26,28 +40,39 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t, value_name = "HOOK")]
     pub hook: Hook,
 
-    /// Read packets from a file (pcap or pcapng; - for standard input) instead of an interface
-    #[arg(short = 'r', value_name = "FILE", conflicts_with_all = ["interface", "hook", "buffer_size", "list_interfaces"])]
-    pub read: Option<String>,
+    /// Read packets from a file (pcap or pcapng; - for standard input) instead of an interface: -i, -B and --hook then
+    /// have no meaning
+    #[arg(short = 'r', value_name = "FILE")]
+    pub read: Option<PathBuf>,
 
     /// Exit after printing this many packets
-    #[arg(short = 'c', value_name = "COUNT")]
-    pub count: Option<u64>,
+    #[arg(short = 'c', value_name = "COUNT", allow_hyphen_values = true)]
+    pub count: Option<String>,
+
+    /// Print only how many packets of a file (-r) are selected
+    #[arg(long = "count")]
+    pub count_only: bool,
 
     /// List the interfaces and exit
     #[arg(short = 'D', long = "list-interfaces")]
     pub list_interfaces: bool,
 
     /// Size of the kernel's buffer for all CPUs together, in KiB
-    #[arg(short = 'B', long = "buffer-size", value_name = "KIB")]
-    pub buffer_size: Option<u64>,
+    #[arg(short = 'B', long = "buffer-size", value_name = "KIB", allow_hyphen_values = true)]
+    pub buffer_size: Option<String>,
 
     /// Capture this many bytes of each packet; without it, what the other options need
-    #[arg(short = 's', long = "snapshot-length", visible_alias = "snaplen", value_name = "BYTES")]
-    pub snaplen: Option<u32>,
+    #[arg(
+        short = 's',
+        long = "snapshot-length",
+        visible_alias = "snaplen",
+        value_name = "BYTES",
+        allow_hyphen_values = true
+    )]
+    pub snaplen: Option<String>,
 
     /// Write out each line as it is printed; the default on a terminal
-    #[arg(short = 'l')]
+    #[arg(short = 'l', visible_short_alias = 'U', visible_alias = "packet-buffered")]
     pub line_buffered: bool,
 
     /// Number the packets
@@ -60,20 +85,24 @@ pub struct Cli {
     pub time: u8,
 
     /// Time stamps to the microsecond (the default)
-    #[arg(long, conflicts_with = "nano")]
+    #[arg(long, overrides_with_all = ["nano", "precision"])]
     pub micro: bool,
 
     /// Time stamps to the nanosecond
-    #[arg(long)]
+    #[arg(long, overrides_with_all = ["micro", "precision"])]
     pub nano: bool,
+
+    /// The same, by name
+    #[arg(long = "time-stamp-precision", value_enum, hide = true, overrides_with_all = ["micro", "nano"])]
+    pub precision: Option<Precision>,
 
     /// Absolute sequence numbers
     #[arg(short = 'S', long = "absolute-tcp-sequence-numbers")]
     pub absolute_sequence: bool,
 
-    /// Less: no flags, numbers and options
-    #[arg(short = 'q')]
-    pub quiet: bool,
+    /// Less: no flags, numbers and options; -qq nothing of later fragments
+    #[arg(short = 'q', action = ArgAction::Count)]
+    pub quiet: u8,
 
     /// More: the IP header, checksums; -vv and -vvv as in tcpdump
     #[arg(short = 'v', action = ArgAction::Count)]
@@ -108,8 +137,12 @@ pub struct Cli {
     pub numeric: u8,
 
     /// Names of hosts and services instead of numbers; it asks name servers and costs time
-    #[arg(long, conflicts_with = "numeric")]
+    #[arg(long)]
     pub resolve: bool,
+
+    /// Names of hosts without their domain, with --resolve
+    #[arg(short = 'N')]
+    pub no_domain: bool,
 
     /// Do not put the interface into promiscuous mode (never done)
     #[arg(short = 'p', long = "no-promiscuous-mode")]
@@ -123,9 +156,81 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
     pub log_level: LogLevel,
 
+    /// Print the version
+    #[arg(long, action = ArgAction::Version)]
+    version: Option<bool>,
+
+    #[command(flatten)]
+    _without_meaning: WithoutMeaning,
+
     /// A tcpdump filter expression is not understood; --port selects
     #[arg(value_name = "EXPRESSION", hide = true)]
-    pub expression: Vec<String>,
+    pub expression: Vec<OsString>,
+}
+
+/// The values of `--time-stamp-precision`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// As `--micro`.
+    Micro,
+    /// As `--nano`.
+    Nano,
+}
+
+/// What tcpdump does with these, capture does anyway, or has nothing to do it with. Scripts pass them.
+#[derive(Args, Clone, Debug)]
+struct WithoutMeaning {
+    /// tcpdump itself ignores it.
+    #[arg(short = 'a', hide = true)]
+    _a: bool,
+    /// BGP's AS numbers with a dot.
+    #[arg(short = 'b', hide = true)]
+    _b: bool,
+    /// Mesh headers of 802.11s.
+    #[arg(short = 'H', hide = true)]
+    _mesh: bool,
+    /// NFS handles undecoded.
+    #[arg(short = 'u', hide = true)]
+    _undecoded: bool,
+    /// The filter as it stands: there is no optimizer.
+    #[arg(short = 'O', long = "no-optimize", hide = true)]
+    _no_optimize: bool,
+    /// Print, also where packets are written to a file.
+    #[arg(long = "print", hide = true)]
+    _print: bool,
+}
+
+impl Cli {
+    /// Takes a command line apart.
+    ///
+    /// # Errors
+    ///
+    /// Also `--help` and `--version` come as an error, as clap has it.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(arguments).map_err(|error| {
+            let context = |kind| match error.get(kind) {
+                Some(ContextValue::String(text)) => Some(text.as_str()),
+                _ => None,
+            };
+            match (error.kind(), context(ContextKind::InvalidArg)) {
+                (ErrorKind::UnknownArgument, Some(flag)) => {
+                    clap::Error::raw(error.kind(), no_such(flag, context(ContextKind::SuggestedArg)))
+                }
+                _ => error,
+            }
+        })
+    }
+}
+
+/// What is said of a flag that there is not, which most often is one of tcpdump's.
+fn no_such(flag: &str, similar: Option<&str>) -> String {
+    let hint = match (flag, similar) {
+        ("-w" | "-C" | "-G" | "-W" | "-z" | "-Z", _) => ": it prints text only".to_owned(),
+        ("-F" | "-d", _) => ": filter expressions are not understood, --port selects".to_owned(),
+        (_, Some(similar)) => format!(", but {similar} (see capture --help)"),
+        (_, None) => " (see capture --help)".to_owned(),
+    };
+    format!("capture has no {flag}{hint}\n")
 }
 
 const EXAMPLES: &str = "\
@@ -135,4 +240,4 @@ Examples:
   capture -i eth0 --port 8000-8100 -c 1000 > packets.txt
   capture -r packets.pcap --port 8888
 
-SIGINT and SIGTERM end a capture with tcpdump's summary on standard error, SIGUSR1 prints it on the way.";
+SIGINT, SIGTERM and SIGHUP end a live capture with tcpdump's summary on standard error, SIGUSR1 prints it on the way.";

@@ -1,13 +1,13 @@
 //! From the command line to what is to be done: the validated form of [`Cli`].
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf, str::FromStr};
 
 use capture_common::{ports::Ports, record::MAX_SNAPLEN};
 
 use crate::{
-    cli::Cli,
+    cli::{Cli, Precision},
     kernel::{Hook, LogLevel},
-    ports::PortSet,
+    ports::{PortList, PortSet},
     text::options::{Dump, TextOptions, TimestampStyle},
 };
 
@@ -34,10 +34,14 @@ pub struct Config {
     pub ports: PortSet,
     /// How many to print; `None` for all.
     pub count: Option<u64>,
+    /// Whether only their number is printed. Never for a live capture.
+    pub count_only: bool,
     /// How they are printed.
     pub text: TextOptions,
     /// Whether hosts and services are printed by their names.
     pub resolve: bool,
+    /// Whether names of hosts are printed without their domain.
+    pub no_domain: bool,
     /// Whether comments tell what happens to each connection.
     pub explain: bool,
     /// Whether each line is written out at once.
@@ -57,7 +61,7 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub struct Live {
     /// The interface's name; `None` for the first that is up and not loopback.
-    pub interface: Option<String>,
+    pub interface: Option<OsString>,
     /// Where to attach.
     pub hook: Hook,
     /// Bytes to capture of each packet, 0 for the headers alone.
@@ -72,20 +76,25 @@ pub struct Live {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// A filter expression.
-    #[error(
-        "filter expressions are not understood (`{0}`): select with --port instead, for example `--port 8888` for \
-         `tcp port 8888`"
-    )]
+    #[error("filter expressions are not understood (`{0}`): {hint}", hint = instead(.0))]
     Expression(String),
-    /// `-c 0`.
-    #[error("invalid packet count 0: -c takes 1 or more")]
-    Count,
-    /// `-s` beyond tcpdump's ceiling.
+    /// `-c` with something else than a number, or 0.
+    #[error("invalid packet count {0}: -c takes 1 or more")]
+    Count(String),
+    /// `-s` with something else than a number, or beyond tcpdump's ceiling.
     #[error("invalid snapshot length {0}: -s takes up to {MAX_SNAPLEN} bytes, and 0 for that")]
-    Snaplen(u32),
-    /// `-B` out of range.
-    #[error("invalid buffer size {0} KiB: -B takes 1 to {MAX_BUFFER_SIZE}")]
-    BufferSize(u64),
+    Snaplen(String),
+    /// `-B` with something else than a number, or out of range.
+    #[error("invalid buffer size {0}: -B takes 1 to {MAX_BUFFER_SIZE}, in KiB")]
+    BufferSize(String),
+    /// `-n --resolve`.
+    #[error("-n asks for numbers and --resolve for names: leave one of them out")]
+    NumbersAndNames,
+    /// `--count` without `-r`.
+    #[error(
+        "--count counts the packets of a file: name one with -r (a live capture ends with the count, on standard error)"
+    )]
+    LiveCount,
     /// Too many of `-t`, `-x`, `-X` or `-A`.
     #[error("too many -{flag}: {most} at most")]
     TooMany {
@@ -104,29 +113,34 @@ impl TryFrom<Cli> for Command {
             return Ok(Self::ListInterfaces);
         }
         if !cli.expression.is_empty() {
-            return Err(ConfigError::Expression(cli.expression.join(" ")));
+            let words: Vec<_> = cli.expression.iter().map(|word| word.to_string_lossy()).collect();
+            return Err(ConfigError::Expression(words.join(" ")));
         }
-        if cli.count == Some(0) {
-            return Err(ConfigError::Count);
+        if cli.resolve && cli.numeric > 0 {
+            return Err(ConfigError::NumbersAndNames);
+        }
+        if cli.count_only && cli.read.is_none() {
+            return Err(ConfigError::LiveCount);
         }
         let mut text = text_options(&cli)?;
-        let source = match &cli.read {
-            Some(path) => Source::File(path.into()),
-            None => Source::Live(Live {
-                interface: cli.interface.clone(),
-                hook: cli.hook,
-                snaplen: snaplen(cli.snaplen, &text)?,
-                buffer_size: buffer_size(cli.buffer_size)?,
-                log_level: cli.log_level,
-            }),
+        let count = count(cli.count)?;
+        let live = Live {
+            interface: cli.interface,
+            hook: cli.hook,
+            snaplen: snaplen(cli.snaplen, &text)?,
+            buffer_size: buffer_size(cli.buffer_size)?,
+            log_level: cli.log_level,
         };
+        let source = cli.read.map_or(Source::Live(live), Source::File);
         text.headers_only = matches!(source, Source::Live(Live { snaplen: 0, .. }));
         Ok(Self::Print(Config {
             source,
             ports: cli.ports.iter().collect(),
-            count: cli.count,
+            count,
+            count_only: cli.count_only,
             text,
             resolve: cli.resolve,
+            no_domain: cli.no_domain,
             explain: cli.explain,
             line_buffered: cli.line_buffered,
         }))
@@ -159,11 +173,12 @@ fn text_options(cli: &Cli) -> Result<TextOptions, ConfigError> {
     };
     Ok(TextOptions {
         timestamp,
-        nanoseconds: cli.nano,
+        nanoseconds: cli.nano || cli.precision == Some(Precision::Nano),
         number: cli.number,
         verbosity: cli.verbosity,
         link_header: cli.link_header,
-        quiet: cli.quiet,
+        quiet: cli.quiet > 0,
+        quieter: cli.quiet > 1,
         absolute_sequence: cli.absolute_sequence,
         skip_checksums: cli.skip_checksums,
         dump,
@@ -171,32 +186,61 @@ fn text_options(cli: &Cli) -> Result<TextOptions, ConfigError> {
     })
 }
 
+/// What to write instead of a filter expression.
+fn instead(expression: &str) -> String {
+    let words: Vec<&str> = expression.split_whitespace().collect();
+    match words.strip_prefix(&["tcp"]).unwrap_or(&words) {
+        [] => "leave it out, TCP is all that is printed".to_owned(),
+        ["port" | "portrange", ports] if ports.parse::<PortList>().is_ok() => {
+            format!("write `--port {ports}`")
+        }
+        _ => "select with --port instead, for example `--port 8888` for `tcp port 8888`".to_owned(),
+    }
+}
+
+/// A number that an option was given, if it was given; else `error` with what stands in its place.
+fn number<N: FromStr>(
+    asked: Option<String>,
+    error: fn(String) -> ConfigError,
+) -> Result<Option<N>, ConfigError> {
+    asked.map(|asked| asked.parse().map_err(|_| error(asked))).transpose()
+}
+
+fn count(asked: Option<String>) -> Result<Option<u64>, ConfigError> {
+    match number(asked, ConfigError::Count)? {
+        Some(0) => Err(ConfigError::Count("0".to_owned())),
+        count => Ok(count),
+    }
+}
+
 /// What to capture: as asked, or the least that the options need. Dumps need everything, and so do checksums and what
 /// else -v prints; the headers are enough for the rest.
-fn snaplen(asked: Option<u32>, text: &TextOptions) -> Result<u32, ConfigError> {
-    match asked {
+fn snaplen(asked: Option<String>, text: &TextOptions) -> Result<u32, ConfigError> {
+    match number(asked, ConfigError::Snaplen)? {
         Some(0) => Ok(MAX_SNAPLEN),
         Some(snaplen) if snaplen <= MAX_SNAPLEN => Ok(snaplen),
-        Some(snaplen) => Err(ConfigError::Snaplen(snaplen)),
+        Some(snaplen) => Err(ConfigError::Snaplen(snaplen.to_string())),
         None if text.verbosity > 0 || text.dump != Dump::None => Ok(MAX_SNAPLEN),
         None => Ok(0),
     }
 }
 
-fn buffer_size(asked: Option<u64>) -> Result<usize, ConfigError> {
-    let size = asked.unwrap_or(DEFAULT_BUFFER_SIZE);
+fn buffer_size(asked: Option<String>) -> Result<usize, ConfigError> {
+    let size: u64 = number(asked, ConfigError::BufferSize)?.unwrap_or(DEFAULT_BUFFER_SIZE);
     let in_range = Some(size).filter(|size| (1..=MAX_BUFFER_SIZE).contains(size));
-    in_range.and_then(|size| usize::try_from(size * 1024).ok()).ok_or(ConfigError::BufferSize(size))
+    let bytes = in_range.and_then(|size| usize::try_from(size * 1024).ok());
+    bytes.ok_or_else(|| ConfigError::BufferSize(size.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
     use super::*;
 
     fn config(arguments: &str) -> Result<Config, ConfigError> {
-        let cli = Cli::try_parse_from(["capture"].into_iter().chain(arguments.split_whitespace())).unwrap();
+        let words = ["capture"].into_iter().chain(arguments.split_whitespace());
+        let cli = Cli::read(words.map(OsString::from)).unwrap();
         match Command::try_from(cli)? {
             Command::Print(config) => Ok(config),
             Command::ListInterfaces => panic!("not -D"),
@@ -240,12 +284,99 @@ mod tests {
 
     #[test]
     fn refusals_say_what_is_accepted() {
-        assert_eq!(config("tcp port 8888").unwrap_err(), ConfigError::Expression("tcp port 8888".to_owned()));
-        assert_eq!(config("-c 0").unwrap_err(), ConfigError::Count);
-        assert_eq!(config("-s 300000").unwrap_err(), ConfigError::Snaplen(300_000));
-        for size in [0, MAX_BUFFER_SIZE + 1, u64::MAX] {
-            assert_eq!(config(&format!("-B {size}")).unwrap_err(), ConfigError::BufferSize(size));
+        for (arguments, expected) in [
+            ("-c 0", "invalid packet count 0: -c takes 1 or more"),
+            ("-c -1", "invalid packet count -1: -c takes 1 or more"),
+            ("-c abc", "invalid packet count abc: -c takes 1 or more"),
+            ("-s 262145", "invalid snapshot length 262145: -s takes up to 262144 bytes, and 0 for that"),
+            ("-r x -s 262145", "invalid snapshot length 262145: -s takes up to 262144 bytes, and 0 for that"),
+            ("-s -1", "invalid snapshot length -1: -s takes up to 262144 bytes, and 0 for that"),
+            ("-B 0", "invalid buffer size 0: -B takes 1 to 1048576, in KiB"),
+            ("-B 1048577", "invalid buffer size 1048577: -B takes 1 to 1048576, in KiB"),
+            ("-B -1", "invalid buffer size -1: -B takes 1 to 1048576, in KiB"),
+            ("-tttttt", "too many -t: 5 at most"),
+            ("-n --resolve", "-n asks for numbers and --resolve for names: leave one of them out"),
+        ] {
+            assert_eq!(config(arguments).unwrap_err().to_string(), expected, "{arguments}");
         }
-        assert_eq!(config("-tttttt").unwrap_err(), ConfigError::TooMany { flag: 't', most: 5 });
+        assert_eq!(config("--count").unwrap_err(), ConfigError::LiveCount);
+    }
+
+    /// Who comes from tcpdump types its expressions.
+    #[test]
+    fn an_expression_is_answered_with_the_option() {
+        const GENERAL: &str = "select with --port instead, for example `--port 8888` for `tcp port 8888`";
+        for (expression, expected) in [
+            ("tcp", "leave it out, TCP is all that is printed"),
+            ("tcp port 443", "write `--port 443`"),
+            ("port 443", "write `--port 443`"),
+            ("tcp portrange 8000-8100", "write `--port 8000-8100`"),
+            ("tcp port http", GENERAL),
+            ("tcp port 80 or tcp port 443", GENERAL),
+            ("host 10.0.0.1", GENERAL),
+        ] {
+            let expected = format!("filter expressions are not understood (`{expression}`): {expected}");
+            assert_eq!(config(expression).unwrap_err().to_string(), expected);
+        }
+    }
+
+    /// As getopt(3) has it: an option may come again, and the last one counts.
+    #[test]
+    fn the_last_of_an_option_counts() {
+        let text = config("-e -e -q -q -S -S -## -K -K -l -U --nano --nano --micro").unwrap().text;
+        assert!(
+            text.link_header && text.quieter && text.absolute_sequence && text.number && text.skip_checksums
+        );
+        for (arguments, nanoseconds) in [
+            ("--micro --nano", true),
+            ("--nano --micro", false),
+            ("--nano --time-stamp-precision=micro", false),
+            ("--micro --time-stamp-precision nano", true),
+            ("--time-stamp-precision nano --micro", false),
+        ] {
+            assert_eq!(config(arguments).unwrap().text.nanoseconds, nanoseconds, "{arguments}");
+        }
+        assert_eq!(config("-c 1 -c 2").unwrap().count, Some(2));
+        assert_eq!(live("-i lo -i eth0 -s 60 -s 70 -B 1 -B 2").interface, Some("eth0".into()));
+        let file = config("-r a -r b -i lo -B 4096 --hook xdp --hook tc").unwrap().source;
+        assert!(matches!(file, Source::File(path) if path == Path::new("b")));
+        assert_eq!(format!("{:?}", config("--port 1 --port 2").unwrap().ports), "{1, 2}");
+        let cli = Cli::read(["capture", "-r", "x", "-D", "tcp"].map(OsString::from)).unwrap();
+        assert!(matches!(Command::try_from(cli), Ok(Command::ListInterfaces)));
+    }
+
+    #[test]
+    fn what_scripts_pass_is_accepted() {
+        for flag in ["-U", "--packet-buffered", "--packet-buf"] {
+            assert!(config(flag).unwrap().line_buffered, "{flag}");
+        }
+        let config = config("-a -b -H -u -O --no-optimize --print -p --imm -N -r x --count").unwrap();
+        assert!(config.no_domain && config.count_only);
+    }
+
+    #[test]
+    fn flags_that_there_are_not_are_named() {
+        for (flag, expected) in [
+            ("-w", "capture has no -w: it prints text only\n"),
+            ("-nw", "capture has no -w: it prints text only\n"),
+            ("-F", "capture has no -F: filter expressions are not understood, --port selects\n"),
+            ("-V", "capture has no -V (see capture --help)\n"),
+            ("-Qin", "capture has no -Q (see capture --help)\n"),
+            ("--direction=in", "capture has no --direction (see capture --help)\n"),
+            ("--prot", "capture has no --prot, but --port (see capture --help)\n"),
+        ] {
+            let error = Cli::read(["capture", flag, "in"].map(OsString::from)).unwrap_err();
+            assert_eq!(error.to_string(), format!("error: {expected}"));
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+
+    /// File names are bytes.
+    #[test]
+    fn names_need_not_be_utf8() {
+        let name = OsStr::from_bytes(b"a\xff");
+        let cli = Cli::read([OsStr::new("capture"), OsStr::new("-r"), name].map(OsString::from)).unwrap();
+        let Ok(Command::Print(config)) = Command::try_from(cli) else { panic!("a command") };
+        assert!(matches!(config.source, Source::File(path) if path == name));
     }
 }

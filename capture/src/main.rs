@@ -1,15 +1,18 @@
 //! The command.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{env, io::Write as _, process::ExitCode};
 
 use capture::{cli::Cli, config::Command, run};
-use clap::Parser as _;
 
 /// Exit status for a wrong command line, as clap's.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    match Command::try_from(Cli::parse()) {
+    let cli = match Cli::read(env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match Command::try_from(cli) {
         Ok(command) => run::run(&command),
         Err(error) => {
             let _gone = writeln!(std::io::stderr(), "capture: {error}");

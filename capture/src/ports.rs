@@ -19,6 +19,11 @@ pub enum PortListError {
         /// The item as it was given.
         item: String,
     },
+    /// There is nothing where an item should be.
+    #[error(
+        "a port is missing: give a number from 0 to 65535, a range such as 8000-8100, or several joined by commas"
+    )]
+    Missing,
     /// A range ends before it begins.
     #[error("the range `{item}` runs backwards: write {end}-{start}")]
     Backwards {
@@ -40,6 +45,9 @@ impl FromStr for PortList {
 }
 
 fn parse_item(item: &str) -> Result<RangeInclusive<u16>, PortListError> {
+    if item.is_empty() {
+        return Err(PortListError::Missing);
+    }
     let port = |text: &str| {
         // `u16::from_str` also takes a plus sign.
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -126,9 +134,12 @@ mod tests {
 
     #[test]
     fn refusals_name_the_item() {
-        for item in ["", "http", "65536", "-1", "1-", "+1", "80 ", "1-2-3", "0x50"] {
+        for item in ["http", "65536", "-1", "1-", "+1", "80 ", "1-2-3", "0x50"] {
             let error = format!("1,{item}").parse::<PortList>().unwrap_err();
             assert_eq!(error, PortListError::NotAPort { item: item.into() });
+        }
+        for list in ["", ",", "1,", "1,,2"] {
+            assert_eq!(list.parse::<PortList>(), Err(PortListError::Missing), "{list}");
         }
         let error = "8100-8000".parse::<PortList>().unwrap_err();
         assert_eq!(error.to_string(), "the range `8100-8000` runs backwards: write 8000-8100");

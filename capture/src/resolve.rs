@@ -1,7 +1,7 @@
 //! Names for addresses and ports, for `--resolve`: asked for by a thread of its own, and kept.
 //!
-//! A name that is not known yet holds up a line for no longer than the patience the resolver was given, and lines
-//! together for no longer than that in each [`WINDOW`]; then the line has the number, and later lines the name.
+//! A name is asked for once. Until it is known it holds up a line for no longer than the [`Patience`] the resolver was
+//! given; then the line has the number, and later lines the name.
 
 use std::{
     collections::HashMap,
@@ -18,10 +18,19 @@ use crate::text::names::Names;
 const LIMIT: usize = 1 << 16;
 /// Questions that wait for an answer at most.
 const QUESTIONS: usize = 1024;
-/// How often lines may be held up.
-const WINDOW: Duration = Duration::from_millis(100);
+/// How long lines are not held up after they have been.
+const REST: Duration = Duration::from_millis(100);
 /// Where the names of ports are from.
 const SERVICES: &str = "/etc/services";
+
+/// How long lines wait for names.
+#[derive(Clone, Copy, Debug)]
+pub enum Patience {
+    /// So long for each name.
+    Each(Duration),
+    /// So long for all names together, and then not at all for [`REST`].
+    Together(Duration),
+}
 
 /// The resolver.
 #[derive(Debug)]
@@ -31,19 +40,29 @@ pub struct Resolver {
     hosts: HashMap<IpAddr, Option<String>>,
     questions: SyncSender<IpAddr>,
     answers: Receiver<(IpAddr, Option<String>)>,
-    patience: Duration,
-    /// Until when lines may be held up, and from when on again.
-    deadline: Instant,
-    window: Instant,
+    patience: Patience,
+    /// Until when lines may be held up, once one was.
+    deadline: Option<Instant>,
 }
 
 impl Resolver {
-    /// Starts the thread.
+    /// Starts the thread. With `no_domain`, names end before their first dot.
     ///
     /// # Errors
     ///
     /// When there is no thread to be had.
-    pub fn new(patience: Duration) -> io::Result<Self> {
+    pub fn new(patience: Patience, no_domain: bool) -> io::Result<Self> {
+        Self::asking(patience, move |address| {
+            let name = look_up(address)?;
+            Some(if no_domain { without_domain(name) } else { name })
+        })
+    }
+
+    /// As [`new`](Self::new), with somebody else to ask.
+    fn asking(
+        patience: Patience,
+        mut look_up: impl FnMut(IpAddr) -> Option<String> + Send + 'static,
+    ) -> io::Result<Self> {
         let (questions, queue) = sync_channel::<IpAddr>(QUESTIONS);
         let (replies, answers) = channel();
         thread::Builder::new().name("resolver".to_owned()).spawn(move || {
@@ -53,9 +72,9 @@ impl Resolver {
                 }
             }
         })?;
-        let now = Instant::now();
         let services = services(&fs::read_to_string(SERVICES).unwrap_or_default());
-        Ok(Self { services, hosts: HashMap::new(), questions, answers, patience, deadline: now, window: now })
+        let hosts = HashMap::new();
+        Ok(Self { services, hosts, questions, answers, patience, deadline: None })
     }
 
     fn keep_answers(&mut self) {
@@ -75,12 +94,13 @@ impl Resolver {
         }
         self.hosts.insert(address, None);
         let mut now = Instant::now();
-        if now >= self.window {
-            self.deadline = now + self.patience;
-            self.window = self.deadline + WINDOW;
-        }
-        while now < self.deadline {
-            match self.answers.recv_timeout(self.deadline - now) {
+        let deadline = match (self.patience, self.deadline) {
+            (Patience::Together(_), Some(deadline)) if now < deadline + REST => deadline,
+            (Patience::Together(patience) | Patience::Each(patience), _) => now + patience,
+        };
+        self.deadline = Some(deadline);
+        while now < deadline {
+            match self.answers.recv_timeout(deadline - now) {
                 Ok((answered, name)) => {
                     self.hosts.insert(answered, name);
                     if answered == address {
@@ -115,6 +135,14 @@ fn look_up(address: IpAddr) -> Option<String> {
     (is_printable(&name) && name.parse::<IpAddr>().is_err()).then_some(name)
 }
 
+/// What is before the first dot (addrtoname.c, `ipaddr_string`).
+fn without_domain(mut name: String) -> String {
+    if let Some(dot @ 1..) = name.find('.') {
+        name.truncate(dot);
+    }
+    name
+}
+
 /// Whoever runs a name server can put anything into a name; nothing of it may control a terminal.
 fn is_printable(name: &str) -> bool {
     !name.is_empty()
@@ -138,6 +166,8 @@ fn services(text: &str) -> HashMap<u16, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::Sender;
+
     use super::*;
 
     #[test]
@@ -157,9 +187,12 @@ mod tests {
         }
     }
 
+    /// Longer than a test may take.
+    const NEVER: Duration = Duration::from_secs(30);
+
     #[test]
     fn localhost_has_its_name_and_is_asked_for_once() {
-        let mut resolver = Resolver::new(Duration::from_secs(30)).unwrap();
+        let mut resolver = Resolver::new(Patience::Each(NEVER), true).unwrap();
         let address = IpAddr::from([127, 0, 0, 1]);
         assert_eq!(resolver.host(address), Some("localhost"));
         resolver.questions = sync_channel(0).0;
@@ -167,15 +200,48 @@ mod tests {
     }
 
     #[test]
-    fn without_patience_the_number_comes_first_and_the_name_later() {
-        let mut resolver = Resolver::new(Duration::ZERO).unwrap();
-        let address = IpAddr::from([127, 0, 0, 1]);
-        assert_eq!(resolver.host(address), None);
-        let start = Instant::now();
-        while resolver.host(address).is_none() {
-            assert!(start.elapsed() < Duration::from_secs(30), "the answer never came");
-            thread::yield_now();
+    fn a_domain_is_left_out() {
+        for (name, expected) in [("db1.example.net", "db1"), ("localhost", "localhost"), (".x", ".x")] {
+            assert_eq!(without_domain(name.to_owned()), expected);
         }
-        assert_eq!(resolver.host(address), Some("localhost"));
+    }
+
+    /// A resolver whose questions are answered when the test says so, with the name `host`.
+    fn blocked(patience: Patience) -> (Resolver, Sender<()>) {
+        let (answer, told) = channel();
+        let resolver = Resolver::asking(patience, move |_| told.recv().ok().map(|()| "host".to_owned()));
+        (resolver.unwrap(), answer)
+    }
+
+    #[test]
+    fn a_name_server_that_is_silent_does_not_stop_the_lines() {
+        let address = IpAddr::from([10, 0, 0, 1]);
+        let short = Duration::from_millis(1);
+        for patience in [Patience::Each(short), Patience::Together(short), Patience::Together(Duration::ZERO)]
+        {
+            let (mut resolver, answer) = blocked(patience);
+            // The question is still open, now and when the address comes again.
+            assert_eq!(resolver.host(address), None);
+            assert_eq!(resolver.host(address), None);
+            answer.send(()).unwrap();
+            let start = Instant::now();
+            while resolver.host(address).is_none() {
+                assert!(start.elapsed() < NEVER, "the answer never came");
+                thread::yield_now();
+            }
+            assert_eq!(resolver.host(address), Some("host"));
+        }
+    }
+
+    /// Where each name may take its time, one that has taken too long does not cost the next one its name.
+    #[test]
+    fn patience_with_one_name_leaves_some_for_the_next() {
+        let [first, second] = [1, 2].map(|number| IpAddr::from([10, 0, 0, number]));
+        let (mut resolver, answer) = blocked(Patience::Each(Duration::from_millis(1)));
+        assert_eq!(resolver.host(first), None);
+        resolver.patience = Patience::Each(NEVER);
+        answer.send(()).unwrap();
+        answer.send(()).unwrap();
+        assert_eq!(resolver.host(second), Some("host"));
     }
 }

@@ -56,7 +56,8 @@ impl fmt::Display for Summary {
     }
 }
 
-fn packets(count: u64) -> String {
+/// `1 packet`, `2 packets`.
+pub(crate) fn packets(count: u64) -> String {
     format!("{count} packet{}", if count == 1 { "" } else { "s" })
 }
 

@@ -38,13 +38,25 @@ struct Case<'a> {
     frames: &'a [Vec<u8>],
     flags: &'a [&'a str],
     zone: &'a str,
+    /// `--port`, and the same for tcpdump.
+    ports: &'a str,
+    filter: &'a str,
 }
 
 const ETHERNET: u32 = 1;
 
 impl Default for Case<'_> {
     fn default() -> Self {
-        Self { name: "", link_type: ETHERNET, seconds: 0, frames: &[], flags: &["-t", "-n"], zone: "UTC0" }
+        Self {
+            name: "",
+            link_type: ETHERNET,
+            seconds: 0,
+            frames: &[],
+            flags: &["-t", "-n"],
+            zone: "UTC0",
+            ports: "8888",
+            filter: "tcp port 8888",
+        }
     }
 }
 
@@ -72,8 +84,8 @@ impl Case<'_> {
         };
         // tcpdump asks for names unless it is told not to.
         let resolve = if self.flags.contains(&"-n") { &[][..] } else { &["--resolve"] };
-        let capture = run(env!("CARGO_BIN_EXE_capture"), &[&["--port", "8888"], resolve].concat());
-        [capture, run("tcpdump", &["tcp", "port", "8888"])]
+        let capture = run(env!("CARGO_BIN_EXE_capture"), &[&["--port", self.ports], resolve].concat());
+        [capture, run("tcpdump", &[self.filter])]
     }
 }
 
@@ -82,23 +94,67 @@ fn printed(name: &str, frames: &[Vec<u8>]) -> [String; 2] {
     Case { name, frames, ..Case::default() }.printed()
 }
 
+/// The ports at which tcpdump looks into payload (print-tcp.c, `tcp_print`), and what it makes of a request of HTTP.
+const DECODED: [(u16, &str); 22] = [
+    (21, ": FTP: GET / HTTP/1.1"),
+    (22, ""),
+    (23, ""),
+    (25, ": SMTP: GET / HTTP/1.1"),
+    (43, ": WHOIS: GET / HTTP/1.1"),
+    (53, " [prefix length(18245) != length(14)] (invalid)"),
+    (80, ": HTTP: GET / HTTP/1.1"),
+    (139, ""),
+    (179, ": BGP"),
+    (323, ", RPKI-RTR"),
+    (445, ""),
+    (554, ": RTSP"),
+    (639, ": msdp [|msdp]"),
+    (646, ""),
+    (1723, ": pptp UNEXPECTED Magic-Cookie!!(2f204854) "),
+    (2049, ""),
+    (6379, ": RESP \"GET / HTTP/1.1\""),
+    (6633, ": OpenFlow\n\tversion unknown (0x47), "),
+    (6653, ": OpenFlow\n\tversion unknown (0x47), "),
+    (8080, ": HTTP: GET / HTTP/1.1"),
+    (8554, ": RTSP"),
+    (10288, " BEEP (payload or undecoded)"),
+];
+
 #[test]
 fn application_protocols_are_not_decoded() {
-    let lines = [
-        (80, ": HTTP: GET / HTTP/1.1"),
-        (8080, ": HTTP: GET / HTTP/1.1"),
-        (21, ": FTP: GET / HTTP/1.1"),
-        (25, ": SMTP: GET / HTTP/1.1"),
-        (43, ": WHOIS: GET / HTTP/1.1"),
-        (554, ": RTSP"),
-        (8888, ""),
-    ];
-    let frames = lines.map(|(port, _)| frame(&[], port, b"GET / HTTP/1.1\r\n"));
-    let [capture, tcpdump] = printed("decode-ports", &frames);
-    assert_eq!(tcpdump.lines().count(), lines.len());
-    for ((ours, theirs), (port, tail)) in capture.lines().zip(tcpdump.lines()).zip(lines) {
-        assert!(ours.ends_with("length 16"), "{ours}");
-        assert_eq!(format!("{ours}{tail}"), theirs, "port {port}");
+    for (port, tail) in DECODED.into_iter().chain([(1, "")]) {
+        let frames = [frame(&[], port, b"GET / HTTP/1.1\r\n")];
+        let [capture, tcpdump] = printed(&format!("decode-port-{port}"), &frames);
+        let ours = capture.trim_end();
+        assert!(ours.ends_with(", length 16") && ours.lines().count() == 1, "{ours}");
+        assert!(tcpdump.starts_with(&format!("{ours}{tail}")), "port {port}: {tcpdump}");
+        assert_eq!(tail.is_empty(), tcpdump == capture, "port {port}: {tcpdump}");
+    }
+}
+
+/// Where tcpdump gives up in the middle of an application protocol, it has forgotten where the link header ends.
+#[test]
+fn dumps_begin_behind_the_link_header() {
+    let frames = &[frame(&[], 1723, b"G")];
+    let case = Case { name: "decode-dump", frames, flags: &["-t", "-n", "-x"], ..Case::default() };
+    let [capture, tcpdump] = case.printed();
+    assert!(capture.contains(", length 1\n\t0x0000:  4500 0029 "), "{capture}");
+    assert!(tcpdump.contains(", length 1: pptp [|pptp]\n\t0x0000:  0200 0000 0002 0200 "), "{tcpdump}");
+}
+
+/// tcpdump's filter asks for both ports in turn where there is a range. Several ports without one it looks up
+/// together, as capture does.
+#[test]
+fn the_source_port_is_enough_where_the_frame_ends_behind_it() {
+    let frames = &[frame(&[], 1234, b"")[..36].to_vec()];
+    for (ports, filter, selected) in [
+        ("1234,8888-8889", "tcp port 1234 or tcp portrange 8888-8889", true),
+        ("8888-8889,1234", "tcp portrange 8888-8889 or tcp port 1234", false),
+        ("8888,1234", "tcp port 8888 or tcp port 1234", true),
+    ] {
+        let [capture, tcpdump] = Case { name: "between", frames, ports, filter, ..Case::default() }.printed();
+        assert_eq!(capture, "IP truncated-ip - 18 bytes missing! 10.0.0.1 > 10.0.0.2: [|tcp]\n");
+        assert_eq!(tcpdump, if selected { &capture } else { "" }, "{filter}");
     }
 }
 
@@ -118,9 +174,16 @@ fn a_link_type_of_one_version_is_believed() {
     let ipv4 = frame(&[], 1234, b"").split_off(14);
     for (name, link_type, packet) in [("ipv4", IPV4, ipv6()), ("ipv6", IPV6, ipv4)] {
         let case = Case { name, link_type, frames: &[packet], ..Case::default() };
-        // tcpdump's filter believes it, too; only without one does it print what the version says.
+        // By both filters.
         assert_eq!(case.printed(), ["", ""], "{name}");
     }
+    // What is TCP to port 8888 for who takes it for IPv4. Its version is 6, and by that it is printed.
+    let mut packet = ipv6();
+    (packet[0], packet[5], packet[6], packet[7], packet[9]) = (0x65, 1, 0, 0, 6);
+    packet[22..24].copy_from_slice(&8888_u16.to_be_bytes());
+    let case = Case { name: "version", link_type: IPV4, frames: &[packet], ..Case::default() };
+    let expected = ["ip-proto-0 1", "[|hbhopt]"].map(|rest| format!("IP6 6::22b8 > ::2:  {rest}\n"));
+    assert_eq!(case.printed(), expected);
 }
 
 /// Hardware type 803 is ARPHRD_IEEE80211_RADIOTAP.
@@ -135,14 +198,16 @@ fn cooked_frames_are_what_their_protocol_says() {
     assert!(capture.starts_with("IP 10.0.0.1.1234 > 10.0.0.2.8888: "), "{capture}");
 }
 
-/// Times that only some zones have: what is behind the stamp is the same.
+/// What is behind the stamp is the same.
 #[test]
-fn zones_that_only_the_c_library_takes() {
+fn zones_that_mean_something_else_to_the_c_library() {
     let frames = &[frame(&[], 1234, b"")];
     for (name, zone, ours, theirs) in [
         ("posix", "posix/Europe/Berlin", "1970-01-01 00:00:00", "1970-01-01 01:00:00"),
         ("leap-seconds", "right/Europe/Berlin", "1970-01-01 00:00:00", "1970-01-01 01:00:00"),
         ("no-rules", "CET-1CEST", "1970-01-01 00:00:00", "1970-01-01 01:00:00"),
+        ("case", "europe/berlin", "1970-01-01 01:00:00", "1970-01-01 00:00:00"),
+        ("far", "CET-25", "1970-01-01 00:00:00", "1970-01-02 00:00:00"),
         ("known", "Europe/Berlin", "1970-01-01 01:00:00", "1970-01-01 01:00:00"),
     ] {
         let printed = Case { name, zone, frames, flags: &["-n", "-tttt"], ..Case::default() }.printed();
@@ -161,4 +226,64 @@ fn makers_of_network_cards_have_no_names() {
         "{tcpdump}"
     );
     assert_eq!(capture, tcpdump.replace(" (oui Unknown)", ""));
+}
+
+/// libpcap ends with the second interface; capture prints the packets of both.
+#[test]
+fn interfaces_of_one_file_may_differ() {
+    fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+        let length = (12 + body.len() as u32).to_le_bytes();
+        [&kind.to_le_bytes(), &length, body, &length].concat()
+    }
+    fn words(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+    const RAW: u32 = 101;
+    let ethernet = frame(&[], 1234, b"12");
+    let raw = ethernet[14..].to_vec();
+    for (name, link_type, snaplen, packet, fault) in [
+        ("type", RAW, 1000, &raw, "a type 101 different from the type of the first interface"),
+        (
+            "snapshot length",
+            ETHERNET,
+            999,
+            &ethernet,
+            "a snapshot length 999 different from the snapshot length",
+        ),
+    ] {
+        let enhanced = |interface, packet: &[u8]| {
+            let length = packet.len() as u32;
+            let padding = vec![0; packet.len().next_multiple_of(4) - packet.len()];
+            block(6, &[&words(&[interface, 0, 0, length, length]), packet, &padding].concat())
+        };
+        let file = [
+            block(0x0a0d_0d0a, &words(&[0x1a2b_3c4d, 1, u32::MAX, u32::MAX])),
+            block(1, &words(&[ETHERNET, 1000])),
+            enhanced(0, &ethernet),
+            block(1, &words(&[link_type, snaplen])),
+            enhanced(1, packet),
+        ];
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interfaces.pcapng");
+        fs::write(&path, file.concat()).unwrap();
+        let [capture, tcpdump] = [env!("CARGO_BIN_EXE_capture"), "tcpdump"]
+            .map(|program| Command::new(program).args(["-n", "-t", "-r"]).arg(&path).output().unwrap());
+        assert!(capture.status.success(), "{name}");
+        assert_eq!(capture.stdout.iter().filter(|byte| **byte == b'\n').count(), 2, "{name}");
+        assert!(capture.stdout.starts_with(&tcpdump.stdout) && !tcpdump.stdout.is_empty(), "{name}");
+        let said = String::from_utf8(tcpdump.stderr).unwrap();
+        assert!(said.contains(&format!("an interface has {fault}")), "{name}: {said}");
+    }
+}
+
+#[test]
+fn exit_statuses() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/walkthrough.pcap");
+    for (program, wrong, full) in [(env!("CARGO_BIN_EXE_capture"), 2, 1), ("tcpdump", 1, 14)] {
+        let status = Command::new(program).arg("--no-such-option").output().unwrap().status;
+        assert_eq!(status.code(), Some(wrong), "{program}");
+        let output = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(program);
+        let status = command.args(["-n", "-l", "-r"]).arg(&golden).stdout(output).status().unwrap();
+        assert_eq!(status.code(), Some(full), "{program}");
+    }
 }

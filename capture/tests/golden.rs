@@ -87,3 +87,23 @@ fn every_file_belongs_to_a_case() {
         assert!(name == "LIST" || named.contains(&expected.as_str()), "{name} is in no line of LIST");
     }
 }
+
+/// `--count`, as tcpdump 4.99.3: the number alone, also of what is whole in a file that is cut off.
+#[test]
+fn packets_are_counted() {
+    let whole = folder().join("walkthrough.pcap");
+    let cut = Path::new(env!("CARGO_TARGET_TMPDIR")).join("count-cut.pcap");
+    fs::write(&cut, &fs::read(&whole).unwrap()[..300]).unwrap();
+    for (file, flags, expected, success) in [
+        (&whole, "", "11 packets\n", true),
+        (&whole, "-v -x -c 1 --explain", "1 packet\n", true),
+        (&whole, "--port 1", "0 packets\n", true),
+        (&cut, "", "3 packets\n", false),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_capture"));
+        command.args(["-n", "--count", "-r"]).arg(file).args(flags.split_ascii_whitespace());
+        let output = command.output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{flags}");
+        assert_eq!(output.status.success(), success, "{flags}");
+    }
+}

@@ -68,5 +68,8 @@ fn a_full_output_ends_the_wait_with_an_error() {
     let ended = capture.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(1));
     let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(said.contains("cannot write to standard output: No space left on device"), "{said}");
+    assert!(
+        said.ends_with("\ncapture: cannot write to standard output: No space left on device\n"),
+        "{said}"
+    );
 }

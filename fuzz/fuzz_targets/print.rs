@@ -48,6 +48,7 @@ fn options([time, switches, dump]: [u8; 3]) -> TextOptions {
         number: switches & 2 != 0,
         link_header: switches & 4 != 0,
         quiet: switches & 8 != 0,
+        quieter: dump & 16 != 0,
         absolute_sequence: switches & 16 != 0,
         skip_checksums: switches & 32 != 0,
         verbosity: switches >> 6,

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::attach::Hook;
+use super::{attach::Hook, interface::printable};
 
 /// The result of a failed request to the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub enum KernelError {
     Interfaces(#[source] io::Error),
 
     /// There is no interface of that name.
-    #[error("cannot attach to {name}: no such interface (have: {have})")]
+    #[error("cannot attach to {}: no such interface (have: {})", printable(.name), printable(.have))]
     NoSuchInterface {
         /// The name asked for.
         name: String,
@@ -43,22 +43,45 @@ pub enum KernelError {
         have: String,
     },
 
+    /// tcpdump's name for all interfaces together.
+    #[error(
+        "cannot attach to any: all interfaces at once are not supported; start a capture for each that matters (have: {})",
+        printable(.have)
+    )]
+    Any {
+        /// The names that exist.
+        have: String,
+    },
+
+    /// The name cannot be passed on.
+    #[error(
+        "cannot attach to {}: its name is not UTF-8; rename it (`ip link set dev NAME name OTHER`)",
+        printable(.name)
+    )]
+    NameNotUtf8 {
+        /// The name as far as it is text.
+        name: String,
+    },
+
     /// The interface is down.
-    #[error("cannot capture on {name}: the interface is down (bring it up with `ip link set {name} up`)")]
+    #[error(
+        "cannot capture on {name}: the interface is down (bring it up with `ip link set {name} up`)",
+        name = printable(.name)
+    )]
     InterfaceDown {
         /// The interface.
         name: String,
     },
 
     /// The interface went down during the capture.
-    #[error("{name} went down: the capture has ended")]
+    #[error("{} went down: the capture has ended", printable(.name))]
     WentDown {
         /// The interface.
         name: String,
     },
 
     /// The interface was removed, or moved to another network namespace, during the capture.
-    #[error("{name} disappeared: the capture has ended")]
+    #[error("{} disappeared: the capture has ended", printable(.name))]
     Disappeared {
         /// The interface.
         name: String,
@@ -66,8 +89,9 @@ pub enum KernelError {
 
     /// Frames on the interface begin with something that is not understood.
     #[error(
-        "cannot capture on {interface}: its hardware type {hardware_type} (ARPHRD_ in linux/if_arp.h) is neither \
-         Ethernet nor plain IP"
+        "cannot capture on {}: its hardware type {hardware_type} (ARPHRD_ in linux/if_arp.h) is neither Ethernet nor \
+         plain IP",
+        printable(.interface)
     )]
     LinkType {
         /// The interface.
@@ -78,8 +102,9 @@ pub enum KernelError {
 
     /// The kernel lacks the qdisc that programs are attached to below Linux 6.6.
     #[error(
-        "cannot attach tc to {interface}: the kernel has no clsact qdisc; load it with \
-         `modprobe -a sch_ingress cls_bpf`, or use `--hook xdp`"
+        "cannot attach tc to {}: the kernel has no clsact qdisc; load it with `modprobe -a sch_ingress cls_bpf`, or \
+         use `--hook xdp`",
+        printable(.interface)
     )]
     NoClsact {
         /// The interface.
@@ -88,8 +113,9 @@ pub enum KernelError {
 
     /// XDP has one program per interface and mode, and there is one already.
     #[error(
-        "cannot attach XDP to {interface}: {holder} holds the slot; detach it, or use `--hook tc`, which shares the \
-         interface with any number of programs"
+        "cannot attach XDP to {}: {holder} holds the slot; detach it, or use `--hook tc`, which shares the interface \
+         with any number of programs",
+        printable(.interface)
     )]
     XdpTaken {
         /// The interface.
@@ -100,7 +126,8 @@ pub enum KernelError {
 
     /// The driver has no native XDP, or refuses it in this configuration.
     #[error(
-        "cannot attach {hook} to {interface}: {source}; `--hook xdp-generic` works with every driver, `--hook tc` also"
+        "cannot attach {hook} to {}: {source}; `--hook xdp-generic` works with every driver, `--hook tc` also",
+        printable(.interface)
     )]
     XdpRefused {
         /// The interface.
@@ -113,7 +140,7 @@ pub enum KernelError {
     },
 
     /// Attaching failed for another reason.
-    #[error("cannot attach {hook} to {interface}: {reason}")]
+    #[error("cannot attach {hook} to {}: {}", printable(.interface), printable(.reason))]
     Attach {
         /// The interface.
         interface: String,

@@ -1,5 +1,7 @@
 //! Network interfaces: which there are, and what a frame on them begins with.
 
+use std::{ffi::OsStr, fmt};
+
 use aya::programs::loaded_programs;
 
 use super::{
@@ -14,7 +16,8 @@ const ARPHRD_RAWIP: u16 = 519;
 /// An interface of the network namespace this process is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Its name, as `ip link` shows it.
+    /// Its name, which may hold anything but blanks and slashes (net/core/dev.c, `dev_valid_name`). Where it is
+    /// printed, it is the interface that is: what is [`printable`] of its name.
     pub name: String,
     /// Its index.
     pub index: u32,
@@ -29,6 +32,18 @@ impl From<Link> for Interface {
         let Link { name, index, flags, hardware_type, xdp: _ } = link;
         Self { name, index, flags, hardware_type }
     }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&printable(&self.name))
+    }
+}
+
+/// A name, or several, with a `?` for each byte that is not printable ASCII: whoever may name an interface must not
+/// control the terminal of who looks at it.
+pub fn printable(name: &str) -> String {
+    name.bytes().map(|byte| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '?' }).collect()
 }
 
 impl Interface {
@@ -49,14 +64,27 @@ impl Interface {
     /// # Errors
     ///
     /// [`KernelError::NoSuchInterface`] names those that exist.
-    pub fn find(name: &str) -> Result<Self, KernelError> {
+    pub fn find(name: impl AsRef<OsStr>) -> Result<Self, KernelError> {
+        let name = name.as_ref().to_string_lossy();
         let interfaces = Self::list()?;
         let numbered = || interfaces.get(name.parse::<usize>().ok()?.checked_sub(1)?);
         let found = interfaces.iter().find(|interface| interface.name == name).or_else(numbered);
-        found.cloned().ok_or_else(|| KernelError::NoSuchInterface {
-            name: name.to_owned(),
-            have: interfaces.iter().map(|interface| interface.name.as_str()).collect::<Vec<_>>().join(", "),
-        })
+        match found {
+            // What is not UTF-8 cannot be passed on as a name.
+            Some(found) if found.name.contains(char::REPLACEMENT_CHARACTER) => {
+                Err(KernelError::NameNotUtf8 { name: found.name.clone() })
+            }
+            Some(found) => Ok(found.clone()),
+            None => {
+                let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
+                let have = names.join(", ");
+                Err(if name == "any" {
+                    KernelError::Any { have }
+                } else {
+                    KernelError::NoSuchInterface { name: name.into_owned(), have }
+                })
+            }
+        }
     }
 
     /// Whether it is a loopback interface.
@@ -111,6 +139,24 @@ impl Interface {
                 interface: self.name.clone(),
                 hardware_type: hardware_type.into(),
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_control_a_terminal() {
+        for (name, expected) in [
+            ("eth0.5", "eth0.5"),
+            ("a\x1b[31mZ\x7f", "a?[31mZ?"),
+            ("\u{202e}x", "???x"),
+            ("\u{9b}31m", "??31m"),
+            ("lo, b\u{f6}", "lo, b??"),
+        ] {
+            assert_eq!(printable(name), expected);
         }
     }
 }

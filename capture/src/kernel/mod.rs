@@ -22,7 +22,7 @@ mod watch;
 pub use attach::{Attached, Hook, Mechanism};
 pub use capture::{Capture, CaptureOptions};
 pub use error::KernelError;
-pub use interface::Interface;
+pub use interface::{Interface, printable};
 pub use log::LogLevel;
 pub use merge::Left;
 pub use object::{OBJECT, Object, ObjectOptions};

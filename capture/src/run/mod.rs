@@ -13,8 +13,8 @@ use jiff::tz::TimeZone;
 
 use crate::{
     config::{Command, Config, Source},
-    kernel::{Interface, KernelError},
-    resolve::Resolver,
+    kernel::{Interface, KernelError, printable},
+    resolve::{Patience, Resolver},
     source::file::FileError,
     text::Printer,
 };
@@ -44,7 +44,10 @@ pub enum RunError {
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),
     /// No interface was named, and none suggests itself.
-    #[error("no interface to capture on: all but loopback are down (have: {have}); name one with -i")]
+    #[error(
+        "no interface to capture on: all but loopback are down (have: {}); name one with -i",
+        printable(.have)
+    )]
     NoInterface {
         /// The names that exist.
         have: String,
@@ -60,7 +63,7 @@ pub fn run(command: &Command) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("capture: {error}\n"));
+            say(&format!("capture: {}\n", without_number(&error.to_string())));
             ExitCode::from(FAILURE)
         }
     }
@@ -73,7 +76,17 @@ fn print(config: &Config) -> Result<(), RunError> {
     }
 }
 
-/// `-D`: the interfaces, one a line, as tcpdump lists them.
+/// The system's errors in its own words, as tcpdump has them: without the number that [`io::Error`] puts behind them.
+fn without_number(message: &str) -> String {
+    let Some((before, rest)) = message.split_once(" (os error ") else { return message.to_owned() };
+    match rest.trim_start_matches(|digit: char| digit.is_ascii_digit()).strip_prefix(')') {
+        Some(after) => format!("{before}{after}"),
+        None => message.to_owned(),
+    }
+}
+
+/// `-D`: the interfaces, one a line, in tcpdump's form. The order is that of their indices, which does not change as
+/// interfaces come up and go down; tcpdump has those that are up first.
 fn list_interfaces() -> Result<(), RunError> {
     let mut text = String::new();
     for (number, interface) in (1..).zip(Interface::list()?) {
@@ -84,21 +97,26 @@ fn list_interfaces() -> Result<(), RunError> {
         ];
         let words: Vec<&str> = words.iter().filter(|(holds, _)| *holds).map(|(_, word)| *word).collect();
         let words = if words.is_empty() { String::new() } else { format!(" [{}]", words.join(", ")) };
-        text.push_str(&format!("{number}.{}{words}\n", interface.name));
+        text.push_str(&format!("{number}.{interface}{words}\n"));
     }
     io::stdout().write_all(text.as_bytes()).map_err(RunError::Output)
 }
 
-/// The printer that the configuration asks for. With `--resolve`, a line waits for a name for as long as `patience`
-/// allows.
+/// The printer that the configuration asks for. With `--resolve`, a line waits for a name for no longer than
+/// `patience`. Live, lines together have to wait for no longer than that for a while, or packets would be lost.
 fn printer(config: &Config, patience: Duration) -> Result<Printer, RunError> {
     let mut printer = Printer::new(config.text, TimeZone::system(), CONVERSATION_LIMIT);
     // A file can be printed where the machine does not tell its interfaces; they have no names then.
     let interfaces = Interface::list().unwrap_or_default();
-    printer
-        .set_interfaces(interfaces.into_iter().map(|interface| (interface.index, interface.name)).collect());
+    let names = interfaces.iter().map(|interface| (interface.index, interface.to_string()));
+    printer.set_interfaces(names.collect());
     if config.resolve {
-        printer.set_names(Box::new(Resolver::new(patience).map_err(RunError::Start)?));
+        let patience = match config.source {
+            Source::File(_) => Patience::Each(patience),
+            Source::Live(_) => Patience::Together(patience),
+        };
+        let resolver = Resolver::new(patience, config.no_domain).map_err(RunError::Start)?;
+        printer.set_names(Box::new(resolver));
     }
     Ok(printer)
 }
@@ -117,4 +135,22 @@ fn say_forgotten(printer: &Printer) {
 /// Writes to standard error. Where that is gone there is nobody to tell.
 fn say(text: &str) {
     let _gone = io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_errors_are_told_in_words() {
+        let error = RunError::Output(io::Error::from_raw_os_error(28));
+        assert_eq!(
+            without_number(&error.to_string()),
+            "cannot write to standard output: No space left on device"
+        );
+        for message in ["x", "x (os error ", "x (os error y)"] {
+            assert_eq!(without_number(message), message);
+        }
+        assert_eq!(without_number("x (os error 1); y"), "x; y");
+    }
 }

@@ -17,14 +17,16 @@ use super::{RunError, printer, say, say_forgotten};
 use crate::{
     config::Config,
     explain::{self, Explainer},
+    packet::LinkType,
     source::{
         file::{self, FileError, FileSource, Precision},
         filter::select,
     },
+    summary::packets,
 };
 
-/// How long a line waits for a name, with `--resolve`: longer than resolvers try, because here nothing is lost.
-const NAME_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a line waits for a name, with `--resolve`: nothing is lost meanwhile, but somebody waits for the line.
+const NAME_PATIENCE: Duration = Duration::from_secs(2);
 /// Text that is collected before it is written, where lines are not written at once.
 const BUFFERED: usize = 64 * 1024;
 
@@ -99,7 +101,11 @@ fn greeting<R: Read>(path: &Path, source: &FileSource<R>) -> String {
     let interface = interface
         .map(|(link_type, snaplen)| format!(", link-type {link_type}, snapshot length {snaplen}"))
         .unwrap_or_default();
-    format!("reading from file {}{interface}\n", path.display())
+    let warning = match source.first_interface() {
+        Some((LinkType::LinuxSll2, _)) => "Warning: interface names might be incorrect\n",
+        _ => "",
+    };
+    format!("reading from file {}{interface}\n{warning}", path.display())
 }
 
 fn print<R: Read, W: Write>(
@@ -110,6 +116,7 @@ fn print<R: Read, W: Write>(
     let mut printer = printer(config, NAME_PATIENCE)?;
     let mut explainer = config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT));
     let mut left = config.count.unwrap_or(u64::MAX);
+    let mut selected = 0;
     let byte_order = source.byte_order();
     let end: Result<(), FileError> = loop {
         if left == 0 {
@@ -123,17 +130,25 @@ fn print<R: Read, W: Write>(
         if !matches!(select(&packet, byte_order, &config.ports), Selection::Match(_)) {
             continue;
         }
+        left -= 1;
+        selected += 1;
+        if config.count_only {
+            continue;
+        }
         let mut output = output.borrow_mut();
         if let Some(explainer) = &mut explainer {
             explainer.explain(&packet, &mut output.text);
         }
         printer.print(&packet, &mut output.text);
-        left -= 1;
         if output.text.len() >= output.buffered {
             output.write().map_err(RunError::Output)?;
         }
     };
     let mut output = output.borrow_mut();
+    if config.count_only {
+        output.text.extend_from_slice(packets(selected).as_bytes());
+        output.text.extend_from_slice(b"\n");
+    }
     if let Some(explainer) = &mut explainer {
         explainer.finish(&mut output.text);
     }

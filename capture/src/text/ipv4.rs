@@ -93,8 +93,10 @@ impl Dissector<'_> {
         }
         let protocol = header[ipv4::PROTOCOL];
         if fragment & ipv4::FRAGMENT_OFFSET_MASK != 0 {
-            self.address_pair(source, destination);
-            self.labelled(": ip-proto-", protocol.into());
+            if !self.options.quieter {
+                self.address_pair(source, destination);
+                self.labelled(": ip-proto-", protocol.into());
+            }
             return Ok(());
         }
         if protocol != tcp::PROTOCOL {

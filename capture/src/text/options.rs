@@ -56,6 +56,8 @@ pub struct TextOptions {
     pub link_header: bool,
     /// `-q`: less.
     pub quiet: bool,
+    /// `-qq`: nothing of a later fragment.
+    pub quieter: bool,
     /// `-S`: absolute sequence numbers.
     pub absolute_sequence: bool,
     /// `-K`: checksums are not verified.

@@ -1,8 +1,11 @@
 //! What is said when something is wrong: the object, the cause, the next step.
 
+use std::os::unix::{ffi::OsStrExt as _, process::CommandExt as _};
+
 use crate::{
     namespace::Namespace,
     process::{Ended, Tracer},
+    traffic,
 };
 
 fn failing(namespace: &Namespace, arguments: &str) -> Ended {
@@ -17,6 +20,87 @@ fn no_such_interface() {
     let ended = failing(&Namespace::new(), "-i eth9");
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(ended.stderr, "capture: cannot attach to eth9: no such interface (have: lo)\n");
+    let ended = failing(&Namespace::new(), "-i any");
+    assert_eq!(
+        ended.stderr,
+        "capture: cannot attach to any: all interfaces at once are not supported; start a capture for each that \
+         matters (have: lo)\n"
+    );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn interfaces_are_listed_by_their_indices() {
+    let (namespace, _there) = Namespace::pair();
+    let capture = Tracer::capture_failing(&namespace, "-D").stdout;
+    assert_eq!(capture, "1.lo [Up, Running, Loopback]\n2.veth0 [Up, Running]\n");
+    // tcpdump has loopback behind the others, and more than interfaces.
+    let tcpdump = namespace.output("tcpdump -D");
+    assert!(tcpdump.starts_with("1.veth0 [Up, Running, Connected]\n2.any "), "{tcpdump}");
+}
+
+/// Whoever makes an interface may give it almost any name.
+#[test]
+#[ignore = "needs root"]
+fn names_of_interfaces_do_not_control_a_terminal() {
+    let namespace = Namespace::new();
+    namespace.ip("link add a\u{1b}[31mZ index 77 type veth peer name b\u{202e}x index 78");
+    let listed = Tracer::capture_failing(&namespace, "-D");
+    assert_eq!(listed.stdout, "1.lo [Up, Running, Loopback]\n2.a?[31mZ\n3.b???x\n");
+    let ended = failing(&namespace, "-i \u{9b}31m");
+    let expected = "capture: cannot attach to ??31m: no such interface (have: lo, a?[31mZ, b???x)\n";
+    assert_eq!(ended.stderr, expected);
+    for interface in ["2", "a\u{1b}[31mZ"] {
+        let ended = failing(&namespace, &format!("-i {interface}"));
+        assert!(
+            ended.stderr.starts_with("capture: cannot capture on a?[31mZ: the interface is down"),
+            "{}",
+            ended.stderr
+        );
+    }
+    namespace.run(|| {
+        let arguments: [&[u8]; 6] = [b"link", b"set", b"dev", "b\u{202e}x".as_bytes(), b"name", b"c\xff"];
+        let renamed =
+            std::process::Command::new("ip").args(arguments.map(std::ffi::OsStr::from_bytes)).status();
+        assert!(renamed.expect("it starts").success());
+    });
+    let ended = failing(&namespace, "-i 3");
+    assert!(
+        ended.stderr.starts_with("capture: cannot attach to c???: its name is not UTF-8; "),
+        "{}",
+        ended.stderr
+    );
+    // A "cooked" frame names the interface by its index, and tcpdump prints the name of the one that is here.
+    const LINUX_SLL2: u32 = 276;
+    let cooked = [&[8, 0, 0, 0, 0, 0, 0, 77][..], &[0; 12], &traffic::tagged(&[])[14..]].concat();
+    let length = cooked.len() as u32;
+    let header = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, LINUX_SLL2, 0, 0, length, length];
+    let file = [header.map(u32::to_le_bytes).concat(), cooked].concat();
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("names-of-interfaces.pcap");
+    std::fs::write(&path, file).expect("a file");
+    let ended = Tracer::capture_failing(&namespace, &format!("-t -r {}", path.display()));
+    assert!(ended.stdout.starts_with("a?[31mZ In  IP 10.0.0.1.1234 > "), "{}", ended.stdout);
+    assert!(ended.stderr.ends_with("\nWarning: interface names might be incorrect\n"), "{}", ended.stderr);
+}
+
+/// A file needs no privileges, and no file needs a name that is text.
+#[test]
+#[ignore = "needs root"]
+fn anybody_may_read_a_file() {
+    const NOBODY: u32 = 65534;
+    // Where nobody may look, there might be the executable and the file.
+    let folder = std::env::temp_dir().join(format!("capture-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let (program, file) = (folder.join("capture"), folder.join(std::ffi::OsStr::from_bytes(b"a\xff.pcap")));
+    std::fs::copy(env!("CARGO_BIN_EXE_capture"), &program).expect("a copy");
+    std::fs::copy(golden.join("walkthrough.pcap"), &file).expect("a copy");
+    let mut command = std::process::Command::new(&program);
+    command.env("TZ", "GMT0").arg("-r").arg(&file).uid(NOBODY).gid(NOBODY);
+    let output = command.output().expect("it starts");
+    std::fs::remove_dir_all(&folder).expect("it is ours");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.stdout, std::fs::read(golden.join("walkthrough.out")).expect("a golden"));
 }
 
 #[test]
@@ -87,12 +171,15 @@ fn a_wrong_command_line() {
     for (arguments, expected) in [
         ("--port http", "`http` is not a port: give a number from 0 to 65535, a range such as 8000-8100"),
         ("--port 80-70", "the range `80-70` runs backwards: write 70-80"),
-        ("-i lo tcp port 80", "select with --port instead"),
-        ("-c 0", "invalid packet count 0"),
-        ("-s 262145", "invalid snapshot length 262145"),
-        ("-B 0", "invalid buffer size 0 KiB"),
+        ("--port ,", "a port is missing: give a number from 0 to 65535"),
+        ("-i lo tcp port 80", "(`tcp port 80`): write `--port 80`"),
+        ("-c -1", "invalid packet count -1: -c takes 1 or more"),
+        ("-r x -s 262145", "invalid snapshot length 262145"),
+        ("-B 0", "invalid buffer size 0: "),
         ("--hook sideways", "invalid value 'sideways' for '--hook <HOOK>'"),
-        ("-r x -i lo", "cannot be used with"),
+        ("-n --resolve", "-n asks for numbers and --resolve for names"),
+        ("-i lo --count", "name one with -r"),
+        ("-w x.pcap", "capture has no -w: it prints text only"),
     ] {
         let output = namespace(arguments);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -74,7 +74,7 @@ pub(super) fn fixed() -> Vec<Invocation> {
 
 /// A set at random.
 pub(super) fn random(random: &mut Random) -> Invocation {
-    let choices: [&[&str]; 10] = [
+    let choices: [&[&str]; 11] = [
         &["", "-t", "-tt", "-ttt", "-tttt", "-ttttt"],
         &["", "", "--nano", "--micro"],
         &["", "-v", "-vv", "-vvv"],
@@ -85,9 +85,26 @@ pub(super) fn random(random: &mut Random) -> Invocation {
         &["", "", "-K"],
         &["", "", "-x", "-xx", "-X", "-XX"],
         &["", "", "", "", "-A", "-AA"],
+        // Again: the last one counts.
+        &[
+            "",
+            "",
+            "",
+            "",
+            "",
+            "",
+            "-e -e",
+            "-qq",
+            "-SS",
+            "-##",
+            "-K -K",
+            "--nano --micro",
+            "--micro --nano",
+            "-c9 -c99",
+        ],
     ];
     let flags = choices.map(|choices| random.pick(choices));
-    invocation(flags.into_iter().filter(|flag| !flag.is_empty()).map(str::to_owned))
+    invocation(flags.into_iter().flat_map(str::split_ascii_whitespace).map(str::to_owned))
 }
 
 /// Adds what is not named in a set: the zone, and a port at times.
