@@ -99,8 +99,7 @@ fn greeting(interface: &Interface, capture: &Capture, options: &config::Live) ->
     };
     let (rings, size) = capture.buffers();
     format!(
-        "capture: listening on {}, link-type {}, {}, {length}, buffer {rings} x {} KiB\n",
-        interface.name,
+        "capture: listening on {interface}, link-type {}, {}, {length}, buffer {rings} x {} KiB\n",
         capture.link_type(),
         capture.description(),
         size / 1024,

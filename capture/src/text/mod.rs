@@ -68,11 +68,9 @@ impl Printer {
     }
 
     /// Sets the names of this machine's interfaces by their index. "Cooked" captures of version 2 carry only the
-    /// index; tcpdump asks the machine it runs on for the name, and prints `?` if there is none. Control characters,
-    /// which the kernel allows in names, are printed as `?`.
+    /// index; tcpdump asks the machine it runs on for the name, and prints `?` if there is none.
     pub fn set_interfaces(&mut self, interfaces: Vec<(u32, String)>) {
-        let printable = |(index, name): (u32, String)| (index, name.replace(char::is_control, "?"));
-        self.interfaces = interfaces.into_iter().map(printable).collect();
+        self.interfaces = interfaces;
     }
 
     /// Prints the names of hosts and services instead of their numbers, as far as `names` knows them.

@@ -58,6 +58,9 @@ fn names_of_interfaces_do_not_control_a_terminal() {
             ended.stderr
         );
     }
+    namespace.ip("link set a\u{1b}[31mZ up");
+    let ended = Tracer::capture(&namespace, "-i 2").interrupt();
+    assert!(ended.stderr.starts_with("capture: listening on a?[31mZ, "), "{}", ended.stderr);
     namespace.run(|| {
         let arguments: [&[u8]; 6] = [b"link", b"set", b"dev", "b\u{202e}x".as_bytes(), b"name", b"c\xff"];
         let renamed =
