@@ -2,15 +2,14 @@
 
 /// Counters of one CPU. Each only grows; the daemon adds up the CPUs.
 ///
-/// After detaching, two identities hold: `matched = submitted + ring_full + unreadable`, and `submitted` is what the daemon has
-/// read from the rings.
+/// Once the programs have ended, an identity holds: `matched = read + ring_full + unreadable`, where `read` is how many
+/// records the daemon has found in the rings. What is put into them is not counted here: a packet that is delivered
+/// pays for one counter.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames the filter selected.
     pub matched: u64,
-    /// Records put into a ring.
-    pub submitted: u64,
     /// Selected frames lost because the ring had no room: tcpdump's "dropped by kernel".
     pub ring_full: u64,
     /// Frames that end before a field the filter has to read; they do not match.
@@ -20,15 +19,14 @@ pub struct Counters {
     pub unreadable: u64,
 }
 
-const _: () = assert!(size_of::<Counters>() == 40);
+const _: () = assert!(size_of::<Counters>() == 32);
 const _: () = assert!(align_of::<Counters>() == 8);
 
 impl Counters {
     /// Adds the numbers of another CPU.
     pub fn add(&mut self, other: &Self) {
-        let Self { matched, submitted, ring_full, too_short, unreadable } = other;
+        let Self { matched, ring_full, too_short, unreadable } = other;
         self.matched += matched;
-        self.submitted += submitted;
         self.ring_full += ring_full;
         self.too_short += too_short;
         self.unreadable += unreadable;

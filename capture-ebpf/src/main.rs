@@ -96,10 +96,7 @@ fn trace_packet<F: Frame + Capture>(frame: &F, hook: u8) -> Fate {
             let Some(counters) = counters() else { return Fate::Other };
             counters.matched += 1;
             match emit(frame, &layers, hook) {
-                Outcome::Submitted => {
-                    counters.submitted += 1;
-                    Fate::Submitted
-                }
+                Outcome::Submitted => Fate::Submitted,
                 Outcome::RingFull => {
                     counters.ring_full += 1;
                     Fate::RingFull

@@ -210,10 +210,7 @@ fn check(program: &'static str, hook: u8, ports: &PortSet, link_header: bool, sn
 
         let (selection, expected) = expected(&bytes, ports, &options, hook);
         match selection {
-            Selection::Match(_) => {
-                expected_counters.matched += 1;
-                expected_counters.submitted += 1;
-            }
+            Selection::Match(_) => expected_counters.matched += 1,
             Selection::TooShort => expected_counters.too_short += 1,
             Selection::Other => {}
         }
@@ -299,8 +296,8 @@ fn a_full_ring_loses_counted_records_and_recovers() {
         }
         assert!(ring.publish());
         let counters = object.counters().unwrap();
-        assert_eq!((counters.matched, counters.submitted), (round * ROUNDS, read));
-        assert_eq!(counters.ring_full, counters.matched - counters.submitted);
+        assert_eq!(counters.matched, round * ROUNDS);
+        assert_eq!(counters.ring_full, counters.matched - read);
         assert!(read.abs_diff(round * room) <= round, "{read} records in {round} rounds of {room}");
     }
 }
