@@ -37,6 +37,12 @@ impl Tool {
         Self { name: "tcpdump --immediate-mode", program: Program::Tcpdump, arguments: "--immediate-mode" };
     /// At its hook of choice, TC.
     pub(super) const CAPTURE: Self = Self { name: "capture", program: Program::Capture, arguments: "" };
+    /// Half of all ports besides, but none of those that the senders send from.
+    pub(super) const MANY_PORTS: Self = Self {
+        name: "capture, 33 537 ports",
+        program: Program::Capture,
+        arguments: "--port 1-8000,40000-65535",
+    };
     pub(super) const NATIVE: Self =
         Self { name: "capture --hook xdp-native", program: Program::Capture, arguments: "--hook xdp-native" };
     pub(super) const GENERIC: Self = Self {

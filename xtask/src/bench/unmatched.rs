@@ -24,7 +24,7 @@ pub(super) const EMPTY: &str = "an empty program";
 
 /// Sends packets to another port: once for the sender's cost, and once more for the kernel's own measurement.
 pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
-    let tools = [Tool::NOBODY, Tool::TCPDUMP, Tool::CAPTURE, Tool::NATIVE, Tool::GENERIC];
+    let tools = [Tool::NOBODY, Tool::TCPDUMP, Tool::CAPTURE, Tool::MANY_PORTS, Tool::NATIVE, Tool::GENERIC];
     let title = format!("{} packets to a port that is not selected", bench.packets);
     let mut table = Table::new(profile, title, tools.map(|tool| tool.name).into_iter().chain([EMPTY]));
     let flood = Flood { packets: bench.packets, flows: 8, port: OTHER_PORT, senders: 1, rate: None };
