@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, str::FromStr};
 
-use capture_common::{ports::Ports, record::MAX_SNAPLEN};
+use capture_common::record::MAX_SNAPLEN;
 
 use crate::{
     cli::{Cli, Precision},
@@ -144,13 +144,6 @@ impl TryFrom<Cli> for Command {
             explain: cli.explain,
             line_buffered: cli.line_buffered,
         }))
-    }
-}
-
-impl Config {
-    /// The filter in tcpdump's words.
-    pub fn filter(&self) -> &'static str {
-        if self.ports.any() { "tcp" } else { "tcp port" }
     }
 }
 

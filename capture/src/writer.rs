@@ -1,4 +1,4 @@
-//! The only code that may block on output: a thread that writes chunks from a bounded channel.
+//! The only code that may block on standard output: a thread that writes chunks from a bounded channel.
 //!
 //! When the output is slow the channel fills, the daemon stops draining, the rings fill, and the kernel counts what it
 //! has no room for. Memory does not grow.

@@ -62,6 +62,8 @@ pub struct Attached {
     hook: Hook,
     mechanism: Mechanism,
     both_ways: bool,
+    /// Of XDP, where the kernel has chosen: `native, ` or `generic, `.
+    mode: String,
     #[expect(dead_code, reason = "held for its drop, which detaches")]
     links: Links,
 }
@@ -81,7 +83,7 @@ impl fmt::Display for Attached {
                 formatter.write_str(if self.both_ways { "tc ingress and egress" } else { "tc ingress" })?;
                 formatter.write_str(if self.mechanism == Mechanism::Clsact { " (clsact)" } else { " (tcx)" })
             }
-            hook => write!(formatter, "{hook} (ingress only, before GRO)"),
+            hook => write!(formatter, "{hook} ({}ingress only, before GRO)", self.mode),
         }
     }
 }
@@ -135,22 +137,23 @@ impl Attached {
         // On loopback every packet goes out and comes in again. tcpdump shows it once, as it comes in
         // (libpcap, pcap-linux.c, `linux_check_direction`).
         let both_ways = !interface.is_loopback();
-        // tcpdump's tap sees a packet before TC's programs on the way in and behind them on the way out.
-        let mut places = vec![("tc_ingress", TcAttachType::Ingress, LinkOrder::first())];
+        // tcpdump's tap sees a packet before TC's programs on the way in and behind them on the way out. A filter whose
+        // priority is left to the kernel comes before those that are there (net/sched/cls_api.c, `tcf_auto_prio`).
+        let mut places = vec![("tc_ingress", TcAttachType::Ingress, LinkOrder::first(), 0)];
         if both_ways {
-            places.push(("tc_egress", TcAttachType::Egress, LinkOrder::last()));
+            places.push(("tc_egress", TcAttachType::Egress, LinkOrder::last(), u16::MAX));
         }
         let mut tc = Vec::with_capacity(places.len());
-        for (name, direction, order) in places {
+        for (name, direction, order, priority) in places {
             let program: &mut SchedClassifier = object.program(name)?;
             let options = match mechanism {
-                Mechanism::Clsact => TcAttachOptions::Netlink(NlOptions::default()),
+                Mechanism::Clsact => TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() }),
                 Mechanism::Auto | Mechanism::Tcx => TcAttachOptions::TcxOrder(order),
             };
             let link = program.attach_with_options(&interface.name, direction, options).map_err(failed)?;
             tc.push(program.take_link(link).map_err(failed)?);
         }
-        Ok(Self { hook, mechanism, both_ways, links: Links::Tc(tc) })
+        Ok(Self { hook, mechanism, both_ways, mode: String::new(), links: Links::Tc(tc) })
     }
 
     fn xdp(
@@ -177,6 +180,10 @@ impl Attached {
         };
         let link = program.attach_to_if_index(interface.index, mode).map_err(failed)?;
         let xdp = program.take_link(link).map_err(failed)?;
-        Ok(Self { hook, mechanism: Mechanism::Auto, both_ways: false, links: Links::Xdp(xdp) })
+        let mode = match (hook, interface.xdp_mode()) {
+            (Hook::Xdp, Some(mode)) => format!("{mode}, "),
+            _ => String::new(),
+        };
+        Ok(Self { hook, mechanism: Mechanism::Auto, both_ways: false, mode, links: Links::Xdp(xdp) })
     }
 }

@@ -106,6 +106,13 @@ impl Interface {
         self.flags & flag as u32 != 0
     }
 
+    /// The mode of the program in the XDP slot, if there is one.
+    pub(super) fn xdp_mode(&self) -> Option<&'static str> {
+        let links = links().ok()?;
+        let (_, mode) = links.iter().find(|link| link.index == self.index)?.xdp?;
+        (!mode.is_empty()).then_some(mode)
+    }
+
     /// Describes the program in the XDP slot: its name, id and mode, as far as they can be found out.
     pub(super) fn xdp_holder(&self) -> String {
         let links = links().unwrap_or_default();

@@ -52,6 +52,8 @@ pub(super) enum Message {
     Gone(u32),
     /// A dump has ended.
     Done,
+    /// The kernel refused, with this number of errno(3).
+    Refused(i32),
     /// Something else.
     Other,
 }
@@ -68,6 +70,7 @@ pub(super) fn links() -> io::Result<Vec<Link>> {
             match message {
                 Message::Link(link) => links.push(link),
                 Message::Done => return Ok(links),
+                Message::Refused(errno) => return Err(io::Error::from_raw_os_error(errno)),
                 Message::Gone(_) | Message::Other => {}
             }
         }
@@ -105,7 +108,9 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message> {
         Some(match kind {
             RTM_NEWLINK => link(body).map_or(Message::Other, Message::Link),
             RTM_DELLINK => link(body).map_or(Message::Other, |link| Message::Gone(link.index)),
-            NLMSG_DONE | NLMSG_ERROR => Message::Done,
+            NLMSG_DONE => Message::Done,
+            // `struct nlmsgerr` begins with the negative number.
+            NLMSG_ERROR => Message::Refused(number(body, 0)?.cast_signed().wrapping_neg()),
             _ => Message::Other,
         })
     })

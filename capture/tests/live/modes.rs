@@ -178,6 +178,7 @@ fn what_is_captured_is_said() {
     for (flags, hook, length) in [
         ("", "tc ingress (tcx)", "headers only"),
         ("-v", "tc ingress (tcx)", "snapshot length 262144 bytes"),
+        ("--hook xdp", "xdp (generic, ingress only, before GRO)", "headers only"),
         ("-s 96 --hook xdp-generic", "xdp-generic (ingress only, before GRO)", "snapshot length 96 bytes"),
     ] {
         let capture = Tracer::capture(&namespace, &format!("-i lo {flags}"));

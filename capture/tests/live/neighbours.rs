@@ -26,6 +26,10 @@ pub(crate) fn tcx_programs(namespace: &Namespace, interface: &'static str) -> Ve
 
 /// Somebody else's program on loopback's way in: it counts.
 fn foreigner(namespace: &Namespace, mechanism: Mechanism) -> (Object, Attached) {
+    foreigner_at(namespace, "lo", mechanism)
+}
+
+fn foreigner_at(namespace: &Namespace, interface: &'static str, mechanism: Mechanism) -> (Object, Attached) {
     namespace.run(move || {
         let options = ObjectOptions {
             ports: None,
@@ -36,7 +40,7 @@ fn foreigner(namespace: &Namespace, mechanism: Mechanism) -> (Object, Attached) 
             log_level: LogLevel::Off,
         };
         let mut object = Object::load(OBJECT, &options).expect("the object loads");
-        let interface = Interface::find("lo").expect("it exists");
+        let interface = Interface::find(interface).expect("it exists");
         let attached = Attached::new(&mut object, &interface, Hook::Tc, mechanism).expect("it attaches");
         (object, attached)
     })
@@ -100,6 +104,21 @@ fn somebody_elses_program_still_sees_every_packet() {
             assert_eq!(foreigner.counters().expect("counters").matched, received, "{mechanism:?}");
         }
     }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn clsact_filters_are_first_on_the_way_in_and_last_on_the_way_out() {
+    let (here, there) = Namespace::pair();
+    let (object, _attached) = foreigner_at(&here, "veth0", Mechanism::Clsact);
+    let (_later, _attached_later) = foreigner_at(&here, "veth0", Mechanism::Clsact);
+    traffic::nc_session(&there, &here, "10.0.0.2".parse().expect("an address"));
+    // Both directions: at least five packets each.
+    assert!(object.counters().expect("counters").matched >= 10);
+    let egress = here.output("tc filter show dev veth0 egress");
+    assert_eq!(egress.matches("pref 65535 bpf chain 0 handle").count(), 2, "{egress}");
+    let ingress = here.output("tc filter show dev veth0 ingress");
+    assert!(ingress.contains("pref 49152 bpf") && ingress.contains("pref 49151 bpf"), "{ingress}");
 }
 
 #[test]
