@@ -66,12 +66,15 @@ pub fn select_ethernet<F: Frame + ?Sized, P: Ports>(frame: &F, ports: &P) -> Sel
     let mut offset = ethernet::TYPE;
     let Some(ethertype) = frame.read(offset) else { return Selection::TooShort };
     let mut ethertype = u16::from_be_bytes(ethertype);
-    let mut tags = 0;
-    while ethernet::is_tag(ethertype) && tags < ethernet::MAX_TAGS {
-        offset += ethernet::TAG_LENGTH;
-        let Some(inner) = frame.read(offset) else { return Selection::TooShort };
-        ethertype = u16::from_be_bytes(inner);
-        tags += 1;
+    // Most frames are IPv4: they are not compared with three kinds of tags first.
+    if ethertype != ethernet::TYPE_IPV4 {
+        let mut tags = 0;
+        while ethernet::is_tag(ethertype) && tags < ethernet::MAX_TAGS {
+            offset += ethernet::TAG_LENGTH;
+            let Some(inner) = frame.read(offset) else { return Selection::TooShort };
+            ethertype = u16::from_be_bytes(inner);
+            tags += 1;
+        }
     }
     let l3_offset = offset + 2;
     match ethertype {

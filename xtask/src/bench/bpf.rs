@@ -23,10 +23,33 @@ enum Command {
     EnableStats = 32,
 }
 
-/// `BPF_PROG_TYPE_XDP`, `BPF_XDP` and `XDP_FLAGS_DRV_MODE`.
-const PROGRAM_TYPE_XDP: u32 = 6;
-const ATTACH_XDP: u32 = 37;
-const DRIVER_MODE: u32 = 1 << 2;
+/// What a program is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// XDP, in the driver.
+    Xdp,
+    /// TC, on the way in, by TCX (Linux 6.6).
+    TcIngress,
+}
+
+impl Kind {
+    /// `BPF_PROG_TYPE_XDP`, `BPF_PROG_TYPE_SCHED_CLS`.
+    fn program_type(self) -> u32 {
+        match self {
+            Self::Xdp => 6,
+            Self::TcIngress => 3,
+        }
+    }
+
+    /// `BPF_XDP` with `XDP_FLAGS_DRV_MODE`, `BPF_TCX_INGRESS`.
+    fn attach_type_and_flags(self) -> (u32, u32) {
+        match self {
+            Self::Xdp => (37, 1 << 2),
+            Self::TcIngress => (46, 0),
+        }
+    }
+}
+
 /// `BPF_F_TEST_XDP_LIVE_FRAMES`: frames go where the program sends them.
 const LIVE_FRAMES: u32 = 1 << 1;
 /// `BPF_STATS_RUN_TIME`.
@@ -115,16 +138,19 @@ fn descriptor(raw: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(raw) }
 }
 
-/// A loaded XDP program.
+/// A loaded program.
 #[derive(Debug)]
-pub(super) struct Xdp(OwnedFd);
+pub(super) struct Program {
+    kind: Kind,
+    descriptor: OwnedFd,
+}
 
-impl Xdp {
+impl Program {
     /// Loads instructions, each eight bytes (RFC 9669 section 3).
-    pub(super) fn load(instructions: &[u64]) -> Result<Self> {
+    pub(super) fn load(kind: Kind, instructions: &[u64]) -> Result<Self> {
         let mut log = vec![0_u8; 64 * 1024];
         let mut attributes = ProgramLoad {
-            program_type: PROGRAM_TYPE_XDP,
+            program_type: kind.program_type(),
             instruction_count: instructions.len() as u32,
             instructions: instructions.as_ptr() as u64,
             license: c"GPL".as_ptr() as u64,
@@ -135,15 +161,15 @@ impl Xdp {
         // SAFETY: instructions, license and log are as long as said, and outlive the call.
         let loaded = unsafe { bpf(Command::ProgramLoad, &mut attributes) };
         let said = || String::from_utf8_lossy(&log).trim_end_matches('\0').trim().to_owned();
-        let program = loaded.with_context(|| format!("cannot load an XDP program: {}", said()))?;
-        Ok(Self(descriptor(program)))
+        let program = loaded.with_context(|| format!("cannot load a program for {kind:?}: {}", said()))?;
+        Ok(Self { kind, descriptor: descriptor(program) })
     }
 
-    /// Runs the program on `count` frames that begin as `frame`, and sends each where it says. The frames are reused:
+    /// Runs an XDP program on `count` frames that begin as `frame`, and sends each where it says. The frames are reused:
     /// what the program writes into one is still there when it sees it again.
     pub(super) fn send(&self, frame: &[u8], count: u32) -> Result<()> {
         let mut attributes = TestRun {
-            program: self.0.as_raw_fd() as u32,
+            program: self.descriptor.as_raw_fd() as u32,
             data_size_in: frame.len() as u32,
             data_in: frame.as_ptr() as u64,
             repeat: count,
@@ -156,37 +182,19 @@ impl Xdp {
         Ok(())
     }
 
-    /// Runs the program `count` times on a frame, which goes nowhere.
-    pub(super) fn try_out(&self, frame: &[u8], count: u32) -> Result<()> {
-        let mut attributes = TestRun {
-            program: self.0.as_raw_fd() as u32,
-            data_size_in: frame.len() as u32,
-            data_in: frame.as_ptr() as u64,
-            repeat: count,
-            ..TestRun::default()
-        };
-        // SAFETY: as in `send`.
-        let result = unsafe { bpf(Command::ProgramTestRun, &mut attributes) };
-        result.context("cannot run an XDP program")?;
-        Ok(())
-    }
-
-    /// Attaches the program to an interface of the current namespace, in its driver, as long as the result lives.
+    /// Attaches the program to an interface of the current namespace, as long as the result lives.
     pub(super) fn attach(&self, interface: u32) -> Result<OwnedFd> {
-        let mut attributes = LinkCreate {
-            program: self.0.as_raw_fd() as u32,
-            interface,
-            attach_type: ATTACH_XDP,
-            flags: DRIVER_MODE,
-        };
+        let (attach_type, flags) = self.kind.attach_type_and_flags();
+        let program = self.descriptor.as_raw_fd() as u32;
+        let mut attributes = LinkCreate { program, interface, attach_type, flags };
         // SAFETY: there are no addresses.
         let link = unsafe { bpf(Command::LinkCreate, &mut attributes) };
-        Ok(descriptor(link.context("cannot attach an XDP program")?))
+        Ok(descriptor(link.with_context(|| format!("cannot attach a program for {:?}", self.kind))?))
     }
 
     /// Its statistics.
     pub(super) fn statistics(&self) -> Result<Statistics> {
-        Ok(info(self.0.as_fd())?.1)
+        Ok(info(self.descriptor.as_fd())?.1)
     }
 }
 

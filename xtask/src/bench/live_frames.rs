@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use nix::net::if_::if_nametoindex;
 
 use super::{
-    bpf::Xdp,
+    bpf::{Kind, Program},
     cpu,
     frames::{FIRST_PORT, PORT, SOURCE_PORT, frame},
     namespace::{Namespace, SENDER},
@@ -32,7 +32,7 @@ const FLOWS: i32 = 8;
 pub(super) fn flood(namespace: &Namespace, destination: Destination, packets: u64) -> Result<Sent> {
     let count = u32::try_from(packets).context("too many frames")?;
     namespace.run(move || {
-        let program = Xdp::load(&program(destination)?)?;
+        let program = Program::load(Kind::Xdp, &program(destination)?)?;
         // In a thread of its own, because the namespace's own stays on whatever CPU it is given.
         let sender = std::thread::Builder::new().name("sender".to_owned()).spawn(move || {
             cpu::pin(0)?;
@@ -76,12 +76,12 @@ fn program(destination: Destination) -> Result<Vec<u64>> {
 }
 
 /// A program that does nothing but pass frames on.
-pub(super) fn pass() -> Result<Xdp> {
-    Xdp::load(&[instruction(0xb7, 0, 0, 0, 2), instruction(0x95, 0, 0, 0, 0)])
+pub(super) fn pass() -> Result<Program> {
+    Program::load(Kind::Xdp, &[instruction(0xb7, 0, 0, 0, 2), instruction(0x95, 0, 0, 0, 0)])
 }
 
 /// One instruction (RFC 9669 section 3.1): opcode, destination and source register, offset, immediate.
-fn instruction(opcode: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u64 {
+pub(super) fn instruction(opcode: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u64 {
     let [o0, o1] = offset.to_ne_bytes();
     let [i0, i1, i2, i3] = immediate.to_ne_bytes();
     let registers =

@@ -1,11 +1,14 @@
 //! What a packet pays that nobody selects.
 
 use anyhow::{Context as _, Result, ensure};
+use nix::net::if_::if_nametoindex;
 
 use super::{
-    Bench, bpf, cpu,
-    frames::{OTHER_PORT, frame},
-    live_frames,
+    Bench,
+    bpf::{self, Kind, Program},
+    cpu,
+    frames::OTHER_PORT,
+    live_frames::instruction,
     namespace::RECEIVER,
     process::{Output, Process},
     results::{Quantity, Table},
@@ -16,10 +19,7 @@ use super::{
 /// The names of the programs that `capture` attaches.
 const PROGRAMS: [&str; 3] = ["tc_ingress", "tc_egress", "xdp"];
 
-/// Runs of the program that only passes frames on: what the statistics themselves take.
-const CALIBRATION: u32 = 1_000_000;
-
-/// The column of that program.
+/// The column of a TC program that does nothing, in the same place: what the statistics themselves take, and the call.
 pub(super) const EMPTY: &str = "an empty program";
 
 /// Sends packets to another port: once for the sender's cost, and once more for the kernel's own measurement.
@@ -62,9 +62,17 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
             let ended = listener.interrupt()?;
             ensure!(ended.captured == 0, "{} printed packets to another port", tool.name);
         }
-        let empty = live_frames::pass()?;
+        // r0 = TCX_NEXT; exit.
+        let program = [instruction(0xb7, 0, 0, 0, -1), instruction(0x95, 0, 0, 0, 0)];
+        let empty = Program::load(Kind::TcIngress, &program)?;
+        let attached = bench.network.receiver.run(move || {
+            let link = empty.attach(if_nametoindex(RECEIVER)?)?;
+            Ok((empty, link))
+        });
+        // Before Linux 6.6 there is no comparison.
+        let Ok((empty, _link)) = attached else { continue };
         let _enabled = bpf::enable_statistics()?;
-        empty.try_out(&frame([10, 0, 0, 1], OTHER_PORT), CALIBRATION)?;
+        sender::flood(&bench.network.sender, flood)?;
         let per_run = empty.statistics()?.per_run().context("the empty program did not run")?;
         table.add(EMPTY, Quantity::ProgramTime, per_run);
     }
