@@ -1,6 +1,6 @@
 //! The programs in the kernel. A packet's way: entry point (here) → [`frame`] (where its bytes are) →
-//! `capture_common::parse` with [`matcher`] (is it selected) → [`mod@emit`] (stamp, reserve, copy, submit), with every
-//! outcome counted in [`maps`].
+//! `capture_common::parse` with [`matcher`] (is it selected) → [`mod@emit`] (reserve, stamp, copy, submit). What is
+//! selected, and what of it is lost, is counted in [`maps`].
 //!
 //! The programs are passive: each verdict hands the packet on as if they were not there.
 

@@ -233,6 +233,18 @@ mod tests {
         }
     }
 
+    /// Where all names together may take their time, one that has taken too long leaves none for the next.
+    #[test]
+    fn lines_rest_from_waiting() {
+        let [first, second] = [1, 2].map(|number| IpAddr::from([10, 0, 0, number]));
+        let (mut resolver, _answer) = blocked(Patience::Together(Duration::from_millis(1)));
+        assert_eq!(resolver.host(first), None);
+        // The rest begins when the patience has ended; without it, this would wait for ever.
+        resolver.deadline = Some(Instant::now());
+        resolver.patience = Patience::Together(NEVER);
+        assert_eq!(resolver.host(second), None);
+    }
+
     /// Where each name may take its time, one that has taken too long does not cost the next one its name.
     #[test]
     fn patience_with_one_name_leaves_some_for_the_next() {

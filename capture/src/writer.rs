@@ -7,10 +7,11 @@ use std::{
     io::{self, Write},
     os::fd::AsFd,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, TryLockError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,7 +19,10 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout},
+};
 
 /// Chunks that wait for the output at most.
 const QUEUE: usize = 8;
@@ -58,8 +62,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. A pipe takes pieces of up to `PIPE_BUF` bytes whole or not at all (pipe(7)), so such pieces
-    /// are what is written to one, unless a packet is longer: exactly what was counted is in it.
+    /// Starts the thread. A pipe takes up to `PIPE_BUF` bytes whole or not at all (pipe(7)), so no more is written to
+    /// one at a time: what was counted is in it.
     ///
     /// # Errors
     ///
@@ -83,11 +87,23 @@ impl Writer {
         Ok(Self { chunks: Some(chunks), progress, ended, is_pipe })
     }
 
-    /// Lets nothing more be written to a pipe: what [`written`](Self::written) says from now on is what is in it. To any
-    /// other output, what is being written just now may still come.
-    pub fn stop(&self) {
+    /// Lets nothing more be written to a pipe: what [`written`](Self::written) says from now on is in it, and at most
+    /// the beginning of one packet more. Gives up after `patience`, which happens only if others write to the pipe, too.
+    /// To any other output, what is being written just now may still come.
+    pub async fn stop(&self, patience: Duration) {
+        const PAUSE: Duration = Duration::from_millis(1);
+
+        let stopped = async {
+            loop {
+                match self.progress.stopped.try_lock() {
+                    Ok(mut stopped) => return *stopped = true,
+                    Err(TryLockError::Poisoned(_)) => return,
+                    Err(TryLockError::WouldBlock) => sleep(PAUSE).await,
+                }
+            }
+        };
         if self.is_pipe {
-            *self.progress.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            let _gave_up = timeout(patience, stopped).await;
         }
     }
 
@@ -138,18 +154,19 @@ fn write_chunk(output: &mut (impl Write + AsFd), chunk: &Chunk, is_pipe: bool, p
     while start < chunk.text.len() {
         let fitting = chunk.ends.partition_point(|end| *end <= start + piece).max(packets + 1);
         let end = chunk.ends.get(fitting - 1).copied().unwrap_or(chunk.text.len());
-        let stopped = if is_pipe {
-            // The wait for a reader is here, where it holds up nobody: a piece for which there is room is written at
-            // once.
-            wait_for_room(output)?;
-            Some(progress.stopped.lock().unwrap_or_else(PoisonError::into_inner))
+        if is_pipe {
+            for part in chunk.text[start..end].chunks(PIPE_BUF) {
+                // The wait for a reader is here, where it holds up nobody: what there is room for is written at once.
+                wait_for_room(output)?;
+                let stopped = progress.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+                if *stopped {
+                    return Ok(());
+                }
+                write_all(output, part)?;
+            }
         } else {
-            None
-        };
-        if stopped.as_deref() == Some(&true) {
-            return Ok(());
+            write_all(output, &chunk.text[start..end])?;
         }
-        write_all(output, &chunk.text[start..end])?;
         let count = fitting.min(chunk.ends.len()) - packets;
         progress.packets.fetch_add(count as u64, Ordering::Relaxed);
         progress.pieces.fetch_add(1, Ordering::Relaxed);
@@ -219,22 +236,35 @@ mod tests {
         assert_eq!(progress.pieces.load(Ordering::Relaxed), 5);
     }
 
-    /// A pipe that nobody reads until the writer has been stopped holds what was said to be written, and gets no more.
-    #[test]
-    fn nothing_comes_after_a_stop() {
-        let (mut reader, writer) = io::pipe().unwrap();
-        let writer = File::from(std::os::fd::OwnedFd::from(writer));
-        let mut writer = Writer::spawn(writer, true).unwrap();
-        assert!(writer.send(chunk(&[1000; 1000])));
-        // A pipe has 16 pages, and each piece takes one (fs/pipe.c, `pipe_write`).
-        while writer.progress() < 16 {
-            thread::yield_now();
+    /// Whether a write to the pipe would wait.
+    fn is_full(pipe: &impl AsFd) -> bool {
+        let mut writable = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut writable, PollTimeout::ZERO).unwrap() == 0
+    }
+
+    /// A pipe that nobody reads until the writer has been stopped holds what was said to be written, and gets no more
+    /// than the beginning of a packet that is longer than the pipe. The stop waits for nobody.
+    #[tokio::test]
+    async fn nothing_comes_after_a_stop() {
+        const NEVER: Duration = Duration::from_secs(30);
+
+        for (length, count) in [(1000, 1000), (1_000_000, 2)] {
+            let (mut reader, pipe) = io::pipe().unwrap();
+            let writer = File::from(std::os::fd::OwnedFd::from(pipe.try_clone().unwrap()));
+            let mut writer = Writer::spawn(writer, true).unwrap();
+            assert!(writer.send(chunk(&vec![length; count])));
+            while !is_full(&pipe) {
+                thread::yield_now();
+            }
+            timeout(NEVER, writer.stop(NEVER)).await.unwrap();
+            let written = writer.written();
+            writer.close();
+            drop(pipe);
+            let mut text = Vec::new();
+            reader.read_to_end(&mut text).unwrap();
+            assert_eq!(text.len() as u64 / length as u64, written);
+            assert!(written < count as u64 && !text.is_empty());
+            assert!(length > PIPE_BUF || text.len() as u64 == written * length as u64);
         }
-        writer.stop();
-        let written = writer.written();
-        writer.close();
-        let mut text = Vec::new();
-        reader.read_to_end(&mut text).unwrap();
-        assert_eq!((text.len() as u64, written), (16 * 4000, 16 * 4));
     }
 }

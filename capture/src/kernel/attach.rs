@@ -56,14 +56,24 @@ pub enum Mechanism {
     Clsact,
 }
 
+/// Where a TC program goes.
+struct Place {
+    program: &'static str,
+    direction: TcAttachType,
+    /// Among TCX programs.
+    order: LinkOrder,
+    /// Among clsact filters.
+    priority: u16,
+}
+
 /// The attached programs; detached when dropped.
 #[derive(Debug)]
 pub struct Attached {
     hook: Hook,
     mechanism: Mechanism,
     both_ways: bool,
-    /// Of XDP, where the kernel has chosen: `native, ` or `generic, `.
-    mode: String,
+    /// Of XDP, where the kernel has chosen.
+    mode: Option<&'static str>,
     #[expect(dead_code, reason = "held for its drop, which detaches")]
     links: Links,
 }
@@ -83,7 +93,10 @@ impl fmt::Display for Attached {
                 formatter.write_str(if self.both_ways { "tc ingress and egress" } else { "tc ingress" })?;
                 formatter.write_str(if self.mechanism == Mechanism::Clsact { " (clsact)" } else { " (tcx)" })
             }
-            hook => write!(formatter, "{hook} ({}ingress only, before GRO)", self.mode),
+            hook => match self.mode {
+                Some(mode) => write!(formatter, "{hook} ({mode}, ingress only, before GRO)"),
+                None => write!(formatter, "{hook} (ingress only, before GRO)"),
+            },
         }
     }
 }
@@ -137,23 +150,41 @@ impl Attached {
         // On loopback every packet goes out and comes in again. tcpdump shows it once, as it comes in
         // (libpcap, pcap-linux.c, `linux_check_direction`).
         let both_ways = !interface.is_loopback();
-        // tcpdump's tap sees a packet before TC's programs on the way in and behind them on the way out. A filter whose
-        // priority is left to the kernel comes before those that are there (net/sched/cls_api.c, `tcf_auto_prio`).
-        let mut places = vec![("tc_ingress", TcAttachType::Ingress, LinkOrder::first(), 0)];
+        // tcpdump's tap sees a packet before TC's programs on the way in and behind them on the way out. Filters with a
+        // low number for a priority come first.
+        let mut places = vec![Place {
+            program: "tc_ingress",
+            direction: TcAttachType::Ingress,
+            order: LinkOrder::first(),
+            priority: 1,
+        }];
         if both_ways {
-            places.push(("tc_egress", TcAttachType::Egress, LinkOrder::last(), u16::MAX));
+            places.push(Place {
+                program: "tc_egress",
+                direction: TcAttachType::Egress,
+                order: LinkOrder::last(),
+                priority: u16::MAX,
+            });
         }
         let mut tc = Vec::with_capacity(places.len());
-        for (name, direction, order, priority) in places {
-            let program: &mut SchedClassifier = object.program(name)?;
-            let options = match mechanism {
-                Mechanism::Clsact => TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() }),
-                Mechanism::Auto | Mechanism::Tcx => TcAttachOptions::TcxOrder(order),
+        for Place { program, direction, order, priority } in places {
+            let program: &mut SchedClassifier = object.program(program)?;
+            let mut attach = |options| program.attach_with_options(&interface.name, direction, options);
+            let with_priority =
+                |priority| TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() });
+            let attached = if mechanism == Mechanism::Clsact {
+                match attach(with_priority(priority)) {
+                    // A filter of another kind has that priority: the kernel finds one that is free.
+                    Err(error) if errno(&error) == Some(libc::EINVAL) => attach(with_priority(0)),
+                    attached => attached,
+                }
+            } else {
+                attach(TcAttachOptions::TcxOrder(order))
             };
-            let link = program.attach_with_options(&interface.name, direction, options).map_err(failed)?;
+            let link = attached.map_err(failed)?;
             tc.push(program.take_link(link).map_err(failed)?);
         }
-        Ok(Self { hook, mechanism, both_ways, mode: String::new(), links: Links::Tc(tc) })
+        Ok(Self { hook, mechanism, both_ways, mode: None, links: Links::Tc(tc) })
     }
 
     fn xdp(
@@ -180,10 +211,7 @@ impl Attached {
         };
         let link = program.attach_to_if_index(interface.index, mode).map_err(failed)?;
         let xdp = program.take_link(link).map_err(failed)?;
-        let mode = match (hook, interface.xdp_mode()) {
-            (Hook::Xdp, Some(mode)) => format!("{mode}, "),
-            _ => String::new(),
-        };
+        let mode = if hook == Hook::Xdp { interface.xdp_mode() } else { None };
         Ok(Self { hook, mechanism: Mechanism::Auto, both_ways: false, mode, links: Links::Xdp(xdp) })
     }
 }

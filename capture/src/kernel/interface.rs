@@ -16,8 +16,8 @@ const ARPHRD_RAWIP: u16 = 519;
 /// An interface of the network namespace this process is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Its name, which may hold anything but blanks and slashes (net/core/dev.c, `dev_valid_name`). Where it is
-    /// printed, it is the interface that is: what is [`printable`] of its name.
+    /// Its name, which may hold anything but blanks and slashes (net/core/dev.c, `dev_valid_name`). Print the interface
+    /// and not this: its `Display` is what is [`printable`] of the name.
     pub name: String,
     /// Its index.
     pub index: u32,

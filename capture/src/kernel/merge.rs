@@ -1,8 +1,8 @@
 //! Records of several queues, in the order of their stamps.
 //!
-//! Within one queue records lie in that order already. The merge stays with a queue for as long as its records are due
-//! before those of all others, and looks at the others again only then: with one busy CPU it costs a comparison for
-//! each record, however many queues there are.
+//! Within one queue records lie in that order already, or nearly so where CPUs share it: what is late comes late. The
+//! merge stays with a queue for as long as its records are due before those of all others, and looks at the others again
+//! only then: with one busy CPU it costs a comparison for each record, however many queues there are.
 
 use std::{cmp::Reverse, collections::BinaryHeap, ops::ControlFlow};
 
@@ -26,7 +26,7 @@ pub enum Left {
     Nothing,
     /// Records that have to wait for their time.
     Held,
-    /// Records that there was no room for in the batch.
+    /// Perhaps more records: the batch was ended.
     More,
 }
 

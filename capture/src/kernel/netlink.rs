@@ -109,8 +109,11 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message> {
             RTM_NEWLINK => link(body).map_or(Message::Other, Message::Link),
             RTM_DELLINK => link(body).map_or(Message::Other, |link| Message::Gone(link.index)),
             NLMSG_DONE => Message::Done,
-            // `struct nlmsgerr` begins with the negative number.
-            NLMSG_ERROR => Message::Refused(number(body, 0)?.cast_signed().wrapping_neg()),
+            // `struct nlmsgerr` begins with the negative number; 0 is no error.
+            NLMSG_ERROR => match number(body, 0)?.cast_signed().wrapping_neg() {
+                0 => Message::Done,
+                errno => Message::Refused(errno),
+            },
             _ => Message::Other,
         })
     })

@@ -42,7 +42,7 @@ pub struct ObjectOptions<'a> {
     pub snaplen: u32,
     /// Size of each ring in bytes: a power of two and a multiple of the page size.
     pub ring_size: usize,
-    /// Number of rings, at least 1. Where there cannot be so many, there will be one.
+    /// Number of rings, at least 1. Where there cannot be so many, there will be fewer.
     pub rings: usize,
     /// What the programs log.
     pub log_level: LogLevel,
@@ -90,7 +90,7 @@ impl Object {
             _ => KernelError::Load(chain(&error)),
         })?;
 
-        let rings = make_rings(options.rings, |index| make_ring(index, options.ring_size))
+        let rings = make_rings(options.rings, &mut |index| make_ring(index, options.ring_size))
             .and_then(|rings| place_rings(&mut ebpf, &rings, &online, cpu_ids).map(|()| rings))
             .map_err(|error| match errno(&error) {
                 Some(libc::EPERM) => not_permitted("create BPF maps"),
@@ -207,11 +207,12 @@ fn make_ring(index: usize, size: usize) -> Result<MapData, MapError> {
     MapData::create(ring, &format!("RING_{index}"), None)
 }
 
-/// As many rings as are wanted, or one: each takes a file descriptor, and memory in one piece of the kernel's addresses.
-fn make_rings<R, E>(count: usize, mut make: impl FnMut(usize) -> Result<R, E>) -> Result<Vec<R>, E> {
-    let rings: Result<Vec<R>, E> = (0..count).map(&mut make).collect();
+/// As many rings as are wanted, or half as many, down to one: each takes a file descriptor, and memory in one piece of
+/// the kernel's addresses.
+fn make_rings<R, E>(count: usize, make: &mut impl FnMut(usize) -> Result<R, E>) -> Result<Vec<R>, E> {
+    let rings: Result<Vec<R>, E> = (0..count).map(&mut *make).collect();
     match rings {
-        Err(_) if count > 1 => Ok(vec![make(0)?]),
+        Err(_) if count > 1 => make_rings(count / 2, make),
         rings => rings,
     }
 }
@@ -258,17 +259,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_there_cannot_be_many_rings_there_is_one() {
+    fn where_there_cannot_be_many_rings_there_are_fewer() {
         let at_most = |most: usize| {
-            let mut made = 0;
-            make_rings(3, move |index| {
-                made += 1;
-                if index < most { Ok(made) } else { Err(made) }
-            })
+            let mut make = |index| if index < most { Ok(index) } else { Err(most) };
+            make_rings(9, &mut make).map(|rings| rings.len())
         };
-        assert_eq!(at_most(3), Ok(vec![1, 2, 3]));
-        assert_eq!(at_most(2), Ok(vec![4]));
-        assert_eq!(at_most(0), Err(2));
+        assert_eq!([9, 8, 3, 1].map(at_most), [Ok(9), Ok(4), Ok(2), Ok(1)]);
+        assert_eq!(at_most(0), Err(0));
     }
 
     #[test]

@@ -51,7 +51,8 @@ pub fn run(config: &Config, options: &config::Live) -> Result<(), RunError> {
 async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError> {
     let interface = match &options.interface {
         Some(name) => Interface::find(name)?,
-        None => default_interface()?,
+        // Found once more, by its name: not every name can be passed on.
+        None => Interface::find(default_interface()?.name)?,
     };
     // Signals first: one that comes while the programs are being attached must not leave them behind.
     let mut signals = Signals::new().map_err(RunError::Start)?;
@@ -287,10 +288,11 @@ impl Session {
     /// Detaches, prints what is still in the rings, waits for the output within reason, and says tcpdump's last words.
     async fn finish(mut self, stop: Stop, signals: &mut Signals) -> Result<(), RunError> {
         let mut failed = self.capture.detach().err();
+        let mut hurried = false;
         if matches!(stop, Stop::Signal | Stop::Kernel(_)) {
             tokio::select! {
                 result = self.print_rest() => failed = failed.or(result.err()),
-                () = asked_again(signals) => {}
+                () = asked_again(signals) => hurried = true,
             }
         }
         if let Some(explainer) = &mut self.explainer {
@@ -303,12 +305,16 @@ impl Session {
         }
         failed = failed.or(self.skip_rest().err());
         // After -c there is nothing to hurry for: who asked for that many lines gets them, however slowly.
-        let patience = if let Stop::Count = stop { Duration::MAX } else { PATIENCE };
+        let patience = match stop {
+            _ if hurried => Duration::ZERO,
+            Stop::Count => Duration::MAX,
+            _ => PATIENCE,
+        };
         let ended = tokio::select! {
             ended = self.write_rest(patience) => ended,
             () = asked_again(signals) => Ok(()),
         };
-        self.writer.stop();
+        self.writer.stop(PATIENCE).await;
         let summary = self.summary(&self.capture.counters()?);
         say(&summary.to_string());
         say_forgotten(&self.printer);
@@ -368,11 +374,10 @@ impl Session {
     /// Counts what is still in the rings, without printing it.
     fn skip_rest(&mut self) -> Result<(), KernelError> {
         let Self { capture, skipped, .. } = self;
-        let left = capture.drain(|_| {
+        capture.drain(|_| {
             *skipped += 1;
             ControlFlow::Continue(())
         })?;
-        debug_assert_eq!(left, Left::Nothing, "nothing is added, and all is due");
         Ok(())
     }
 }

@@ -131,7 +131,8 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
             self.list[at] = conversation;
             at
         };
-        // Does not grow: there is room for one more, or one has just been removed.
+        // There is room for one more, or one has just been removed. (What was removed may have left a mark that takes
+        // up its room. When those are too many, the index makes itself anew.)
         self.index.insert_unique(hash, at as u32, |&at| hasher.hash_one(self.list[at as usize].key));
     }
 
@@ -146,24 +147,21 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
         for (at, conversation) in (0..).zip(&self.list) {
             self.index.insert_unique(hasher.hash_one(conversation.key), at, |_| 0);
         }
-        self.seen.resize(capacity.div_ceil(SEEN_BITS), 0);
+        // The index may have more room than was asked for.
+        self.seen.resize(self.index.capacity().min(self.limit).div_ceil(SEEN_BITS), 0);
     }
 
     #[inline]
     fn mark_seen(&mut self, at: usize) {
-        if let Some(bits) = self.seen.get_mut(at / SEEN_BITS) {
-            *bits |= 1 << (at % SEEN_BITS);
-        }
+        self.seen[at / SEEN_BITS] |= 1 << (at % SEEN_BITS);
     }
 
     /// Whether it was marked; it is not any more.
     fn take_seen(&mut self, at: usize) -> bool {
-        let bit = 1 << (at % SEEN_BITS);
-        self.seen.get_mut(at / SEEN_BITS).is_some_and(|bits| {
-            let seen = *bits & bit != 0;
-            *bits &= !bit;
-            seen
-        })
+        let (bits, bit) = (&mut self.seen[at / SEEN_BITS], 1 << (at % SEEN_BITS));
+        let seen = *bits & bit != 0;
+        *bits &= !bit;
+        seen
     }
 
     /// Forgets the first conversation from the hand on that has not been seen again since the hand last came by.
@@ -337,20 +335,27 @@ mod tests {
 
     #[test]
     fn a_conversation_that_goes_on_outlives_a_flood() {
-        let limit = 1000;
-        let mut table = Conversations::new(limit);
-        let segment = Segment { source_port: 1, destination_port: 2, seq: 100, ack: 1, syn: false };
-        let steady = Packet { source: 1, destination: 2, segment };
-        table.numbers_of(steady);
-        for n in 0..100 * limit as u32 {
-            table.numbers_of(Packet { source: n, destination: 3, segment });
-            // Seen once for half as many others as there is room for.
-            if n % 500 == 0 {
-                let segment = Segment { seq: 101 + n, ..segment };
-                assert_eq!(table.numbers_of(Packet { segment, ..steady }).seq, 1 + n);
+        // In any place, and with any number of them.
+        for limit in [3, 64, 65, 100, 112, 500, 1000] {
+            for place in [0, limit / 2, limit - 1] {
+                let mut table = Conversations::new(limit as usize);
+                let segment = Segment { source_port: 1, destination_port: 2, seq: 100, ack: 1, syn: false };
+                let flood = |n| Packet { source: n, destination: 3, segment };
+                let steady = Packet { source: 1, destination: 2, segment };
+                for n in 0..100 * limit {
+                    if n == place {
+                        table.numbers_of(steady);
+                    }
+                    table.numbers_of(flood(n));
+                    // Seen at least once for half as many others as there is room for.
+                    if n >= place && n % (limit / 2) == 0 {
+                        let segment = Segment { seq: 101 + n, ..segment };
+                        assert_eq!(table.numbers_of(Packet { segment, ..steady }).seq, 1 + n);
+                    }
+                }
+                assert_eq!(table.evicted(), 99 * u64::from(limit) + 1);
             }
         }
-        assert_eq!(table.evicted(), 99 * limit as u64 + 1);
     }
 
     #[test]

@@ -86,6 +86,26 @@ fn a_blocked_output_loses_counted_packets_and_harms_nobody() {
     assert_identity(&ended, not_written);
 }
 
+/// Text of a packet that is longer than what a pipe takes at once does not keep the end waiting either.
+#[test]
+#[ignore = "needs root"]
+fn a_pipe_that_is_stuck_in_a_long_packet_does_not_hold_up_the_end() {
+    const LONG: usize = 200;
+    let (here, there) = Namespace::pair();
+    let capture = Tracer::capture_into(&there, "-X -i veth1 --port 8888", Stdio::piped());
+    for _ in 0..LONG {
+        traffic::raw_frame(&here, "veth0", &traffic::long_frame(1400));
+    }
+    capture.signal(Signal::SIGINT);
+    // Nobody reads the pipe before it has ended.
+    let ended = capture.end();
+    assert_eq!(ended.status.code(), Some(1));
+    let not_written = ended.count("not written: the output was blocked, closed or full");
+    assert_identity(&ended, not_written);
+    let whole = ended.stdout.matches("IP 10.0.0.1.1234 > 10.0.0.2.8888: ").count() as u64;
+    assert!((ended.count("captured")..=ended.count("captured") + 1).contains(&whole), "{whole} packets");
+}
+
 #[test]
 #[ignore = "needs root"]
 fn an_output_that_was_slow_gets_everything_that_was_not_dropped() {
@@ -230,7 +250,7 @@ fn no_wake_up_is_lost() {
 }
 
 /// How often the main thread of a process has gone to sleep.
-fn sleeps(capture: &Tracer) -> u128 {
+fn sleeps(capture: &Tracer) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", capture.pid())).expect("it runs");
     let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     switches.expect("a line").trim().parse().expect("a number")
@@ -240,16 +260,14 @@ fn sleeps(capture: &Tracer) -> u128 {
 #[test]
 #[ignore = "needs root"]
 fn under_load_packets_wake_nobody() {
-    /// Waking up for the first packet, and for what is told at the end.
-    const FEW: u128 = 20;
     let (here, there) = Namespace::pair();
     let capture = Tracer::capture(&there, "-i veth1 --port 8888");
-    let (start, before) = (std::time::Instant::now(), sleeps(&capture));
+    let before = sleeps(&capture);
     traffic::flood(&here, "veth0", FLOOD);
-    let (slept, milliseconds) = (sleeps(&capture) - before, start.elapsed().as_millis());
+    let slept = sleeps(&capture) - before;
     let ended = capture.interrupt();
     assert_eq!(ended.count("captured"), FLOOD as u64);
-    assert!(slept <= milliseconds + FEW, "{slept} sleeps in {milliseconds} ms");
+    assert!(slept < FLOOD as u64 / 10, "{slept} sleeps for {FLOOD} packets");
 }
 
 #[test]

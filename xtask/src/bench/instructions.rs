@@ -1,7 +1,7 @@
 //! `cargo xtask bench --instructions`: the micro-benchmarks of capture/benches under callgrind.
 //!
 //! Instructions hardly vary with what else a machine does, so that a few per cent more of them say something. They
-//! vary with the compiler: what is on record was counted with one, which is on record too.
+//! vary with the compiler, the C library and valgrind: with which ones they were counted is on record, too.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,10 +24,10 @@ const MEASURED: &str = "micro::measured";
 /// won can be lost again unseen.
 const TOLERANCE: f64 = 3.0;
 
-/// Instructions per packet of each case, and the compiler that made them.
+/// Instructions per packet of each case, and what they were counted with.
 #[derive(Clone, Debug, PartialEq)]
 struct Counts {
-    rustc: String,
+    tools: String,
     cases: BTreeMap<String, f64>,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn perform(bless: bool, as_json: bool) -> Result<()> {
     }
     let record = Counts::read()?;
     if as_json {
-        println!("{:#}", json!({ "rustc": counts.rustc, "instructions": counts.cases }));
+        println!("{:#}", json!({ "tools": counts.tools, "instructions": counts.cases }));
     } else {
         println!("instructions per packet\n\n{}", counts.compare(&record));
     }
@@ -49,8 +49,8 @@ pub(super) fn perform(bless: bool, as_json: bool) -> Result<()> {
     if different.is_empty() {
         return Ok(());
     }
-    if counts.rustc != record.rustc {
-        eprintln!("on record: {}, here: {}: nothing follows from a difference", record.rustc, counts.rustc);
+    if counts.tools != record.tools {
+        eprintln!("on record: {}; here: {}: nothing follows from a difference", record.tools, counts.tools);
         return Ok(());
     }
     bail!("not what {RECORD} has: {}. Find out why, or put them on record with --bless", different.join(", "))
@@ -67,8 +67,13 @@ impl Counts {
             let per_packet = instructions as f64 / packets.parse::<f64>()?;
             cases.insert(name.to_owned(), (per_packet * 10.0).round() / 10.0);
         }
-        let rustc = workspace::output(Command::new("rustc").arg("--version"))?.trim().to_owned();
-        Ok(Self { rustc, cases })
+        let mut tools = Vec::new();
+        for (program, argument) in
+            [("rustc", "--version"), ("getconf", "GNU_LIBC_VERSION"), ("valgrind", "--version")]
+        {
+            tools.push(workspace::output(Command::new(program).arg(argument))?.trim().to_owned());
+        }
+        Ok(Self { tools: tools.join(", "), cases })
     }
 
     fn read() -> Result<Self> {
@@ -79,16 +84,16 @@ impl Counts {
 
     fn parse(text: &str) -> Result<Self> {
         let table: toml::Table = text.parse()?;
-        let rustc = table.get("rustc").and_then(toml::Value::as_str).context("no rustc")?.to_owned();
+        let tools = table.get("tools").and_then(toml::Value::as_str).context("no tools")?.to_owned();
         let cases = table.get("instructions").and_then(toml::Value::as_table).context("no instructions")?;
         let number = |value: &toml::Value| value.as_float().context("not a number");
         let cases = cases.iter().map(|(name, value)| Ok((name.clone(), number(value)?)));
-        Ok(Self { rustc, cases: cases.collect::<Result<_>>()? })
+        Ok(Self { tools, cases: cases.collect::<Result<_>>()? })
     }
 
     fn render(&self) -> Result<String> {
         let mut table = toml::Table::new();
-        table.insert("rustc".to_owned(), self.rustc.clone().into());
+        table.insert("tools".to_owned(), self.tools.clone().into());
         let cases: toml::Table =
             self.cases.iter().map(|(name, count)| (name.clone(), (*count).into())).collect();
         table.insert("instructions".to_owned(), cases.into());
@@ -162,7 +167,7 @@ mod tests {
 
     fn counts(cases: &[(&str, f64)]) -> Counts {
         let cases = cases.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        Counts { rustc: "rustc 1.0.0".to_owned(), cases }
+        Counts { tools: "rustc 1.0.0".to_owned(), cases }
     }
 
     #[test]

@@ -69,12 +69,22 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
             let link = empty.attach(if_nametoindex(RECEIVER)?)?;
             Ok((empty, link))
         });
-        // Before Linux 6.6 there is no comparison.
-        let Ok((empty, _link)) = attached else { continue };
+        let (empty, _link) = match attached {
+            Ok(attached) => attached,
+            // Before Linux 6.6 there is no comparison.
+            Err(error) if is_invalid(&error) => continue,
+            Err(error) => return Err(error),
+        };
         let _enabled = bpf::enable_statistics()?;
         sender::flood(&bench.network.sender, flood)?;
         let per_run = empty.statistics()?.per_run().context("the empty program did not run")?;
         table.add(EMPTY, Quantity::ProgramTime, per_run);
     }
     Ok(table)
+}
+
+/// Whether the kernel does not know what it was asked for.
+fn is_invalid(error: &anyhow::Error) -> bool {
+    let number = error.root_cause().downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    number == Some(libc::EINVAL)
 }
