@@ -25,6 +25,21 @@ struct Key<A> {
     ports: u32,
 }
 
+impl<A: Copy + Hash> Key<A> {
+    /// Where the index has it. Conversations whose higher ports differ in the last seven bits only are neighbours there:
+    /// the ports that a client takes follow each other, so that its connections are found in cache lines that are at
+    /// hand. It costs nobody else anything, because where such a block of neighbours begins is random.
+    #[inline]
+    fn hash_of(&self, hasher: &DefaultHashBuilder) -> u64 {
+        const BLOCK: u32 = 1 << 7;
+
+        let place = u64::from(self.ports % BLOCK);
+        let block = hasher.hash_one(Self { ports: self.ports / BLOCK, ..*self });
+        // The index places its entries by the lowest bits, and tells them apart by the seven highest.
+        block.wrapping_add(place << 57 | place)
+    }
+}
+
 /// A conversation's initial sequence numbers, as tcpdump names them: `seq` counts what the side of the lower port
 /// sends, `ack` what the other does. Both may be off by what was sent before the conversation was first seen.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +110,7 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
             let ports = u32::from(source_port) << 16 | u32::from(destination_port);
             Key { low: source, high: destination, ports }
         };
-        let hash = hasher.hash_one(key);
+        let hash = key.hash_of(hasher);
         let is_it = |&at: &u32| self.list[at as usize].key == key;
         let found = self.index.find(hash, is_it).map(|&at| at as usize);
         if let Some(at) = found {
@@ -133,7 +148,7 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
         };
         // There is room for one more, or one has just been removed. (What was removed may have left a mark that takes
         // up its room. When those are too many, the index makes itself anew.)
-        self.index.insert_unique(hash, at as u32, |&at| hasher.hash_one(self.list[at as usize].key));
+        self.index.insert_unique(hash, at as u32, |&at| self.list[at as usize].key.hash_of(hasher));
     }
 
     /// Makes room for four times as many. Read in its order, the list is read from front to back; an index that grows
@@ -145,7 +160,7 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
         let capacity = (self.list.len() * 4).clamp(LEAST, self.limit.max(LEAST));
         self.index = HashTable::with_capacity(capacity);
         for (at, conversation) in (0..).zip(&self.list) {
-            self.index.insert_unique(hasher.hash_one(conversation.key), at, |_| 0);
+            self.index.insert_unique(conversation.key.hash_of(hasher), at, |_| 0);
         }
         // The index may have more room than was asked for.
         self.seen.resize(self.index.capacity().min(self.limit).div_ceil(SEEN_BITS), 0);
@@ -170,7 +185,7 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
             let at = self.hand;
             self.hand = if at + 1 < self.list.len() { at + 1 } else { 0 };
             if !self.take_seen(at) {
-                let hash = hasher.hash_one(self.list[at].key);
+                let hash = self.list[at].key.hash_of(hasher);
                 if let Ok(entry) = self.index.find_entry(hash, |&indexed| indexed as usize == at) {
                     entry.remove();
                 }
