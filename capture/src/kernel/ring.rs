@@ -1,11 +1,14 @@
 //! Reading one BPF ring buffer.
 //!
-//! aya has a reader; this one exists for two things that its interface does not allow. It publishes the position up
-//! to which it has read once per batch and not once per record. And it decides when the kernel wakes it: the kernel
-//! does so exactly when a record is committed behind the last one that the published position says was read
-//! (kernel/bpf/ringbuf.c, `bpf_ringbuf_commit`). While the daemon comes back by itself anyway,
-//! [`Ring::publish_but_one`] keeps the position one record behind, and no packet pays for a wake-up. Before it sleeps,
-//! [`Ring::publish`] catches up.
+//! aya has a reader; this one exists for two things that its interface does not allow. The merge has to look at a record
+//! without taking it. And the reader decides when the kernel wakes it: the kernel does so exactly when a record is
+//! committed behind the last one that the published position says was read (kernel/bpf/ringbuf.c,
+//! `bpf_ringbuf_commit`). While the daemon comes back by itself anyway, [`Ring::publish_but_one`] keeps the position one
+//! record behind, and no packet pays for a wake-up. Before it sleeps, [`Ring::publish`] catches up.
+//!
+//! Measured with one ring, where no hold-back of the merge keeps the reader behind: 8000 packets, 5000 a second, raise
+//! one or two interrupts for a wake-up, and 900 where all that was read is given back at once. That the position is
+//! published once per batch and not once per record saves nothing that could be measured; it is the simpler code.
 
 #![expect(unsafe_code, reason = "the ring is memory shared with the kernel")]
 
