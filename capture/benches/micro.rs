@@ -20,7 +20,7 @@ use capture::{
     kernel::merge::{Merge, Queue},
     packet::{LinkType, Packet, Timestamp},
     source::file::{FileSource, Precision},
-    text::{Printer, options::TextOptions},
+    text::{Conversations, Printer, options::TextOptions},
 };
 use capture_common::{
     parse::select_ethernet,
@@ -200,7 +200,7 @@ struct Sink {
 
 impl Sink {
     fn new() -> Self {
-        let printer = Printer::new(TextOptions::default(), TimeZone::UTC, LIMIT);
+        let printer = Printer::new(TextOptions::default(), TimeZone::UTC, Conversations::reproducible(LIMIT));
         Self { printer, text: BytesMut::with_capacity(2 * CHUNK), microseconds: 0 }
     }
 

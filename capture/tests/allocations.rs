@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use capture::{
     explain::Explainer,
     source::file::{FileSource, Precision},
-    text::{Printer, options::TextOptions},
+    text::{Conversations, Printer, options::TextOptions},
 };
 use jiff::tz::TimeZone;
 
@@ -70,7 +70,7 @@ fn reading_explaining_and_printing_a_packet_allocates_nothing() {
         }
         let bytes = fs::read(&path).unwrap();
         for options in [with(0, false, false), with(3, true, true)] {
-            let mut printer = Printer::new(options, TimeZone::UTC, 1 << 10);
+            let mut printer = Printer::new(options, TimeZone::UTC, Conversations::new(1 << 10));
             let mut explainer = Explainer::new(1 << 10);
             let mut text = BytesMut::with_capacity(1 << 22);
             for pass in 0..2 {

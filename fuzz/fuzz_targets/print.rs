@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use capture::{
     packet::{LinkType, Packet, Timestamp},
     text::{
-        Printer,
+        Conversations, Printer,
         options::{Dump, TextOptions, TimestampStyle},
     },
 };
@@ -65,7 +65,8 @@ fn options([time, switches, dump]: [u8; 3]) -> TextOptions {
 fuzz_target!(|input: &[u8]| {
     let Some(([link, first, second, third], mut rest)) = input.split_first_chunk() else { return };
     let link_type = link_type(*link);
-    let mut printer = Printer::new(options([*first, *second, *third]), TimeZone::UTC, CONVERSATIONS);
+    let mut printer =
+        Printer::new(options([*first, *second, *third]), TimeZone::UTC, Conversations::new(CONVERSATIONS));
     let mut out = BytesMut::new();
     let mut time = Timestamp::default();
     while let Some(([high, low, missing], bytes)) = rest.split_first_chunk() {

@@ -5,7 +5,7 @@
 use bytes::BytesMut;
 use capture::{
     packet::{LinkType, Packet, Timestamp},
-    text::{Printer, options::TextOptions},
+    text::{Conversations, Printer, options::TextOptions},
 };
 use capture_common::record::{ABI_VERSION, RecordHeader};
 use jiff::tz::TimeZone;
@@ -19,7 +19,7 @@ fuzz_target!(|record: &[u8]| {
     let mut out = BytesMut::new();
     for link_type in [LinkType::Ethernet, LinkType::Raw] {
         let packet = Packet { time, link_type, wire_len: header.wire_len, data };
-        Printer::new(TextOptions::default(), TimeZone::UTC, 1).print(&packet, &mut out);
+        Printer::new(TextOptions::default(), TimeZone::UTC, Conversations::new(1)).print(&packet, &mut out);
     }
     assert_eq!(out.last(), Some(&b'\n'));
 });

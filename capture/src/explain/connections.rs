@@ -2,7 +2,8 @@
 
 use std::hash::BuildHasher as _;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use super::{
     comment::Story,
@@ -23,7 +24,7 @@ struct Slot {
 pub(super) struct Connections {
     index: HashTable<u32>,
     slots: Vec<Slot>,
-    hasher: DefaultHashBuilder,
+    hasher: RandomState,
     limit: usize,
     /// The next candidate for eviction (CLOCK, Corbató 1968).
     hand: usize,
@@ -47,7 +48,7 @@ impl Connections {
         Self {
             index: HashTable::new(),
             slots: Vec::new(),
-            hasher: DefaultHashBuilder::default(),
+            hasher: RandomState::default(),
             limit: limit.clamp(1, u32::MAX as usize),
             hand: 0,
             evicted: false,

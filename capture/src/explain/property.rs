@@ -13,7 +13,7 @@ use super::{
 use crate::{
     packet::{LinkType, Packet},
     text::{
-        Printer,
+        Conversations, Printer,
         options::{Dump, TextOptions, TimestampStyle},
     },
 };
@@ -105,8 +105,8 @@ fn without_its_comments_the_output_is_the_same() {
     for (seed, options) in (1..).zip(options().into_iter().cycle().take(140)) {
         let mut random = Random(seed);
         let mut explainer = Explainer::new(random.choose(&[1, 3, 100]));
-        let mut plain = (Printer::new(options, TimeZone::UTC, 100), BytesMut::new());
-        let mut explained = (Printer::new(options, TimeZone::UTC, 100), BytesMut::new());
+        let mut plain = (Printer::new(options, TimeZone::UTC, Conversations::new(100)), BytesMut::new());
+        let mut explained = (Printer::new(options, TimeZone::UTC, Conversations::new(100)), BytesMut::new());
         let mut time = 0;
         for _ in 0..300 {
             time += i64::from(random.choose(&[0, 0, 1, 5, 20, 300, 3000, 40_000]));

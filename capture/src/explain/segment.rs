@@ -276,7 +276,7 @@ mod tests {
     use super::*;
     use crate::{
         explain::testing::{CLIENT, SERVER, Sketch, at, ethernet_frame, packet},
-        text::{Printer, options::TextOptions},
+        text::{Conversations, Printer, options::TextOptions},
     };
 
     fn parse(link_type: LinkType, frame: &[u8]) -> Option<Segment> {
@@ -421,7 +421,7 @@ mod tests {
                 [Endpoint { address, port: 65535 }, Endpoint { address: other.parse().unwrap(), port: 1 }];
             let frame = sketch().between(endpoints).ip();
             let mut line = bytes::BytesMut::new();
-            Printer::new(TextOptions::default(), jiff::tz::TimeZone::UTC, 1)
+            Printer::new(TextOptions::default(), jiff::tz::TimeZone::UTC, Conversations::new(1))
                 .print(&packet(LinkType::Raw, 0, &frame), &mut line);
             let line = str::from_utf8(&line).unwrap();
             let [from, to] = endpoints;

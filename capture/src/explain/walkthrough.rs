@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use super::{Explainer, segment::Segment, testing};
 use crate::{
     packet::{LinkType, Packet, Timestamp},
-    text::{Printer, options::TextOptions},
+    text::{Conversations, Printer, options::TextOptions},
 };
 
 /// 2023-11-14 00:00:00 UTC.
@@ -95,7 +95,7 @@ fn packets() -> Vec<(i64, Vec<u8>)> {
 
 fn print(explain: bool) -> String {
     let mut explainer = Explainer::new(16);
-    let mut printer = Printer::new(TextOptions::default(), jiff::tz::TimeZone::UTC, 16);
+    let mut printer = Printer::new(TextOptions::default(), jiff::tz::TimeZone::UTC, Conversations::new(16));
     let mut out = BytesMut::new();
     for (nanoseconds, data) in &packets() {
         let time = Timestamp {

@@ -16,7 +16,7 @@ use crate::{
     kernel::{Interface, KernelError, printable},
     resolve::{Patience, Resolver},
     source::file::FileError,
-    text::Printer,
+    text::{Conversations, Printer},
 };
 
 /// Exit status after a failure.
@@ -105,7 +105,7 @@ fn list_interfaces() -> Result<(), RunError> {
 /// The printer that the configuration asks for. With `--resolve`, a line waits for a name for no longer than
 /// `patience`. Live, lines together have to wait for no longer than that for a while, or packets would be lost.
 fn printer(config: &Config, patience: Duration) -> Result<Printer, RunError> {
-    let mut printer = Printer::new(config.text, TimeZone::system(), CONVERSATION_LIMIT);
+    let mut printer = Printer::new(config.text, TimeZone::system(), Conversations::new(CONVERSATION_LIMIT));
     // A file can be printed where the machine does not tell its interfaces; they have no names then.
     let interfaces = Interface::list().unwrap_or_default();
     let names = interfaces.iter().map(|interface| (interface.index, interface.to_string()));

@@ -13,15 +13,6 @@ pub(super) trait WriteAddress: Write {
         }
     }
 
-    /// `a.b.c.d`.
-    #[inline(always)]
-    fn dotted(&mut self, [a, b, c, d]: [u8; 4]) {
-        self.dotted_octet(a);
-        self.dotted_octet(b);
-        self.dotted_octet(c);
-        self.octet(d);
-    }
-
     /// An IPv6 address, the first of its longest runs of zero groups written as `::`, or the host's name.
     #[inline]
     fn ipv6(&mut self, address: &[u8; 16]) {

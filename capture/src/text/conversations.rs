@@ -10,7 +10,8 @@
 
 use std::hash::{BuildHasher, Hash};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use foldhash::fast::SeedableRandomState;
+use hashbrown::HashTable;
 
 use super::tcp::Network;
 
@@ -30,7 +31,7 @@ impl<A: Copy + Hash> Key<A> {
     /// the ports that a client takes follow each other, so that its connections are found in cache lines that are at
     /// hand. It costs nobody else anything, because where such a block of neighbours begins is random.
     #[inline]
-    fn hash_of(&self, hasher: &DefaultHashBuilder) -> u64 {
+    fn hash_of(&self, hasher: &SeedableRandomState) -> u64 {
         const BLOCK: u32 = 1 << 7;
 
         let place = u64::from(self.ports % BLOCK);
@@ -99,7 +100,7 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
         source: A,
         destination: A,
         segment: Segment,
-        hasher: &DefaultHashBuilder,
+        hasher: &SeedableRandomState,
     ) -> Numbers {
         let Segment { source_port, destination_port, seq, ack, syn } = segment;
         let reverse = (source_port, source) > (destination_port, destination);
@@ -134,11 +135,8 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
         Numbers { seq, ack, sack_base: other }
     }
 
-    fn insert(&mut self, conversation: Conversation<A>, hash: u64, hasher: &DefaultHashBuilder) {
+    fn insert(&mut self, conversation: Conversation<A>, hash: u64, hasher: &SeedableRandomState) {
         let at = if self.list.len() < self.limit {
-            if self.index.len() == self.index.capacity() {
-                self.grow(hasher);
-            }
             self.list.push(conversation);
             self.list.len() - 1
         } else {
@@ -146,19 +144,28 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
             self.list[at] = conversation;
             at
         };
-        // There is room for one more, or one has just been removed. (What was removed may have left a mark that takes
-        // up its room. When those are too many, the index makes itself anew.)
-        self.index.insert_unique(hash, at as u32, |&at| self.list[at as usize].key.hash_of(hasher));
+        if self.index.len() < self.index.capacity() {
+            self.index.insert_unique(hash, at as u32, |_| hash);
+        } else {
+            self.index_anew(hasher);
+        }
     }
 
-    /// Makes room for four times as many. Read in its order, the list is read from front to back; an index that grows
-    /// by itself would jump to and fro in it.
+    /// Makes the index from the list, with room for eight times as many, when it is full: of conversations, or of the
+    /// marks that removed ones leave. Read in its order, the list is read from front to back; an index that grows by
+    /// itself would jump to and fro in it, and grow for the marks, too.
     #[cold]
-    fn grow(&mut self, hasher: &DefaultHashBuilder) {
+    fn index_anew(&mut self, hasher: &SeedableRandomState) {
         const LEAST: usize = 64;
 
-        let capacity = (self.list.len() * 4).clamp(LEAST, self.limit.max(LEAST));
-        self.index = HashTable::with_capacity(capacity);
+        // There is always room for some marks, so that this does not happen for each conversation that is forgotten.
+        let most = self.limit.saturating_add(self.limit / 8).max(LEAST);
+        let capacity = self.list.len().saturating_mul(8).clamp(LEAST, most);
+        self.index.clear();
+        if self.index.capacity() < capacity {
+            self.index = HashTable::new();
+            self.index = HashTable::with_capacity(capacity);
+        }
         for (at, conversation) in (0..).zip(&self.list) {
             self.index.insert_unique(conversation.key.hash_of(hasher), at, |_| 0);
         }
@@ -180,7 +187,7 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
     }
 
     /// Forgets the first conversation from the hand on that has not been seen again since the hand last came by.
-    fn forget_one(&mut self, hasher: &DefaultHashBuilder) -> usize {
+    fn forget_one(&mut self, hasher: &SeedableRandomState) -> usize {
         loop {
             let at = self.hand;
             self.hand = if at + 1 < self.list.len() { at + 1 } else { 0 };
@@ -202,13 +209,24 @@ pub struct Conversations {
     v4: Table<u32>,
     /// Addresses as words, so that a conversation has no padding.
     v6: Table<[u32; 4]>,
-    /// Seeded anew in each process, so that nobody can make up conversations that are all in one place.
-    hasher: DefaultHashBuilder,
+    /// Seeded anew in each process that is not to be [`reproducible`](Self::reproducible), so that nobody can make up
+    /// conversations that are all in one place.
+    hasher: SeedableRandomState,
 }
 
 impl Conversations {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { v4: Table::new(limit), v6: Table::new(limit), hasher: DefaultHashBuilder::default() }
+    /// No conversation yet, and never more than `limit` of each address family.
+    pub fn new(limit: usize) -> Self {
+        Self::placed_by(SeedableRandomState::random(), limit)
+    }
+
+    /// The same for measurements: all processes place conversations alike, so that they do the same work.
+    pub fn reproducible(limit: usize) -> Self {
+        Self::placed_by(SeedableRandomState::fixed(), limit)
+    }
+
+    fn placed_by(hasher: SeedableRandomState, limit: usize) -> Self {
+        Self { v4: Table::new(limit), v6: Table::new(limit), hasher }
     }
 
     /// How many conversations are known.
@@ -346,6 +364,38 @@ mod tests {
             assert!(table.evicted() + limit as u64 >= first_packets, "{limit}");
             assert!(table.evicted() >= (model.known.len() - table.len()) as u64);
         }
+    }
+
+    #[test]
+    fn the_index_does_not_grow_for_what_is_forgotten() {
+        for limit in [10, 100, 896, 1000] {
+            let mut table = Conversations::reproducible(limit);
+            let segment = Segment { source_port: 1, destination_port: 2, seq: 100, ack: 1, syn: false };
+            let mut flood = |from: u32, to: u32| {
+                for source in from..to {
+                    table.numbers_of(Packet { source, destination: 3, segment });
+                }
+                (table.len(), table.v4.index.len(), table.v4.index.allocation_size())
+            };
+            let full = flood(0, limit as u32);
+            assert_eq!((full.0, full.1), (limit, limit));
+            assert_eq!(flood(limit as u32, 100 * limit as u32), full);
+        }
+    }
+
+    #[test]
+    fn only_what_is_to_be_reproducible_is_placed_alike() {
+        let places = |mut table: Conversations| -> Vec<u32> {
+            let segment = Segment { source_port: 1, destination_port: 2, seq: 100, ack: 1, syn: false };
+            for source in 0..1000 {
+                table.numbers_of(Packet { source, destination: 3, segment });
+            }
+            table.v4.index.iter().copied().collect()
+        };
+        let [one, other] = [(); 2].map(|()| places(Conversations::reproducible(1000)));
+        assert_eq!(one, other);
+        let [one, other] = [(); 2].map(|()| places(Conversations::new(1000)));
+        assert_ne!(one, other);
     }
 
     #[test]

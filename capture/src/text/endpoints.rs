@@ -2,84 +2,130 @@
 
 use super::{
     address::WriteAddress,
-    line::{Kept, Line, Write},
+    line::{Cursor, Kept, Line, Write},
     tcp::Network,
 };
 
-/// How many texts of each address family are kept: one for each value of a hash. Those of IPv4 take 16 KiB.
+/// How many texts of pairs are kept of each address family: one for each value of a hash. Those of IPv4 take 16 KiB.
 const SLOTS: usize = 256;
 
-const V4_LENGTH: usize = "255.255.255.255.65535 > 255.255.255.255.65535: ".len();
-const V6_LENGTH: usize = 2 * "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff.65535".len() + " > : ".len();
-
-/// Source and destination, and their ports in the high and the low half.
-type Pair<A> = (A, A, u32);
+const V4_END: usize = 24;
+const V6_END: usize = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff.65535".len();
+const V4_PAIR: usize = 48;
+const V6_PAIR: usize = 2 * V6_END + " > : ".len();
 
 /// Prints pairs of endpoints.
 #[derive(Debug)]
 pub(super) struct Endpoints {
-    v4: Box<[(Pair<[u8; 4]>, Kept<V4_LENGTH>); SLOTS]>,
-    v6: Box<[(Pair<[u8; 16]>, Kept<V6_LENGTH>); SLOTS]>,
+    v4: Texts<[u8; 4], V4_END, V4_PAIR>,
+    v6: Texts<[u8; 16], V6_END, V6_PAIR>,
 }
 
 impl Endpoints {
     pub(super) fn new() -> Self {
-        Self {
-            v4: Box::new([(([0; 4], [0; 4], 0), Kept::EMPTY); SLOTS]),
-            v6: Box::new([(([0; 16], [0; 16], 0), Kept::EMPTY); SLOTS]),
-        }
+        Self { v4: Texts::new([0; 4]), v6: Texts::new([0; 16]) }
     }
 
     /// Prints addresses and ports, with colon and blank.
     #[inline]
-    pub(super) fn print(&mut self, network: Network<'_>, ports: [u16; 2], line: &mut Line) {
-        if line.names.is_some() {
-            // Not kept: a name may become known at any time.
-            return match network {
-                Network::V4 { source, destination, .. } => {
-                    print_pair(line, ports, |line| line.ipv4(source), |line| line.ipv4(destination));
-                }
-                Network::V6 { source, destination } => {
-                    print_pair(line, ports, |line| line.ipv6(source), |line| line.ipv6(destination));
-                }
-            };
-        }
-        let key = u32::from(ports[0]) << 16 | u32::from(ports[1]);
+    pub(super) fn print(
+        &mut self,
+        network: Network<'_>,
+        [source_port, destination_port]: [u16; 2],
+        line: &mut Line,
+    ) {
+        let ports = u32::from(source_port) << 16 | u32::from(destination_port);
         match network {
             Network::V4 { source, destination, .. } => {
-                let hash = u32::from_ne_bytes(source).wrapping_mul(3) ^ u32::from_ne_bytes(destination) ^ key;
-                let (pair, text) = &mut self.v4[slot(hash)];
-                let known = *pair == (source, destination, key);
-                if known && !text.is_empty() {
-                    line.kept(text);
-                    return;
+                let ends = [(source, source_port), (destination, destination_port)];
+                if line.names.is_some() {
+                    return print_pair(ends, line, |line, address| line.ipv4(address));
                 }
-                let start = line.position();
-                line.write(|line| {
-                    print_pair(line, ports, |line| line.ipv4(source), |line| line.ipv4(destination));
-                });
-                *pair = (source, destination, key);
-                *text = if known { line.keep(start).unwrap_or(Kept::EMPTY) } else { Kept::EMPTY };
+                let hash =
+                    u32::from_ne_bytes(source).wrapping_mul(3) ^ u32::from_ne_bytes(destination) ^ ports;
+                self.v4.print(ends, hash, line, |line, address| line.dotted(address));
             }
             Network::V6 { source, destination } => {
+                let ends = [(*source, source_port), (*destination, destination_port)];
+                if line.names.is_some() {
+                    return print_pair(ends, line, |line, address| line.ipv6(&address));
+                }
                 let fold = |address: &[u8; 16]| {
                     let address = u128::from_ne_bytes(*address);
                     (address ^ address >> 32 ^ address >> 64 ^ address >> 96) as u32
                 };
-                let hash = fold(source).wrapping_mul(3) ^ fold(destination) ^ key;
-                let (pair, text) = &mut self.v6[slot(hash)];
-                let known = *pair == (*source, *destination, key);
-                if known && !text.is_empty() {
-                    line.kept(text);
-                    return;
-                }
-                let start = line.position();
-                line.write(|line| {
-                    print_pair(line, ports, |line| line.ipv6(source), |line| line.ipv6(destination));
-                });
-                *pair = (*source, *destination, key);
-                *text = if known { line.keep(start).unwrap_or(Kept::EMPTY) } else { Kept::EMPTY };
+                let hash = fold(source).wrapping_mul(3) ^ fold(destination) ^ ports;
+                self.v6.print(ends, hash, line, |line, address| line.ipv6(&address));
             }
+        }
+    }
+}
+
+/// An address and a port.
+type End<A> = (A, u16);
+
+/// The texts of one address family that are kept.
+#[derive(Debug)]
+struct Texts<A, const END: usize, const PAIR: usize> {
+    pairs: Box<[([End<A>; 2], Kept<PAIR>); SLOTS]>,
+    /// An end that many pairs have: a server's.
+    common: Common<A, END>,
+}
+
+impl<A: Copy + PartialEq, const END: usize, const PAIR: usize> Texts<A, END, PAIR> {
+    fn new(nobody: A) -> Self {
+        let nobody = (nobody, 0);
+        Self {
+            pairs: Box::new([([nobody; 2], Kept::EMPTY); SLOTS]),
+            common: Common { end: nobody, text: Kept::EMPTY },
+        }
+    }
+
+    #[inline(always)]
+    fn print(&mut self, ends: [End<A>; 2], hash: u32, line: &mut Line, address: impl Fn(&mut Cursor<'_>, A)) {
+        let (pair, text) = &mut self.pairs[slot(hash)];
+        let known = *pair == ends;
+        if known && !text.is_empty() {
+            line.kept(text);
+            return;
+        }
+        let start = line.position();
+        let common = &mut self.common;
+        let [source, destination] = ends;
+        line.write(|line| {
+            common.print(source, line, &address);
+            line.text(" > ");
+        });
+        let middle = line.position();
+        line.write(|line| common.print(destination, line, &address));
+        if common.end != source && common.end != destination {
+            *common = Common { end: destination, text: line.keep(middle).unwrap_or(Kept::EMPTY) };
+        }
+        line.text(": ");
+        *pair = ends;
+        if known {
+            *text = line.keep(start).unwrap_or(Kept::EMPTY);
+        } else {
+            text.clear();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Common<A, const N: usize> {
+    end: End<A>,
+    text: Kept<N>,
+}
+
+impl<A: Copy + PartialEq, const N: usize> Common<A, N> {
+    #[inline(always)]
+    fn print(&self, end: End<A>, line: &mut Cursor<'_>, address: impl Fn(&mut Cursor<'_>, A)) {
+        if end == self.end && !self.text.is_empty() {
+            line.kept(&self.text);
+        } else {
+            address(line, end.0);
+            line.byte(b'.');
+            line.decimal(end.1.into());
         }
     }
 }
@@ -90,19 +136,14 @@ fn slot(hash: u32) -> usize {
     (hash.wrapping_mul(0x9e37_79b9) >> (u32::BITS - SLOTS.ilog2())) as usize
 }
 
-#[inline(always)]
-fn print_pair<W: Write>(
-    line: &mut W,
-    [source_port, destination_port]: [u16; 2],
-    source: impl FnOnce(&mut W),
-    destination: impl FnOnce(&mut W),
-) {
-    source(line);
+/// With names. Not kept: a name may become known at any time.
+fn print_pair<A: Copy>([source, destination]: [End<A>; 2], line: &mut Line, address: impl Fn(&mut Line, A)) {
+    address(line, source.0);
     line.byte(b'.');
-    line.port(source_port);
+    line.port(source.1);
     line.text(" > ");
-    destination(line);
+    address(line, destination.0);
     line.byte(b'.');
-    line.port(destination_port);
+    line.port(destination.1);
     line.text(": ");
 }

@@ -32,6 +32,17 @@ const DOTTED_OCTETS: [[u8; 4]; 256] = {
     octets
 };
 
+/// How many bits of a dotted octet's text count.
+const DOTTED_BITS: [u8; 256] = {
+    let mut bits = [32; 256];
+    let mut value = 0;
+    while value < 100 {
+        bits[value] = if value < 10 { 16 } else { 24 };
+        value += 1;
+    }
+    bits
+};
+
 #[inline(always)]
 fn octet_length(value: u8) -> usize {
     1 + usize::from(value > 9) + usize::from(value > 99)
@@ -69,6 +80,11 @@ pub(super) struct Kept<const N: usize> {
 
 impl<const N: usize> Kept<N> {
     pub(super) const EMPTY: Self = Self { bytes: [0; N], length: 0 };
+
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.length = 0;
+    }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
@@ -275,10 +291,19 @@ pub(super) trait Write {
         self.prefix(DOTTED_OCTETS[usize::from(value)], octet_length(value));
     }
 
-    /// `%u.` of eight bits.
+    /// `%u.%u.%u.%u`.
     #[inline(always)]
-    fn dotted_octet(&mut self, value: u8) {
-        self.prefix(DOTTED_OCTETS[usize::from(value)], octet_length(value) + 1);
+    fn dotted(&mut self, [a, b, c, d]: [u8; 4]) {
+        let pair = |first: u8, second: u8| {
+            let text = |octet: u8| u64::from(u32::from_le_bytes(DOTTED_OCTETS[usize::from(octet)]));
+            let bits = |octet: u8| usize::from(DOTTED_BITS[usize::from(octet)]);
+            let both = text(first) | text(second) << bits(first);
+            (both.to_le_bytes(), (bits(first) + bits(second)) / 8)
+        };
+        let (text, length) = pair(a, b);
+        self.prefix(text, length);
+        let (text, length) = pair(c, d);
+        self.prefix(text, length - 1);
     }
 
     /// `%0{width}u`, where `width` is at most eight: more digits where there are more.

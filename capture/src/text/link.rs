@@ -353,7 +353,7 @@ fn packet_type_name(packet_type: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        Printer,
+        Conversations, Printer,
         options::{TextOptions, TimestampStyle},
         testing::{Tcp, print_cut},
     };
@@ -481,7 +481,7 @@ mod tests {
         let header = [8, 0, 0, 0, 0, 0, 0, 7, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let frame = [&header[..], &Tcp::default().ipv4()].concat();
         assert_eq!(print(plain(), LinkType::LinuxSll2, &frame), format!("?     In  IP {IPV4_LINE}"));
-        let mut printer = Printer::new(with_header(), jiff::tz::TimeZone::UTC, 1);
+        let mut printer = Printer::new(with_header(), jiff::tz::TimeZone::UTC, Conversations::new(1));
         printer.set_interfaces(vec![(6, "lo".to_owned()), (7, "enp0s31f6".to_owned())]);
         let mut out = bytes::BytesMut::new();
         let (time, wire_len) = (Default::default(), frame.len() as u32);

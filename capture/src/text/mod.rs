@@ -53,14 +53,13 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// A printer that knows no conversation yet. Local times are in `time_zone`. At most `conversation_limit`
-    /// conversations are remembered of each address family; see [`Conversations::evicted`] for what happens then.
-    pub fn new(options: TextOptions, time_zone: TimeZone, conversation_limit: usize) -> Self {
+    /// A printer that has printed nothing yet. Local times are in `time_zone`.
+    pub fn new(options: TextOptions, time_zone: TimeZone, conversations: Conversations) -> Self {
         Self {
             options,
             clock: Clock::new(&options, time_zone),
             endpoints: Endpoints::new(),
-            conversations: Conversations::new(conversation_limit),
+            conversations,
             interfaces: Vec::new(),
             line: Line::new(),
             printed: 0,
@@ -228,7 +227,7 @@ mod tests {
 
     #[test]
     fn lengths_that_contradict_each_other() {
-        let mut printer = Printer::new(TextOptions::default(), TimeZone::UTC, 1);
+        let mut printer = Printer::new(TextOptions::default(), TimeZone::UTC, Conversations::new(1));
         let mut out = BytesMut::new();
         let time = Timestamp { seconds: SECOND, nanoseconds: 0 };
         let data = [0; 60];

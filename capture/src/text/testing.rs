@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use jiff::tz::TimeZone;
 
-use super::{Printer, options::TextOptions};
+use super::{Conversations, Printer, options::TextOptions};
 use crate::packet::{LinkType, Packet, Timestamp};
 
 /// 2023-11-14 22:13:20 UTC.
@@ -97,7 +97,7 @@ fn ipv6(last_bytes: [u8; 2], segment: &[u8]) -> Vec<u8> {
 
 /// What all of `packets` give, captured as a whole, one each microsecond from [`SECOND`] on.
 pub(super) fn print_all<P: AsRef<[u8]>>(options: TextOptions, link_type: LinkType, packets: &[P]) -> String {
-    let mut printer = Printer::new(options, TimeZone::UTC, 16);
+    let mut printer = Printer::new(options, TimeZone::UTC, Conversations::new(16));
     let mut out = BytesMut::new();
     for (n, packet) in packets.iter().enumerate() {
         let data = packet.as_ref();
@@ -110,7 +110,7 @@ pub(super) fn print_all<P: AsRef<[u8]>>(options: TextOptions, link_type: LinkTyp
 /// What one packet gives without a time stamp, of which `captured` bytes were captured.
 pub(super) fn print_cut(options: TextOptions, link_type: LinkType, packet: &[u8], captured: usize) -> String {
     let options = TextOptions { timestamp: super::options::TimestampStyle::None, ..options };
-    let mut printer = Printer::new(options, TimeZone::UTC, 16);
+    let mut printer = Printer::new(options, TimeZone::UTC, Conversations::new(16));
     let mut out = BytesMut::new();
     let (time, wire_len) = (Timestamp { seconds: SECOND, nanoseconds: 0 }, packet.len() as u32);
     printer.print(&Packet { time, link_type, wire_len, data: &packet[..captured] }, &mut out);
