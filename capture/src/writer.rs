@@ -44,7 +44,7 @@ pub type Ended = io::Result<()>;
 struct Progress {
     packets: AtomicU64,
     pieces: AtomicU64,
-    /// Whether nothing is to be written any more. Held by the thread while it writes to a pipe.
+    /// Whether nothing is to be written any more. Held by the thread while it writes, and counts what it wrote.
     stopped: Mutex<bool>,
 }
 
@@ -58,17 +58,17 @@ pub struct Writer {
     chunks: Option<mpsc::Sender<Chunk>>,
     progress: Arc<Progress>,
     ended: oneshot::Receiver<Ended>,
-    is_pipe: bool,
 }
 
 impl Writer {
-    /// Starts the thread. A pipe takes up to `PIPE_BUF` bytes whole or not at all (pipe(7)), so no more is written to
-    /// one at a time: what was counted is in it.
+    /// Starts the thread. If the output `has_reader` (a pipe, a socket, a terminal), no more than `PIPE_BUF` bytes are
+    /// written at a time: a pipe takes as many whole or not at all (pipe(7)), so that what was counted is in it, and of
+    /// the others it is known how far they have come.
     ///
     /// # Errors
     ///
     /// When there is no thread to be had.
-    pub fn spawn(mut output: impl Write + AsFd + Send + 'static, is_pipe: bool) -> io::Result<Self> {
+    pub fn spawn(mut output: impl Write + AsFd + Send + 'static, has_reader: bool) -> io::Result<Self> {
         let (chunks, mut queue) = mpsc::channel::<Chunk>(QUEUE);
         let (end, ended) = oneshot::channel();
         let progress = Arc::new(Progress::default());
@@ -76,7 +76,7 @@ impl Writer {
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
             let mut result = Ok(());
             while let Some(chunk) = queue.blocking_recv() {
-                result = write_chunk(&mut output, &chunk, is_pipe, &written);
+                result = write_chunk(&mut output, &chunk, has_reader, &written);
                 if result.is_err() {
                     break;
                 }
@@ -84,12 +84,12 @@ impl Writer {
             // The daemon may have gone without waiting; then nobody wants to know.
             let _nobody = end.send(result);
         })?;
-        Ok(Self { chunks: Some(chunks), progress, ended, is_pipe })
+        Ok(Self { chunks: Some(chunks), progress, ended })
     }
 
-    /// Lets nothing more be written to a pipe: what [`written`](Self::written) says from now on is in it, and at most
-    /// the beginning of one packet more. Gives up after `patience`, which happens only if others write to the pipe, too.
-    /// To any other output, what is being written just now may still come.
+    /// Lets nothing more be written: what [`written`](Self::written) says from now on has been written, and at most
+    /// the beginning of one packet more. Gives up after `patience`, when a write is stuck halfway: in a terminal or a
+    /// socket that takes nothing, or in a pipe that others write to, too.
     pub async fn stop(&self, patience: Duration) {
         const PAUSE: Duration = Duration::from_millis(1);
 
@@ -102,9 +102,7 @@ impl Writer {
                 }
             }
         };
-        if self.is_pipe {
-            let _gave_up = timeout(patience, stopped).await;
-        }
+        let _gave_up = timeout(patience, stopped).await;
     }
 
     /// Waits until there is room for one more chunk. False if the writer has ended.
@@ -148,29 +146,35 @@ impl Writer {
     }
 }
 
-fn write_chunk(output: &mut (impl Write + AsFd), chunk: &Chunk, is_pipe: bool, progress: &Progress) -> Ended {
-    let piece = if is_pipe { PIPE_BUF } else { chunk.text.len() };
+fn write_chunk(
+    output: &mut (impl Write + AsFd),
+    chunk: &Chunk,
+    has_reader: bool,
+    progress: &Progress,
+) -> Ended {
+    let Chunk { text, ends } = chunk;
+    let piece = if has_reader { PIPE_BUF } else { text.len() };
     let (mut start, mut packets) = (0, 0);
-    while start < chunk.text.len() {
-        let fitting = chunk.ends.partition_point(|end| *end <= start + piece).max(packets + 1);
-        let end = chunk.ends.get(fitting - 1).copied().unwrap_or(chunk.text.len());
-        if is_pipe {
-            for part in chunk.text[start..end].chunks(PIPE_BUF) {
-                // The wait for a reader is here, where it holds up nobody: what there is room for is written at once.
-                wait_for_room(output)?;
-                let stopped = progress.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-                if *stopped {
-                    return Ok(());
-                }
-                write_all(output, part)?;
-            }
-        } else {
-            write_all(output, &chunk.text[start..end])?;
+    while start < text.len() {
+        // As many whole packets as fit, or a part of one that does not.
+        let fitting = ends.partition_point(|end| *end <= start + piece);
+        let (end, whole) = match ends.get(fitting) {
+            Some(_) if fitting > packets => (ends[fitting - 1], fitting),
+            Some(_) => (start + piece, packets),
+            None => (text.len().min(start + piece), fitting),
+        };
+        if has_reader {
+            // The wait for a reader is here, where it holds up nobody: what there is room for is written at once.
+            wait_for_room(output)?;
         }
-        let count = fitting.min(chunk.ends.len()) - packets;
-        progress.packets.fetch_add(count as u64, Ordering::Relaxed);
+        let stopped = progress.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        if *stopped {
+            return Ok(());
+        }
+        write_all(output, &text[start..end])?;
+        progress.packets.fetch_add((whole - packets) as u64, Ordering::Relaxed);
         progress.pieces.fetch_add(1, Ordering::Relaxed);
-        (start, packets) = (end, packets + count);
+        (start, packets) = (end, whole);
     }
     Ok(())
 }
@@ -207,6 +211,8 @@ fn write_all(output: &mut (impl Write + AsFd), mut bytes: &[u8]) -> io::Result<(
 mod tests {
     use std::{fs::File, io::Read as _};
 
+    use nix::pty::{OpenptyResult, openpty};
+
     use super::*;
 
     /// Packets of these lengths, and something behind them that belongs to none.
@@ -233,13 +239,37 @@ mod tests {
         reader.read_to_end(&mut written).unwrap();
         assert_eq!(written, chunk.text);
         assert_eq!(progress.packets.load(Ordering::Relaxed), 5);
-        assert_eq!(progress.pieces.load(Ordering::Relaxed), 5);
+        // The first; most of the second; its last byte and the third; the others.
+        assert_eq!(progress.pieces.load(Ordering::Relaxed), 4);
     }
 
-    /// Whether a write to the pipe would wait.
-    fn is_full(pipe: &impl AsFd) -> bool {
-        let mut writable = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
-        poll(&mut writable, PollTimeout::ZERO).unwrap() == 0
+    fn is_ready(file: &impl AsFd, events: PollFlags) -> bool {
+        poll(&mut [PollFd::new(file.as_fd(), events)], PollTimeout::ZERO).unwrap() == 1
+    }
+
+    /// A terminal that takes a little now and then is seen to take it, long before it has taken a chunk.
+    #[tokio::test]
+    async fn a_slow_terminal_is_seen_to_take_something() {
+        const NEVER: Duration = Duration::from_secs(30);
+
+        let OpenptyResult { master, slave } = openpty(None, None).unwrap();
+        let mut master = File::from(master);
+        let writer = Writer::spawn(File::from(slave), true).unwrap();
+        assert!(writer.send(chunk(&[100; 10_000])));
+        let mut taken = [0; PIPE_BUF];
+        for _ in 0..20 {
+            let before = writer.progress();
+            let progress = async {
+                while writer.progress() == before {
+                    if is_ready(&master, PollFlags::POLLIN) {
+                        assert_ne!(master.read(&mut taken).unwrap(), 0);
+                    }
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(NEVER, progress).await.unwrap();
+        }
+        assert!((1..10_000).contains(&writer.written()));
     }
 
     /// A pipe that nobody reads until the writer has been stopped holds what was said to be written, and gets no more
@@ -253,7 +283,7 @@ mod tests {
             let writer = File::from(std::os::fd::OwnedFd::from(pipe.try_clone().unwrap()));
             let mut writer = Writer::spawn(writer, true).unwrap();
             assert!(writer.send(chunk(&vec![length; count])));
-            while !is_full(&pipe) {
+            while is_ready(&pipe, PollFlags::POLLOUT) {
                 thread::yield_now();
             }
             timeout(NEVER, writer.stop(NEVER)).await.unwrap();

@@ -31,6 +31,21 @@ fn reading(arguments: &[&str]) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
+/// Who has read enough may go.
+#[test]
+fn an_output_that_nobody_reads_is_no_failure() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/walkthrough.pcap");
+    for arguments in [&["-D".as_ref()][..], &["-r".as_ref(), golden.as_os_str()]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_capture"));
+        let output = command.args(arguments).stdout(writer).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!said.contains("Broken pipe"), "{said}");
+    }
+}
+
 /// The lines of the packets that have come are written before the next is waited for, so that an interruption costs
 /// none. Without that, they would never come: a few lines do not fill a buffer.
 #[test]

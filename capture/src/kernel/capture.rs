@@ -1,6 +1,6 @@
 //! One capture, from loading to detaching.
 
-use std::{future::pending, ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, time::Duration};
 
 use capture_common::{counters::Counters, ports::PortBitmap};
 
@@ -97,7 +97,7 @@ impl Capture {
             size: ring_size,
             source,
         })?;
-        let log = KernelLog::new(&mut object.ebpf, log_level);
+        let log = KernelLog::start(&mut object.ebpf, log_level)?;
         let attached = Attached::new(&mut object, interface, hook, mechanism)?;
         let description = attached.to_string();
         Ok(Self { object, rings, attached: Some(attached), watch, log, description, link_type, buffers })
@@ -133,13 +133,13 @@ impl Capture {
     }
 
     /// Waits for packets: `asleep` for the next one, as armed by [`sleep`](Self::sleep), otherwise for the time after
-    /// which the rings are drained again. Meanwhile writes what the programs log.
+    /// which the rings are drained again.
     ///
     /// # Errors
     ///
     /// When the interface has gone down or away, or tokio's runtime is shutting down.
     pub async fn wait(&mut self, asleep: bool) -> Result<(), KernelError> {
-        let Self { rings, watch, log, .. } = self;
+        let Self { rings, watch, .. } = self;
         let packets = async {
             if asleep {
                 rings.readable().await.map_err(KernelError::Wait)
@@ -148,16 +148,9 @@ impl Capture {
                 Ok(())
             }
         };
-        let logged = async {
-            match log {
-                Some(log) => log.run().await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
             result = packets => result,
             error = watch.lost() => Err(error),
-            () = logged => Ok(()),
         }
     }
 
@@ -171,8 +164,8 @@ impl Capture {
         let Self { object, rings, attached, log, .. } = self;
         *attached = None;
         let ended = rings.any_map().map_or(Ok(()), |ring| object.wait_for_programs(ring));
-        if let Some(log) = log {
-            log.flush();
+        if let Some(log) = log.take() {
+            log.finish();
         }
         ended
     }

@@ -199,6 +199,20 @@ pub enum KernelError {
     #[error("cannot wait for the ring buffers: {0}")]
     Wait(#[source] io::Error),
 
+    /// The kernel does not tell of changes of the interface.
+    #[error("cannot watch whether {} stays up: {source}", printable(.interface))]
+    Watch {
+        /// The interface.
+        interface: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+
+    /// The log of the programs cannot be read.
+    #[error("cannot read the log of the eBPF programs: {0}; leave out `--log-level`")]
+    Log(String),
+
     /// The counters cannot be read.
     #[error("cannot read the counters: {0}")]
     Counters(String),

@@ -126,8 +126,9 @@ impl Interface {
         format!("program {name} (id {id}{mode})")
     }
 
-    /// What its frames begin with: the same choice as libpcap's (pcap-linux.c, `map_arphrd_to_dlt`), for the hardware
-    /// types that carry Ethernet or IP.
+    /// What its frames begin with: of the hardware types that carry Ethernet or IP, those that libpcap knows
+    /// (pcap-linux.c, `map_arphrd_to_dlt`). Of PPP, raw IP, IPv6 tunnels and GRE it hides the header behind one of its
+    /// own, "cooked"; what is seen here begins with the IP header.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
 //! The eBPF object: loading it with the constants and maps of one capture.
 
-use std::io;
+use std::{io, os::fd::AsFd as _, thread};
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{ArrayOfMaps, MapData, MapError, PerCpuArray},
+    maps::{ArrayOfMaps, Map, MapData, MapError, PerCpuArray},
     programs::ProgramError,
     util::KernelVersion,
 };
@@ -85,13 +85,14 @@ impl Object {
         if options.log_level == LogLevel::Off {
             loader.map_max_entries("AYA_LOGS", u32::try_from(super::page_size()).unwrap_or(4096));
         }
-        let mut ebpf = loader.load(bytes).map_err(|error| match errno(&error) {
+        let ebpf = loader.load(bytes).map_err(|error| match errno(&error) {
             Some(libc::EPERM | libc::EACCES) => not_permitted("load eBPF programs"),
             _ => KernelError::Load(chain(&error)),
         })?;
 
         let rings = make_rings(options.rings, &mut |index| make_ring(index, options.ring_size))
-            .and_then(|rings| place_rings(&mut ebpf, &rings, &online, cpu_ids).map(|()| rings))
+            .map_err(io::Error::other)
+            .and_then(|rings| place_rings(&ebpf, &rings, &online, cpu_ids).map(|()| rings))
             .map_err(|error| match errno(&error) {
                 Some(libc::EPERM) => not_permitted("create BPF maps"),
                 number => KernelError::Rings {
@@ -139,8 +140,8 @@ impl Object {
     /// # Errors
     ///
     /// When the kernel refuses.
-    pub(super) fn wait_for_programs(&mut self, ring: &MapData) -> Result<(), KernelError> {
-        place_rings(&mut self.ebpf, std::slice::from_ref(ring), &[], 1)
+    pub(super) fn wait_for_programs(&self, ring: &MapData) -> Result<(), KernelError> {
+        place_rings(&self.ebpf, std::slice::from_ref(ring), &[], 1)
             .map_err(|error| KernelError::Settle(chain(&error)))
     }
 
@@ -219,13 +220,29 @@ fn make_rings<R, E>(count: usize, make: &mut impl FnMut(usize) -> Result<R, E>) 
 
 /// Gives each CPU a ring. Those that are online come first: each has its own if there are enough. CPUs that come
 /// online later share theirs with others.
-fn place_rings(ebpf: &mut Ebpf, rings: &[MapData], online: &[u32], cpu_ids: u32) -> Result<(), MapError> {
-    let map = ebpf.map_mut("RINGS").ok_or(MapError::KeyNotFound)?;
-    let mut array = ArrayOfMaps::<_, MapData>::try_from(map)?;
-    for (cpu, ring) in order_of_cpus(online, cpu_ids).zip(rings.iter().cycle()) {
-        array.set(cpu, ring, 0)?;
-    }
-    Ok(())
+///
+/// For each entry the kernel waits until no program can see the old one (`maybe_wait_bpf_programs`), 14 ms or so, and
+/// a machine may have hundreds of CPUs. Those who wait at the same time wait together.
+fn place_rings(ebpf: &Ebpf, rings: &[MapData], online: &[u32], cpu_ids: u32) -> io::Result<()> {
+    const THREADS: usize = 64;
+
+    let Some(Map::ArrayOfMaps(map)) = ebpf.map("RINGS") else {
+        return Err(io::Error::other("the object has no map of maps RINGS"));
+    };
+    let places: Vec<(u32, &MapData)> = order_of_cpus(online, cpu_ids).zip(rings.iter().cycle()).collect();
+    let place = |places: &[(u32, &MapData)]| {
+        let map = MapData::from_fd(map.fd().as_fd().try_clone_to_owned()?).map_err(io::Error::other)?;
+        let mut map = ArrayOfMaps::<_, MapData>::try_from(Map::ArrayOfMaps(map)).map_err(io::Error::other)?;
+        places.iter().try_for_each(|&(cpu, ring)| map.set(cpu, ring, 0)).map_err(io::Error::other)
+    };
+    thread::scope(|scope| {
+        let start = |places| thread::Builder::new().spawn_scoped(scope, move || place(places));
+        let threads: Vec<_> = places.chunks(places.len().div_ceil(THREADS).max(1)).map(start).collect();
+        threads.into_iter().try_for_each(|thread| match thread?.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
 }
 
 /// All CPUs: first those that are online.

@@ -32,11 +32,12 @@ impl Watch {
     ///
     /// When the interface is down or gone already, or the kernel does not announce changes.
     pub(super) fn new(interface: &Interface) -> Result<Self, KernelError> {
-        let socket = announcements().map_err(KernelError::Wait)?;
+        let failed = |source| KernelError::Watch { interface: interface.name.clone(), source };
+        let socket = announcements().map_err(failed)?;
         #[expect(unsafe_code, reason = "tokio's registration of a file descriptor")]
         // SAFETY: the descriptor is owned by the registration, and neither closed nor replaced while it lives.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
-        let socket = socket.map_err(|error| KernelError::Wait(error.into()))?;
+        let socket = socket.map_err(|error| failed(error.into()))?;
         let watch = Self { socket, name: interface.name.clone(), index: interface.index };
         match watch.look() {
             None => Ok(watch),
@@ -58,11 +59,12 @@ impl Watch {
 
     /// Waits until the interface is down or gone, and says so.
     pub(super) async fn lost(&self) -> KernelError {
+        let failed = |source| KernelError::Watch { interface: self.name.clone(), source };
         let mut buffer = [0; ANNOUNCEMENT];
         loop {
             let mut ready = match self.socket.readable().await {
                 Ok(ready) => ready,
-                Err(error) => return KernelError::Wait(error),
+                Err(error) => return failed(error),
             };
             let lost = match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                 Ok(length) => {
@@ -75,7 +77,7 @@ impl Watch {
                 // Announcements were lost: look.
                 Err(Errno::ENOBUFS) => self.look(),
                 Err(Errno::EINTR) => None,
-                Err(errno) => Some(KernelError::Wait(errno.into())),
+                Err(errno) => Some(failed(errno.into())),
             };
             if let Some(error) = lost {
                 return error;

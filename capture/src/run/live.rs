@@ -4,6 +4,7 @@
 //! without a packet the daemon sleeps until the kernel wakes it: no timer runs while the wire is silent.
 
 use std::{
+    fs::{File, FileType},
     io::{self, IsTerminal as _},
     ops::ControlFlow,
     os::{fd::AsFd as _, unix::fs::FileTypeExt as _},
@@ -37,6 +38,8 @@ const CHUNK: usize = 256 * 1024;
 const NAME_PATIENCE: Duration = Duration::from_millis(5);
 /// How long an output that takes nothing is waited for when the capture ends.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a write that is stuck halfway is waited for after that.
+const LAST_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Captures and prints until it is told to stop.
 ///
@@ -67,14 +70,14 @@ async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError
     })?;
     let stdout = io::stdout();
     let line_buffered = config.line_buffered || stdout.is_terminal();
-    let is_pipe = is_pipe(&stdout);
-    let output = std::fs::File::from(stdout.as_fd().try_clone_to_owned().map_err(RunError::Output)?);
+    let output = File::from(stdout.as_fd().try_clone_to_owned().map_err(RunError::Output)?);
+    let has_reader = has_reader(&output);
     say(&greeting(&interface, &capture, options));
     let mut session = Session {
         capture,
         printer: printer(config, NAME_PATIENCE)?,
         explainer: config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT)),
-        writer: Writer::spawn(output, is_pipe).map_err(RunError::Start)?,
+        writer: Writer::spawn(output, has_reader).map_err(RunError::Start)?,
         text: BytesMut::new(),
         ends: Vec::new(),
         printed: 0,
@@ -86,10 +89,10 @@ async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError
     session.finish(stop, &mut signals).await
 }
 
-/// Whether standard output is a pipe, on which a write may be stuck halfway.
-fn is_pipe(stdout: &io::Stdout) -> bool {
-    let file = stdout.as_fd().try_clone_to_owned().map(std::fs::File::from);
-    file.and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.file_type().is_fifo())
+/// Whether somebody takes what is written, in their own time: a pipe, a socket or a terminal.
+fn has_reader(output: &File) -> bool {
+    let is_stream = |kind: FileType| kind.is_fifo() || kind.is_socket();
+    output.is_terminal() || output.metadata().is_ok_and(|metadata| is_stream(metadata.file_type()))
 }
 
 /// What tcpdump says when it begins, with what is different here.
@@ -107,10 +110,12 @@ fn greeting(interface: &Interface, capture: &Capture, options: &config::Live) ->
     )
 }
 
-/// tcpdump's choice: the first interface that is up and not loopback.
+/// tcpdump's choice (libpcap's pcap.c, `get_figure_of_merit`): the first interface that is up, has a carrier and is
+/// not loopback; if none has a carrier, the first that is up.
 fn default_interface() -> Result<Interface, RunError> {
     let interfaces = Interface::list()?;
-    let found = interfaces.iter().find(|interface| interface.is_up() && !interface.is_loopback()).cloned();
+    let usable = interfaces.iter().filter(|interface| interface.is_up() && !interface.is_loopback());
+    let found = usable.min_by_key(|interface| !interface.is_running()).cloned();
     found.ok_or_else(|| {
         let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
         RunError::NoInterface { have: names.join(", ") }
@@ -314,15 +319,11 @@ impl Session {
             ended = self.write_rest(patience) => ended,
             () = asked_again(signals) => Ok(()),
         };
-        self.writer.stop(PATIENCE).await;
+        self.writer.stop(LAST_PATIENCE).await;
         let summary = self.summary(&self.capture.counters()?);
         say(&summary.to_string());
         say_forgotten(&self.printer);
-        match ended {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => return Err(RunError::Output(error)),
-            Ok(()) => {}
-        }
+        ended.map_err(RunError::Output)?;
         match stop {
             Stop::Kernel(error) => Err(error.into()),
             _ if failed.is_some() => failed.map_or(Ok(()), |error| Err(error.into())),

@@ -62,6 +62,8 @@ pub fn run(command: &Command) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Who has read enough has said so.
+        Err(RunError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("capture: {}\n", without_number(&error.to_string())));
             ExitCode::from(FAILURE)

@@ -43,10 +43,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let input = Input { file: file::open(path)?, output: &output };
     let mut source = FileSource::new(input, precision)?;
     say(&greeting(path, &source));
-    match print(config, &mut source, &output) {
-        Err(RunError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
+    print(config, &mut source, &output)
 }
 
 /// Lines on their way out.

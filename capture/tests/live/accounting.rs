@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Read as _,
+    io::{BufRead as _, BufReader, Read as _},
     net::IpAddr,
     process::Stdio,
     thread,
@@ -56,6 +56,37 @@ fn the_programs_tell_of_what_they_do() {
     traffic::flood(&here, "veth0", 3);
     let ended = capture.interrupt();
     assert_eq!(ended.stderr.matches("kernel: trace: a packet matched").count(), 3, "{}", ended.stderr);
+}
+
+/// Nobody reads the log: the lines come, and the capture ends when it is told to.
+#[test]
+#[ignore = "needs root"]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let (here, there) = Namespace::pair();
+    for level in ["debug -B 4", "trace"] {
+        let (log, stderr) = std::io::pipe().expect("a pipe");
+        let arguments = format!("-i veth1 --port 8888 --log-level {level}");
+        let capture = Tracer::capture_with_stderr(&there, &arguments, stderr);
+        let mut log = BufReader::new(log);
+        let mut greeting = String::new();
+        log.read_line(&mut greeting).expect("text");
+        assert!(greeting.contains("listening on veth1"), "{greeting}");
+        let mut sent = 0;
+        while capture.stdout().lines().count() < 10_000 {
+            traffic::flood(&here, "veth0", FLOOD);
+            sent += FLOOD;
+            assert!(sent < 100 * FLOOD);
+        }
+        capture.signal(Signal::SIGINT);
+        // The last words wait for somebody to read them; the kernel's come to an end.
+        let reader = thread::spawn(move || {
+            let mut said = Vec::new();
+            log.read_to_end(&mut said).map(|_| String::from_utf8_lossy(&said).into_owned())
+        });
+        assert!(capture.end().status.success());
+        let said = reader.join().expect("no panic").expect("it can be read");
+        assert!(said.contains("kernel: ") && said.contains(" packets captured\n"), "{said}");
+    }
 }
 
 #[test]

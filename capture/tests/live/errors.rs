@@ -108,6 +108,33 @@ fn anybody_may_read_a_file() {
 
 #[test]
 #[ignore = "needs root"]
+fn the_default_is_an_interface_with_a_carrier() {
+    let namespace = Namespace::new();
+    namespace.ip("link add silent type veth peer name off");
+    namespace.ip("link set silent up");
+    let default = |namespace: &Namespace| {
+        let [capture, tcpdump] =
+            [Tracer::capture, Tracer::tcpdump].map(|start| start(namespace, "").interrupt());
+        let name = |ended: &Ended| {
+            let (_, after) = ended.stderr.split_once("listening on ").expect("it listens");
+            after.split_once(',').expect("a name").0.to_owned()
+        };
+        [name(&capture), name(&tcpdump)]
+    };
+    assert_eq!(default(&namespace)[0], "silent");
+    namespace.ip("link add spoken type veth peer name for");
+    namespace.ip("link set spoken up");
+    namespace.ip("link set for up");
+    while !namespace.output("ip link show spoken").contains("state UP") {
+        std::thread::yield_now();
+    }
+    let [capture, tcpdump] = default(&namespace);
+    assert_eq!(capture, tcpdump);
+    assert_ne!(capture, "silent");
+}
+
+#[test]
+#[ignore = "needs root"]
 fn an_interface_that_is_down() {
     let namespace = Namespace::new();
     namespace.ip("link set lo down");

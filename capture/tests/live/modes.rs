@@ -371,6 +371,38 @@ fn a_tun_device_without_link_header() {
     }
 }
 
+/// Which tcpdump captures "cooked".
+#[test]
+#[ignore = "needs root"]
+fn devices_of_other_types_that_carry_ip() {
+    const ARPHRD_RAWIP: u16 = 519;
+    for hardware_type in [libc::ARPHRD_PPP, ARPHRD_RAWIP, libc::ARPHRD_TUNNEL6, libc::ARPHRD_IPGRE] {
+        for flags in ["-t", "-t -v -X", "-t -e"] {
+            let namespace = Namespace::new();
+            let tun = Tun::of_type(&namespace, hardware_type);
+            let printed = side_by_side(
+                &[Point::whole(&namespace, "tun0", flags)],
+                || tun.send(&traffic::long_frame(600)[14..]),
+                || {
+                    tun.send(&traffic::marker_packet());
+                    format!("{}.7 > {}.8888: ", Tun::PEER, Tun::ADDRESS)
+                },
+            );
+            let (capture, tcpdump) = &printed[0];
+            assert!(capture.stderr.contains("link-type RAW (Raw IP)"), "{}", capture.stderr);
+            assert!(tcpdump.stderr.contains("link-type LINUX_SLL (Linux cooked v1)"), "{}", tcpdump.stderr);
+            if flags == "-t -e" {
+                assert!(capture.stdout.starts_with("ip: 10.0.0.1"), "{}", capture.stdout);
+                let cooked = tcpdump.stdout.starts_with(" In ethertype IPv4 (0x0800), length ");
+                assert!(cooked, "{}", tcpdump.stdout);
+            } else {
+                assert_eq!(capture.lines(), tcpdump.lines(), "{hardware_type} {flags}");
+                assert!(capture.lines().len() >= 2, "{}", capture.stdout);
+            }
+        }
+    }
+}
+
 /// Whose checksum is not filled in where capture sees it.
 #[test]
 #[ignore = "needs root"]

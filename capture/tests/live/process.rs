@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Read as _,
+    io::{PipeWriter, Read as _},
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -77,6 +77,11 @@ impl Tracer {
         tracer
     }
 
+    /// Starts `capture` with its standard error where the test wants it, and does not wait.
+    pub(crate) fn capture_with_stderr(namespace: &Namespace, arguments: &str, stderr: PipeWriter) -> Self {
+        Self::start_with(namespace, env!("CARGO_BIN_EXE_capture"), arguments, None, Some(stderr.into()))
+    }
+
     /// Starts `capture` and does not wait: it is to fail.
     pub(crate) fn capture_failing(namespace: &Namespace, arguments: &str) -> Ended {
         Self::start(namespace, env!("CARGO_BIN_EXE_capture"), arguments, None).end()
@@ -98,13 +103,23 @@ impl Tracer {
     }
 
     fn start(namespace: &Namespace, program: &str, arguments: &str, stdout_to: Option<Stdio>) -> Self {
+        Self::start_with(namespace, program, arguments, stdout_to, None)
+    }
+
+    fn start_with(
+        namespace: &Namespace,
+        program: &str,
+        arguments: &str,
+        stdout_to: Option<Stdio>,
+        stderr_to: Option<Stdio>,
+    ) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let base =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("live-{}-{number}", std::process::id()));
         let (stdout, stderr) = (base.with_extension("out"), base.with_extension("err"));
         let to_stdout = stdout_to.unwrap_or_else(|| File::create(&stdout).expect("a file").into());
-        let to_stderr = File::create(&stderr).expect("a file");
+        let to_stderr = stderr_to.unwrap_or_else(|| File::create(&stderr).expect("a file").into());
         let mut command = Command::new(program);
         command.args(arguments.split_whitespace()).env("TZ", "Europe/Vienna");
         command.stdin(Stdio::null()).stdout(to_stdout).stderr(to_stderr);

@@ -328,7 +328,12 @@ impl Tun {
 
     /// Makes `tun0` in the namespace, with [`ADDRESS`](Self::ADDRESS).
     pub(crate) fn new(namespace: &Namespace) -> Self {
-        let device = namespace.run(|| {
+        Self::of_type(namespace, libc::ARPHRD_NONE)
+    }
+
+    /// The same, of another hardware type.
+    pub(crate) fn of_type(namespace: &Namespace, hardware_type: u16) -> Self {
+        let device = namespace.run(move || {
             let device = File::options().read(true).write(true).open("/dev/net/tun").expect("a tun device");
             // `struct ifreq`: the name, and flags in what follows it.
             let mut request = [0_u8; 40];
@@ -336,6 +341,11 @@ impl Tun {
             request[16..18].copy_from_slice(&((libc::IFF_TUN | libc::IFF_NO_PI) as u16).to_ne_bytes());
             // SAFETY: TUNSETIFF reads and writes a `struct ifreq`, which is 40 bytes long.
             let result = unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
+            assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+            // SAFETY: TUNSETLINK takes a number.
+            let result = unsafe {
+                libc::ioctl(device.as_raw_fd(), libc::TUNSETLINK, libc::c_ulong::from(hardware_type))
+            };
             assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
             device
         });
