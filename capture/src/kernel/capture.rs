@@ -42,8 +42,6 @@ pub struct CaptureOptions<'a> {
     pub interface: &'a Interface,
     /// The hook.
     pub hook: Hook,
-    /// How to attach to TC.
-    pub mechanism: Mechanism,
     /// The selected ports; `None` for every TCP packet.
     pub ports: Option<&'a PortBitmap>,
     /// Bytes to capture of each frame, 0 for the headers alone.
@@ -74,7 +72,7 @@ impl Capture {
     ///
     /// Any of [`KernelError`]'s; nothing is left attached.
     pub fn start(options: &CaptureOptions<'_>) -> Result<Self, KernelError> {
-        let CaptureOptions { interface, hook, mechanism, ports, snaplen, buffer_size, log_level } = *options;
+        let CaptureOptions { interface, hook, ports, snaplen, buffer_size, log_level } = *options;
         let link_type = interface.link_type()?;
         // Before anything is attached, so that no change of the interface goes unnoticed.
         let watch = Watch::new(interface)?;
@@ -98,7 +96,7 @@ impl Capture {
             source,
         })?;
         let log = KernelLog::start(&mut object.ebpf, log_level)?;
-        let attached = Attached::new(&mut object, interface, hook, mechanism)?;
+        let attached = Attached::new(&mut object, interface, hook, Mechanism::Auto)?;
         let description = attached.to_string();
         Ok(Self { object, rings, attached: Some(attached), watch, log, description, link_type, buffers })
     }

@@ -1,7 +1,10 @@
-//! From a validated command to its end: live captures ([`live`]), files ([`offline`]), the list of interfaces.
+//! From a validated command to its end: live captures ([`live`], [`session`], [`signals`]), files ([`offline`]), the list
+//! of interfaces.
 
 pub mod live;
 pub mod offline;
+mod session;
+mod signals;
 
 use std::{
     io::{self, Write as _},
@@ -128,8 +131,8 @@ fn say_forgotten(printer: &Printer) {
     let forgotten = printer.conversations().evicted();
     if forgotten > 0 {
         say(&format!(
-            "capture: more than {CONVERSATION_LIMIT} conversations: {forgotten} were forgotten, and began again with \
-             absolute sequence numbers\n"
+            "capture: more than {CONVERSATION_LIMIT} conversations of one IP version: {forgotten} were forgotten; if seen \
+             again, they began with absolute sequence numbers\n"
         ));
     }
 }
