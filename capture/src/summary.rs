@@ -14,6 +14,8 @@ pub struct Summary {
     pub dropped: u64,
     /// Packets whose bytes the kernel did not give out.
     pub unreadable: u64,
+    /// Packets that the interface had no room for, of all kinds: they are in no other number.
+    pub dropped_by_interface: u64,
     /// Packets that were read and could not be written: the output failed, was closed, or still blocked when the
     /// capture was ended.
     pub unwritten: u64,
@@ -24,13 +26,16 @@ pub struct Summary {
 impl Summary {
     /// tcpdump's three numbers in one line, as it prints them on SIGUSR1.
     pub fn one_line(&self) -> String {
-        let Self { captured, received, .. } = self;
-        let lost = self.lost();
+        let Self { captured, received, dropped_by_interface, .. } = self;
+        let by_interface = match dropped_by_interface {
+            0 => String::new(),
+            dropped => format!(", {} dropped by interface", packets(*dropped)),
+        };
         format!(
-            "{} captured, {} received by filter, {} dropped by kernel",
+            "{} captured, {} received by filter, {} dropped by kernel{by_interface}",
             packets(*captured),
             packets(*received),
-            packets(lost)
+            packets(self.lost())
         )
     }
 
@@ -41,10 +46,13 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { captured, received, unwritten, .. } = self;
+        let Self { captured, received, unwritten, dropped_by_interface, .. } = self;
         writeln!(formatter, "{} captured", packets(*captured))?;
         writeln!(formatter, "{} received by filter", packets(*received))?;
         writeln!(formatter, "{} dropped by kernel", packets(self.lost()))?;
+        if *dropped_by_interface > 0 {
+            writeln!(formatter, "{} dropped by interface", packets(*dropped_by_interface))?;
+        }
         if *unwritten > 0 {
             writeln!(
                 formatter,
@@ -72,6 +80,15 @@ mod tests {
         assert_eq!(summary.to_string(), expected);
         let expected = "1 packet captured, 22 packets received by filter, 21 packets dropped by kernel";
         assert_eq!(summary.one_line(), expected);
+    }
+
+    #[test]
+    fn what_the_interface_dropped_is_told_if_it_dropped_any() {
+        let summary = Summary { captured: 2, received: 2, dropped_by_interface: 1, ..Summary::default() };
+        assert!(
+            summary.to_string().ends_with("\n0 packets dropped by kernel\n1 packet dropped by interface\n")
+        );
+        assert!(summary.one_line().ends_with(", 0 packets dropped by kernel, 1 packet dropped by interface"));
     }
 
     #[test]

@@ -63,6 +63,9 @@ pub struct Capture {
     description: String,
     link_type: LinkType,
     buffers: (usize, usize),
+    interface: Interface,
+    /// What the interface had [dropped](Interface::dropped) before.
+    dropped_before: u64,
 }
 
 impl Capture {
@@ -97,8 +100,18 @@ impl Capture {
         })?;
         let log = KernelLog::start(&mut object.ebpf, log_level)?;
         let attached = Attached::new(&mut object, interface, hook, Mechanism::Auto)?;
-        let description = attached.to_string();
-        Ok(Self { object, rings, attached: Some(attached), watch, log, description, link_type, buffers })
+        Ok(Self {
+            object,
+            rings,
+            description: attached.to_string(),
+            attached: Some(attached),
+            watch,
+            log,
+            link_type,
+            buffers,
+            interface: interface.clone(),
+            dropped_before: interface.dropped(),
+        })
     }
 
     /// Where it is attached, in words.
@@ -135,7 +148,7 @@ impl Capture {
     ///
     /// # Errors
     ///
-    /// When the interface has gone down or away, or tokio's runtime is shutting down.
+    /// When the interface is gone, or tokio's runtime is shutting down.
     pub async fn wait(&mut self, asleep: bool) -> Result<(), KernelError> {
         let Self { rings, watch, .. } = self;
         let packets = async {
@@ -166,6 +179,11 @@ impl Capture {
             log.finish();
         }
         ended
+    }
+
+    /// Packets that the interface had no room for since the capture began: nobody has seen them.
+    pub fn dropped_by_interface(&self) -> u64 {
+        self.interface.dropped().saturating_sub(self.dropped_before)
     }
 
     /// The counters.

@@ -73,13 +73,6 @@ pub enum KernelError {
         name: String,
     },
 
-    /// The interface went down during the capture.
-    #[error("{} went down: the capture has ended", printable(.name))]
-    WentDown {
-        /// The interface.
-        name: String,
-    },
-
     /// The interface was removed, or moved to another network namespace, during the capture.
     #[error("{} disappeared: the capture has ended", printable(.name))]
     Disappeared {

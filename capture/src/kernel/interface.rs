@@ -29,7 +29,7 @@ pub struct Interface {
 
 impl From<Link> for Interface {
     fn from(link: Link) -> Self {
-        let Link { name, index, flags, hardware_type, xdp: _ } = link;
+        let Link { name, index, flags, hardware_type, xdp: _, dropped: _ } = link;
         Self { name, index, flags, hardware_type }
     }
 }
@@ -104,6 +104,12 @@ impl Interface {
 
     fn has(&self, flag: i32) -> bool {
         self.flags & flag as u32 != 0
+    }
+
+    /// Packets that the interface itself had no room for, since it was made. 0 if it is gone.
+    pub(super) fn dropped(&self) -> u64 {
+        let links = links().unwrap_or_default();
+        links.iter().find(|link| link.index == self.index).map_or(0, |link| link.dropped)
     }
 
     /// The mode of the program in the XDP slot, if there is one.

@@ -23,6 +23,10 @@ const MESSAGE_HEADER: usize = 16;
 /// `struct ifinfomsg`: family, type, index, flags, change.
 const LINK_HEADER: usize = 16;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_STATS64: u16 = 23;
+/// Where in `struct rtnl_link_stats64` the counters are that libpcap adds up (pcap-linux.c, `linux_if_drops`).
+const RX_FIFO_ERRORS: usize = 14 * 8;
+const RX_MISSED_ERRORS: usize = 15 * 8;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_PROG_IDS: [(u16, &str); 4] = [(5, "native"), (6, "generic"), (7, "offloaded"), (4, "")];
 /// The high bits of an attribute's type are flags.
@@ -41,6 +45,8 @@ pub(super) struct Link {
     pub(super) hardware_type: u16,
     /// The program in its XDP slot, and the slot's mode: empty where there are several.
     pub(super) xdp: Option<(u32, &'static str)>,
+    /// Packets that it had no room for since it was made.
+    pub(super) dropped: u64,
 }
 
 /// What a message says.
@@ -137,6 +143,7 @@ fn link(body: &[u8]) -> Option<Link> {
                 link.name = String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into()
             }
             IFLA_XDP => link.xdp = xdp(value),
+            IFLA_STATS64 => link.dropped = dropped(value).unwrap_or_default(),
             _ => {}
         }
     }
@@ -148,6 +155,11 @@ fn xdp(nested: &[u8]) -> Option<(u32, &'static str)> {
         let (_, id) = attributes(nested).find(|(found, _)| found == kind)?;
         Some((number(id, 0)?, *mode))
     })
+}
+
+fn dropped(statistics: &[u8]) -> Option<u64> {
+    let counter = |offset: usize| Some(u64::from_ne_bytes(*statistics.get(offset..)?.first_chunk()?));
+    Some(counter(RX_FIFO_ERRORS)?.wrapping_add(counter(RX_MISSED_ERRORS)?))
 }
 
 /// The attributes in `bytes` (`struct rtattr`): type and value.
@@ -195,13 +207,20 @@ mod tests {
     fn links_are_read_with_name_type_flags_and_xdp_program() {
         let xdp =
             [attribute(2, &[2]), attribute(4, &77_u32.to_ne_bytes()), attribute(6, &77_u32.to_ne_bytes())];
-        let first =
-            message(RTM_NEWLINK, &[attribute(3, b"lo\0"), attribute(IFLA_XDP, &xdp.concat())].concat());
+        let counters: Vec<u8> = (0..25_u64).flat_map(u64::to_ne_bytes).collect();
+        let attributes =
+            [attribute(3, b"lo\0"), attribute(IFLA_STATS64, &counters), attribute(IFLA_XDP, &xdp.concat())];
+        let first = message(RTM_NEWLINK, &attributes.concat());
         let second = message(RTM_NEWLINK, &attribute(IFLA_XDP, &attribute(2, &[0])));
         let both = [first, second, message(RTM_DELLINK, &[]), message(NLMSG_DONE, &[])].concat();
         let link = Link { index: 7, flags: 0x49, hardware_type: 772, ..Link::default() };
         let expected = [
-            Message::Link(Link { name: "lo".to_owned(), xdp: Some((77, "generic")), ..link.clone() }),
+            Message::Link(Link {
+                name: "lo".to_owned(),
+                xdp: Some((77, "generic")),
+                dropped: 14 + 15,
+                ..link.clone()
+            }),
             Message::Link(link),
             Message::Gone(7),
             Message::Done,

@@ -1,6 +1,10 @@
-//! Notices that the interface goes down or away, which the programs attached to it never tell.
+//! Notices that the interface goes away, which the programs attached to it never tell. One that goes down may come up
+//! again: the programs stay attached meanwhile.
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::{
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+};
 
 use nix::{
     errno::Errno,
@@ -11,7 +15,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use super::{
     KernelError,
     interface::Interface,
-    netlink::{Message, announcements, links, messages},
+    netlink::{Link, Message, announcements, links, messages},
 };
 
 /// More than an announcement ever is (net/core/rtnetlink.c, `if_nlmsg_size`, without virtual functions).
@@ -39,25 +43,23 @@ impl Watch {
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
         let socket = socket.map_err(|error| failed(error.into()))?;
         let watch = Self { socket, name: interface.name.clone(), index: interface.index };
-        match watch.look() {
-            None => Ok(watch),
-            Some(KernelError::WentDown { name }) => Err(KernelError::InterfaceDown { name }),
-            Some(error) => Err(error),
+        match watch.look().map_err(KernelError::Interfaces)? {
+            Some(link) if link.flags & libc::IFF_UP as u32 != 0 => Ok(watch),
+            Some(_) => Err(KernelError::InterfaceDown { name: watch.name }),
+            None => Err(watch.disappeared()),
         }
     }
 
-    /// Asks how the interface is, and says so if it is down or gone.
-    fn look(&self) -> Option<KernelError> {
-        match links() {
-            Ok(links) => match links.into_iter().find(|link| link.index == self.index) {
-                Some(link) => self.judge(&Message::Link(link)),
-                None => self.judge(&Message::Gone(self.index)),
-            },
-            Err(error) => Some(KernelError::Interfaces(error)),
-        }
+    /// The interface as it is now, unless it is gone.
+    fn look(&self) -> io::Result<Option<Link>> {
+        Ok(links()?.into_iter().find(|link| link.index == self.index))
     }
 
-    /// Waits until the interface is down or gone, and says so.
+    fn disappeared(&self) -> KernelError {
+        KernelError::Disappeared { name: self.name.clone() }
+    }
+
+    /// Waits until the interface is gone, or nothing can be learned of it any more, and says so.
     pub(super) async fn lost(&self) -> KernelError {
         let failed = |source| KernelError::Watch { interface: self.name.clone(), source };
         let mut buffer = [0; ANNOUNCEMENT];
@@ -66,34 +68,23 @@ impl Watch {
                 Ok(ready) => ready,
                 Err(error) => return failed(error),
             };
-            let lost = match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                 Ok(length) => {
-                    messages(buffer.get(..length).unwrap_or_default()).find_map(|change| self.judge(&change))
+                    let mut changes = messages(buffer.get(..length).unwrap_or_default());
+                    if changes.any(|change| change == Message::Gone(self.index)) {
+                        return self.disappeared();
+                    }
                 }
-                Err(Errno::EAGAIN) => {
-                    ready.clear_ready();
-                    None
-                }
+                Err(Errno::EAGAIN) => ready.clear_ready(),
                 // Announcements were lost: look.
-                Err(Errno::ENOBUFS) => self.look(),
-                Err(Errno::EINTR) => None,
-                Err(errno) => Some(failed(errno.into())),
-            };
-            if let Some(error) = lost {
-                return error;
+                Err(Errno::ENOBUFS) => match self.look() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return self.disappeared(),
+                    Err(error) => return KernelError::Interfaces(error),
+                },
+                Err(Errno::EINTR) => {}
+                Err(errno) => return failed(errno.into()),
             }
-        }
-    }
-
-    /// What an announcement says of the interface, if it says that it is down or gone.
-    fn judge(&self, message: &Message) -> Option<KernelError> {
-        let name = || self.name.clone();
-        match message {
-            Message::Link(link) if link.index == self.index && link.flags & libc::IFF_UP as u32 == 0 => {
-                Some(KernelError::WentDown { name: name() })
-            }
-            Message::Gone(index) if *index == self.index => Some(KernelError::Disappeared { name: name() }),
-            _ => None,
         }
     }
 }

@@ -76,6 +76,7 @@ impl Tally {
             unreadable: counters.unreadable,
             unwritten: self.printed + self.skipped - written - beyond_count,
             beyond_count,
+            ..Summary::default()
         }
     }
 }
@@ -177,7 +178,8 @@ impl Session {
     }
 
     fn summary(&self, counters: &Counters) -> Summary {
-        self.tally.summary(self.writer.written(), counters)
+        let summary = self.tally.summary(self.writer.written(), counters);
+        Summary { dropped_by_interface: self.capture.dropped_by_interface(), ..summary }
     }
 
     /// Detaches, prints what is still in the rings, waits for the output within reason, and says tcpdump's last words.
@@ -290,7 +292,7 @@ mod tests {
             (0, 79, Some(0), 0),
         ] {
             let tally = Tally { printed, skipped, ..Tally::new(count) };
-            let Summary { captured, received, dropped, unreadable, unwritten, beyond_count } =
+            let Summary { captured, received, dropped, unreadable, unwritten, beyond_count, .. } =
                 tally.summary(written, &counters);
             assert_eq!(captured, written);
             assert_eq!(received, captured + dropped + unreadable + unwritten + beyond_count);

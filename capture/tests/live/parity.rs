@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::{
     namespace::Namespace,
     oracle::{Point, by_direction, side_by_side},
-    process::Ended,
+    process::{Ended, Tracer, wait_until},
     traffic,
 };
 
@@ -36,6 +36,59 @@ fn the_walkthroughs_session_on_loopback() {
         // Both end an interrupted capture with an empty line.
         assert_eq!(capture.stdout, tcpdump.stdout);
     }
+}
+
+/// An interface that goes down is one that may come up again.
+#[test]
+#[ignore = "needs root"]
+fn a_link_that_goes_down_and_up() {
+    for (hook, device) in [("tc", "veth1"), ("tc", "lo"), ("xdp-native", "veth1"), ("xdp-generic", "veth1")] {
+        let (here, there) = Namespace::pair();
+        let server = ends("IPv4").1;
+        let (client_at, from) = if device == "lo" { (&there, server) } else { (&here, ends("IPv4").0) };
+        let mut point = Point::new(&there, device, "-t");
+        point.capture.push_str(&format!(" --hook {hook}"));
+        let printed = side_by_side(
+            &[point],
+            || {
+                traffic::nc_session(&there, client_at, server);
+                there.ip(&format!("link set {device} down"));
+                there.ip(&format!("link set {device} up"));
+                while device != "lo" && !there.output(&format!("ip link show {device}")).contains("state UP")
+                {
+                    std::thread::yield_now();
+                }
+                traffic::nc_session(&there, client_at, server);
+            },
+            || traffic::marker_in(client_at, from, server),
+        );
+        let (capture, tcpdump) = &printed[0];
+        if hook == "tc" {
+            assert_eq!(by_direction(&capture.lines()), by_direction(&tcpdump.lines()), "{device}");
+        }
+        assert!(capture.lines().len() >= 11, "{hook} on {device}: {}", capture.stdout);
+    }
+}
+
+/// What a queueing discipline drops has been seen on its way there, by nobody behind it.
+#[test]
+#[ignore = "needs root"]
+fn what_a_queue_drops_is_printed() {
+    const SENT: usize = 1000;
+    let (here, _there) = Namespace::pair();
+    here.output("tc qdisc replace dev veth0 root tbf rate 1mbit burst 1600 limit 3000");
+    let tcpdump = Tracer::tcpdump(&here, "-n -t --immediate-mode -i veth0 tcp port 8888");
+    let capture = Tracer::capture(&here, "-n -t -l -i veth0 --port 8888");
+    traffic::flood(&here, "veth0", SENT);
+    let queue = here.output("tc -s qdisc show dev veth0");
+    let (_, dropped) = queue.split_once("(dropped ").expect("statistics");
+    let dropped: usize = dropped.split_once(',').expect("a number").0.parse().expect("a number");
+    assert!(dropped > 0, "{queue}");
+    let lines = |tracer: &Tracer| tracer.stdout().lines().count();
+    wait_until("all packets", || lines(&capture) == SENT);
+    wait_until("those that were not dropped", || lines(&tcpdump) == SENT - dropped);
+    assert_eq!(capture.interrupt().lines().len(), SENT);
+    assert_eq!(tcpdump.interrupt().lines().len(), SENT - dropped);
 }
 
 #[test]
