@@ -15,8 +15,6 @@ mod segment;
 mod stories;
 #[cfg(test)]
 mod testing;
-#[cfg(test)]
-mod walkthrough;
 
 use bytes::BytesMut;
 
