@@ -13,6 +13,8 @@ pub mod explain;
 pub mod kernel;
 pub mod packet;
 pub mod ports;
+#[cfg(test)]
+mod random;
 pub mod resolve;
 pub mod run;
 pub mod source;

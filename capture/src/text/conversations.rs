@@ -269,7 +269,8 @@ impl Conversations {
 mod tests {
     use std::collections::HashMap;
 
-    use super::{super::testing::Random, *};
+    use super::*;
+    use crate::random::Random;
 
     #[derive(Clone, Copy)]
     struct Packet {
@@ -318,9 +319,9 @@ mod tests {
         let segment = Segment {
             source_port: random.below(ends) as u16,
             destination_port: random.below(ends) as u16,
-            seq: random.next() as u32,
-            ack: random.next() as u32,
-            syn: random.below(20) == 0,
+            seq: random.next(),
+            ack: random.next(),
+            syn: random.one_in(20),
         };
         Packet { source: random.below(3), destination: random.below(3), segment }
     }
