@@ -3,7 +3,7 @@
 use super::{
     address::WriteAddress,
     checksum,
-    conversations::{self, Numbers},
+    conversations::{Numbers, SequenceFields},
     dissector::{Dissector, Truncated},
     line::Write,
 };
@@ -105,8 +105,8 @@ impl Dissector<'_> {
         } else {
             let [source_port, destination_port] = ports;
             let syn = flags & flag::SYN != 0;
-            let segment = conversations::Segment { source_port, destination_port, seq, ack, syn };
-            self.conversations.numbers(network, segment)
+            let fields = SequenceFields { source_port, destination_port, seq, ack, syn };
+            self.conversations.numbers(network, fields)
         };
         if too_long {
             self.header_too_long(header_length, length);
