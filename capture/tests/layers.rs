@@ -1,4 +1,4 @@
-//! Who may import whom: the layering of ARCHITECTURE.md, held against the source files.
+//! Which module may import which: the layering of ARCHITECTURE.md, held against the source files.
 //!
 //! The files are read as tokens, so that comments and strings do not count and a path counts wherever it stands: in a
 //! `use`, in an expression, in a macro's arguments. Test modules are left out: they may use what they like.
@@ -50,7 +50,7 @@ const LAYERS: &[Layer] = &[
     Layer { module: "kernel", imports: &["packet"], touches: &[Aya, Tokio, Clock, Output, Unsafe] },
     // Names for addresses: waits for them, by the clock.
     Layer { module: "resolve", imports: &["text"], touches: &[Clock] },
-    // Where lines go. It waits for room in a pipe with poll(2), by hand, but through nix and without `unsafe`.
+    // Where lines go. It waits for room in its output with poll(2), through nix and without `unsafe`.
     Layer { module: "writer", imports: &[], touches: &[Tokio, Unsafe] },
     Layer { module: "summary", imports: &[], touches: &[] },
     // What was asked for.
