@@ -17,7 +17,7 @@ use crate::{
 ///
 /// Exit status: 0 after a complete capture, 1 when something failed, 2 for a wrong command line.
 ///
-/// An option that is given again takes the place of the one before, except --port. Long options may be cut short.
+/// An option given again replaces the earlier one, except --port. Long options may be abbreviated.
 #[derive(Clone, Debug, Parser)]
 #[command(
     version,
@@ -28,7 +28,7 @@ use crate::{
     infer_long_args = true
 )]
 pub struct Cli {
-    /// Interface to capture on, by its name or its number in -D; without it, the first that is up and not loopback
+    /// Interface to capture on, by name or by its number in -D; without it, the first that is up and not loopback
     #[arg(short = 'i', long = "interface", visible_alias = "iface", value_name = "INTERFACE")]
     pub interface: Option<OsString>,
 
@@ -40,8 +40,8 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t, value_name = "HOOK")]
     pub hook: Hook,
 
-    /// Read packets from a file (pcap or pcapng; - for standard input) instead of an interface: -i, -B and --hook then
-    /// have no meaning
+    /// Read packets from a file (pcap or pcapng; - for standard input) instead of an interface; -i, -B and --hook then
+    /// have no effect
     #[arg(short = 'r', value_name = "FILE")]
     pub read: Option<PathBuf>,
 
@@ -61,7 +61,7 @@ pub struct Cli {
     #[arg(short = 'B', long = "buffer-size", value_name = "KIB", allow_hyphen_values = true)]
     pub buffer_size: Option<String>,
 
-    /// Capture this many bytes of each packet; without it, what the other options need
+    /// Capture this many bytes of each packet; without it, as many as the other options need
     #[arg(
         short = 's',
         long = "snapshot-length",
@@ -79,7 +79,7 @@ pub struct Cli {
     #[arg(short = '#', long = "number")]
     pub number: bool,
 
-    /// Time stamps: -t none, -tt seconds since the epoch, -ttt since the line before, -tttt with the date, -ttttt
+    /// Time stamps: -t none, -tt seconds since the epoch, -ttt since the previous line, -tttt with the date, -ttttt
     /// since the first line
     #[arg(short = 't', action = ArgAction::Count)]
     pub time: u8,
@@ -92,19 +92,19 @@ pub struct Cli {
     #[arg(long, overrides_with_all = ["micro", "precision"])]
     pub nano: bool,
 
-    /// The same, by name
+    /// Time stamp precision: micro or nano
     #[arg(long = "time-stamp-precision", value_enum, hide = true, overrides_with_all = ["micro", "nano"])]
     pub precision: Option<Precision>,
 
-    /// Absolute sequence numbers
+    /// Print absolute sequence numbers
     #[arg(short = 'S', long = "absolute-tcp-sequence-numbers")]
     pub absolute_sequence: bool,
 
-    /// Less: no flags, numbers and options; -qq nothing of later fragments
+    /// Shorter lines: no flags, sequence numbers or options; -qq also omits addresses and protocol of later fragments
     #[arg(short = 'q', action = ArgAction::Count)]
     pub quiet: u8,
 
-    /// More: the IP header, checksums; -vv and -vvv as in tcpdump
+    /// Longer lines: the IP header and checksums; -vv and -vvv as in tcpdump
     #[arg(short = 'v', action = ArgAction::Count)]
     pub verbosity: u8,
 
@@ -132,19 +132,19 @@ pub struct Cli {
     #[arg(short = 'A', action = ArgAction::Count)]
     pub ascii: u8,
 
-    /// Numeric addresses and ports (the default)
+    /// Print addresses and ports as numbers (the default)
     #[arg(short = 'n', action = ArgAction::Count)]
     pub numeric: u8,
 
-    /// Names of hosts and services instead of numbers; it asks name servers and costs time
+    /// Print names of hosts and services instead of numbers; this asks name servers and takes time
     #[arg(long)]
     pub resolve: bool,
 
-    /// Names of hosts without their domain, with --resolve
+    /// With --resolve, print names of hosts without their domain
     #[arg(short = 'N')]
     pub no_domain: bool,
 
-    /// Do not put the interface into promiscuous mode (never done)
+    /// Do not put the interface into promiscuous mode (capture never does)
     #[arg(short = 'p', long = "no-promiscuous-mode")]
     pub no_promiscuous_mode: bool,
 
@@ -163,7 +163,7 @@ pub struct Cli {
     #[command(flatten)]
     _without_meaning: WithoutMeaning,
 
-    /// A tcpdump filter expression is not understood; --port selects
+    /// A tcpdump filter expression, which is not understood: select with --port
     #[arg(value_name = "EXPRESSION", hide = true)]
     pub expression: Vec<OsString>,
 }
@@ -226,8 +226,8 @@ impl Cli {
 fn no_such(flag: &str, similar: Option<&str>) -> String {
     let hint = match (flag, similar) {
         ("-w" | "-C" | "-G" | "-W" | "-z" | "-Z", _) => ": it prints text only".to_owned(),
-        ("-F" | "-d", _) => ": filter expressions are not understood, --port selects".to_owned(),
-        (_, Some(similar)) => format!(", but {similar} (see capture --help)"),
+        ("-F" | "-d", _) => ": filter expressions are not understood; select with --port".to_owned(),
+        (_, Some(similar)) => format!("; did you mean {similar}?"),
         (_, None) => " (see capture --help)".to_owned(),
     };
     format!("capture has no {flag}{hint}\n")
@@ -240,4 +240,4 @@ Examples:
   capture -i eth0 --port 8000-8100 -c 1000 > packets.txt
   capture -r packets.pcap --port 8888
 
-SIGINT, SIGTERM and SIGHUP end a live capture with tcpdump's summary on standard error, SIGUSR1 prints it on the way.";
+SIGINT, SIGTERM and SIGHUP end a live capture with tcpdump's summary on standard error; SIGUSR1 prints it and goes on.";

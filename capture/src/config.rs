@@ -82,7 +82,7 @@ pub enum ConfigError {
     #[error("invalid packet count {0}: -c takes 1 or more")]
     Count(String),
     /// `-s` with something else than a number, or beyond tcpdump's ceiling.
-    #[error("invalid snapshot length {0}: -s takes up to {MAX_SNAPLEN} bytes, and 0 for that")]
+    #[error("invalid snapshot length {0}: -s takes 1 to {MAX_SNAPLEN} bytes, or 0 for the maximum")]
     Snaplen(String),
     /// `-B` with something else than a number, or out of range.
     #[error("invalid buffer size {0}: -B takes 1 to {MAX_BUFFER_SIZE}, in KiB")]
@@ -183,7 +183,7 @@ fn text_options(cli: &Cli) -> Result<TextOptions, ConfigError> {
 fn instead(expression: &str) -> String {
     let words: Vec<&str> = expression.split_whitespace().collect();
     match words.strip_prefix(&["tcp"]).unwrap_or(&words) {
-        [] => "leave it out, TCP is all that is printed".to_owned(),
+        [] => "leave it out: capture prints only TCP".to_owned(),
         ["port" | "portrange", ports] if ports.parse::<PortList>().is_ok() => {
             format!("write `--port {ports}`")
         }
@@ -281,9 +281,12 @@ mod tests {
             ("-c 0", "invalid packet count 0: -c takes 1 or more"),
             ("-c -1", "invalid packet count -1: -c takes 1 or more"),
             ("-c abc", "invalid packet count abc: -c takes 1 or more"),
-            ("-s 262145", "invalid snapshot length 262145: -s takes up to 262144 bytes, and 0 for that"),
-            ("-r x -s 262145", "invalid snapshot length 262145: -s takes up to 262144 bytes, and 0 for that"),
-            ("-s -1", "invalid snapshot length -1: -s takes up to 262144 bytes, and 0 for that"),
+            ("-s 262145", "invalid snapshot length 262145: -s takes 1 to 262144 bytes, or 0 for the maximum"),
+            (
+                "-r x -s 262145",
+                "invalid snapshot length 262145: -s takes 1 to 262144 bytes, or 0 for the maximum",
+            ),
+            ("-s -1", "invalid snapshot length -1: -s takes 1 to 262144 bytes, or 0 for the maximum"),
             ("-B 0", "invalid buffer size 0: -B takes 1 to 1048576, in KiB"),
             ("-B 1048577", "invalid buffer size 1048577: -B takes 1 to 1048576, in KiB"),
             ("-B -1", "invalid buffer size -1: -B takes 1 to 1048576, in KiB"),
@@ -300,7 +303,7 @@ mod tests {
     fn an_expression_is_answered_with_the_option() {
         const GENERAL: &str = "select with --port instead, for example `--port 8888` for `tcp port 8888`";
         for (expression, expected) in [
-            ("tcp", "leave it out, TCP is all that is printed"),
+            ("tcp", "leave it out: capture prints only TCP"),
             ("tcp port 443", "write `--port 443`"),
             ("port 443", "write `--port 443`"),
             ("tcp portrange 8000-8100", "write `--port 8000-8100`"),
@@ -352,11 +355,11 @@ mod tests {
         for (flag, expected) in [
             ("-w", "capture has no -w: it prints text only\n"),
             ("-nw", "capture has no -w: it prints text only\n"),
-            ("-F", "capture has no -F: filter expressions are not understood, --port selects\n"),
+            ("-F", "capture has no -F: filter expressions are not understood; select with --port\n"),
             ("-V", "capture has no -V (see capture --help)\n"),
             ("-Qin", "capture has no -Q (see capture --help)\n"),
             ("--direction=in", "capture has no --direction (see capture --help)\n"),
-            ("--prot", "capture has no --prot, but --port (see capture --help)\n"),
+            ("--prot", "capture has no --prot; did you mean --port?\n"),
         ] {
             let error = Cli::read(["capture", flag, "in"].map(OsString::from)).unwrap_err();
             assert_eq!(error.to_string(), format!("error: {expected}"));

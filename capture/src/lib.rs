@@ -1,7 +1,9 @@
 //! `capture`: a packet tracer for production Linux servers.
 //!
-//! The way of a packet: [`kernel`] takes records out of the rings and gives each as a [`packet`]; [`text`] makes it
-//! lines; [`writer`] writes them. [`run`] holds it together, as [`config`] says, which is made from [`cli`].
+//! The way of a packet: [`kernel`] takes records out of the rings, or [`source`] reads a file, and each is a
+//! [`packet`]; [`text`] makes it lines, [`explain`] puts comments between them, [`resolve`] finds names for addresses;
+//! [`writer`] writes them, and [`summary`] is what is said last. [`run`] holds it together, as [`config`] says, which is
+//! made from [`cli`] and [`ports`].
 
 #![deny(unsafe_code)]
 
@@ -11,6 +13,8 @@ pub mod explain;
 pub mod kernel;
 pub mod packet;
 pub mod ports;
+#[cfg(test)]
+mod random;
 pub mod resolve;
 pub mod run;
 pub mod source;

@@ -1,4 +1,4 @@
-//! Who may import whom: the layering of ARCHITECTURE.md, held against the source files.
+//! Which module may import which: the layering of ARCHITECTURE.md, held against the source files.
 //!
 //! The files are read as tokens, so that comments and strings do not count and a path counts wherever it stands: in a
 //! `use`, in an expression, in a macro's arguments. Test modules are left out: they may use what they like.
@@ -46,16 +46,15 @@ const LAYERS: &[Layer] = &[
     Layer { module: "explain", imports: &["packet"], touches: &[] },
     // Where packets come from.
     Layer { module: "ports", imports: &[], touches: &[] },
-    Layer { module: "source", imports: &["packet", "ports"], touches: &[] },
-    Layer { module: "kernel", imports: &["packet", "ports"], touches: &[Aya, Tokio, Clock, Output, Unsafe] },
+    Layer { module: "source", imports: &["packet"], touches: &[] },
+    Layer { module: "kernel", imports: &["packet"], touches: &[Aya, Tokio, Clock, Output, Unsafe] },
     // Names for addresses: waits for them, by the clock.
     Layer { module: "resolve", imports: &["text"], touches: &[Clock] },
-    // Where lines go.
-    // It polls an output that somebody has set to non-blocking mode; through nix, which needs no `unsafe` here.
+    // Where lines go. It waits for room in its output with poll(2), through nix and without `unsafe`.
     Layer { module: "writer", imports: &[], touches: &[Tokio, Unsafe] },
-    Layer { module: "summary", imports: &["kernel", "writer"], touches: &[] },
+    Layer { module: "summary", imports: &[], touches: &[] },
     // What was asked for.
-    Layer { module: "cli", imports: &["kernel", "ports", "text"], touches: &[] },
+    Layer { module: "cli", imports: &["kernel", "ports"], touches: &[] },
     Layer { module: "config", imports: &["cli", "kernel", "ports", "text"], touches: &[] },
 ];
 
@@ -82,7 +81,31 @@ impl Reach {
     }
 }
 
-/// What is wrong with a file of the module path `module` (`["text", "options"]`), one line for each fault.
+/// What a source file uses of what the table grants.
+#[derive(Debug, PartialEq)]
+enum Use {
+    /// Another module, by its name.
+    Import(String),
+    /// A part of the world outside, and the path that leads there.
+    Touch(Reach, String),
+}
+
+/// What a file of the module path `module` (`["text", "options"]`) uses, each with its line.
+fn uses(module: &[String], source: &str) -> Vec<(usize, Use)> {
+    let mut uses = Vec::new();
+    for (line, path) in paths(source) {
+        if let Some(imported) = imported_module(module, &path)
+            && imported != module[0]
+        {
+            uses.push((line, Use::Import(imported)));
+        }
+        let touched = Reach::ALL.into_iter().filter(|reach| reach.is_touched_by(&path));
+        uses.extend(touched.map(|reach| (line, Use::Touch(reach, path.join("::")))));
+    }
+    uses
+}
+
+/// What is wrong with a file of the module path `module`, one line for each fault.
 fn faults(module: &[String], source: &str) -> Vec<String> {
     let name = module[0].as_str();
     if TOP.contains(&name) {
@@ -91,21 +114,29 @@ fn faults(module: &[String], source: &str) -> Vec<String> {
     let Some(layer) = LAYERS.iter().find(|layer| layer.module == name) else {
         return vec![format!("the module `{name}` has no place in the table of layers")];
     };
-    let mut faults = Vec::new();
-    for (line, path) in paths(source) {
-        if let Some(imported) = imported_module(module, &path)
-            && imported != name
-            && !layer.imports.contains(&imported.as_str())
-        {
-            faults.push(format!("line {line}: `{name}` must not import `{imported}`"));
+    let fault = |(line, used)| match used {
+        Use::Import(imported) if !layer.imports.contains(&imported.as_str()) => {
+            Some(format!("line {line}: `{name}` must not import `{imported}`"))
         }
-        for reach in Reach::ALL {
-            if reach.is_touched_by(&path) && !layer.touches.contains(&reach) {
-                faults.push(format!("line {line}: `{name}` must not touch {reach:?}: {}", path.join("::")));
-            }
+        Use::Touch(reach, path) if !layer.touches.contains(&reach) => {
+            Some(format!("line {line}: `{name}` must not touch {reach:?}: {path}"))
         }
-    }
-    faults
+        _ => None,
+    };
+    uses(module, source).into_iter().filter_map(fault).collect()
+}
+
+/// What the table grants a layer that none of its files uses: a grant must not outlive its reason.
+fn unused(layer: &Layer, uses: &[Use]) -> Vec<String> {
+    let is_imported =
+        |module: &str| uses.iter().any(|used| matches!(used, Use::Import(name) if name == module));
+    let is_touched =
+        |reach| uses.iter().any(|used| matches!(used, Use::Touch(touched, _) if *touched == reach));
+    let imports =
+        layer.imports.iter().filter(|module| !is_imported(module)).map(|module| format!("`{module}`"));
+    let touches = layer.touches.iter().filter(|reach| !is_touched(**reach)).map(|reach| format!("{reach:?}"));
+    let grants = imports.chain(touches);
+    grants.map(|grant| format!("`{}` is granted {grant}, and does not use it", layer.module)).collect()
 }
 
 /// The top-level module that a path in the module `module` leads to, if it starts at `crate` or `super`.
@@ -243,10 +274,10 @@ fn dependencies(manifest: &Table, table: &str) -> BTreeSet<String> {
         .collect()
 }
 
-#[test]
-fn modules_keep_to_their_layers() {
+/// The files of the package except those for tests, with their module paths and contents.
+fn modules() -> Vec<(PathBuf, Vec<String>, String)> {
     let root = repository().join("capture/src");
-    let modules: Vec<(PathBuf, Vec<String>, String)> = sources(&root)
+    let mut modules: Vec<(PathBuf, Vec<String>, String)> = sources(&root)
         .into_iter()
         .map(|file| {
             let module = module_of(file.strip_prefix(&root).unwrap());
@@ -258,16 +289,34 @@ fn modules_keep_to_their_layers() {
         .iter()
         .flat_map(|(_, module, source)| test_files(source).into_iter().map(move |name| child(module, name)))
         .collect();
+    modules.retain(|(_, module, _)| !for_tests.iter().any(|tests| module.starts_with(tests)));
+    modules
+}
+
+#[test]
+fn modules_keep_to_their_layers() {
     let mut report = String::new();
-    for (file, module, source) in &modules {
-        if for_tests.iter().any(|tests| module.starts_with(tests)) {
-            continue;
-        }
-        for fault in faults(module, source) {
+    for (file, module, source) in modules() {
+        for fault in faults(&module, &source) {
             writeln!(report, "{}: {fault}", file.display()).unwrap();
         }
     }
     assert!(report.is_empty(), "the layers are mixed up; see the table in capture/tests/layers.rs\n{report}");
+}
+
+#[test]
+fn the_table_grants_only_what_is_used() {
+    let modules = modules();
+    let used_by = |layer: &Layer| -> Vec<Use> {
+        let files = modules.iter().filter(|(_, module, _)| module[0] == layer.module);
+        files.flat_map(|(_, module, source)| uses(module, source)).map(|(_, used)| used).collect()
+    };
+    let unused: Vec<String> = LAYERS.iter().flat_map(|layer| unused(layer, &used_by(layer))).collect();
+    assert!(
+        unused.is_empty(),
+        "take these out of the table in capture/tests/layers.rs\n{}",
+        unused.join("\n")
+    );
 }
 
 #[test]
@@ -308,32 +357,43 @@ fn faults_of(module: &str, source: &str) -> Vec<String> {
 
 #[test]
 fn broken_rules_are_found() {
-    for (module, source) in [
-        ("text", "use crate::kernel::Rings;"),
-        ("text", "use crate::{packet::Packet, kernel::{Rings, attach}};"),
-        ("text::options", "fn f() { crate::run::stop() }"),
-        ("text", "use super::source::File;"),
-        ("text::options", "use super::super::source::File;"),
-        ("packet", "use crate::text::Printer;"),
-        ("packet", "use crate::Everything;"),
-        ("sink", "use tokio::io::AsyncWrite;"),
-        ("sink", "type T = ::tokio::task::JoinHandle<()>;"),
-        ("text", "fn f() { tokio::spawn(async {}); }"),
-        ("text", "fn f() { info!(\"{}\", aya::maps::name()); }"),
-        ("text", "use aya_obj as obj;"),
-        ("text", "use std::{fmt, time::{Duration, Instant}};"),
-        ("text", "fn f() -> i64 { jiff::Timestamp::now().as_second() }"),
-        ("text", "fn f() { println!(\"a line\"); }"),
-        ("sink", "use std::io::{self, stdout};"),
-        ("sink", "fn f() { std::io::stderr().flush(); }"),
-        ("packet", "fn f(p: *const u8) -> u8 { unsafe { *p } }"),
-        ("packet", "use libc::timeval;"),
-        ("kernel", "use crate::text::Printer;"),
-        ("writer", "use aya::maps::RingBuf;"),
-        ("nowhere", ""),
+    for (module, source, fault) in [
+        ("text", "use crate::kernel::Rings;", "must not import `kernel`"),
+        ("text", "use crate::{packet::Packet, kernel::{Rings, attach}};", "must not import `kernel`"),
+        ("text::options", "fn f() { crate::run::stop() }", "must not import `run`"),
+        ("text", "use super::source::File;", "must not import `source`"),
+        ("text::options", "use super::super::source::File;", "must not import `source`"),
+        ("packet", "use crate::text::Printer;", "must not import `text`"),
+        ("packet", "use crate::Everything;", "must not import `Everything`"),
+        ("source", "use tokio::io::AsyncWrite;", "must not touch Tokio"),
+        ("summary", "type T = ::tokio::task::JoinHandle<()>;", "must not touch Tokio"),
+        ("text", "fn f() { tokio::spawn(async {}); }", "must not touch Tokio"),
+        ("text", "fn f() { info!(\"{}\", aya::maps::name()); }", "must not touch Aya"),
+        ("text", "use aya_obj as obj;", "must not touch Aya"),
+        ("text", "use std::{fmt, time::{Duration, Instant}};", "must not touch Clock"),
+        ("text", "fn f() -> i64 { jiff::Timestamp::now().as_second() }", "must not touch Clock"),
+        ("text", "fn f() { println!(\"a line\"); }", "must not touch Output"),
+        ("writer", "use std::io::{self, stdout};", "must not touch Output"),
+        ("writer", "fn f() { std::io::stderr().flush(); }", "must not touch Output"),
+        ("packet", "fn f(p: *const u8) -> u8 { unsafe { *p } }", "must not touch Unsafe"),
+        ("packet", "use libc::timeval;", "must not touch Unsafe"),
+        ("kernel", "use crate::text::Printer;", "must not import `text`"),
+        ("writer", "use aya::maps::RingBuf;", "must not touch Aya"),
+        ("nowhere", "", "the module `nowhere` has no place"),
     ] {
-        assert!(!faults_of(module, source).is_empty(), "{module}: {source}");
+        let faults = faults_of(module, source);
+        let as_intended = !faults.is_empty() && faults.iter().all(|found| found.contains(fault));
+        assert!(as_intended, "{module}: {source}: {faults:?}");
     }
+}
+
+#[test]
+fn unused_grants_are_found() {
+    let layer = Layer { module: "cli", imports: &["kernel", "ports"], touches: &[Clock, Output] };
+    let used = [Use::Import("ports".to_owned()), Use::Touch(Output, "stdout".to_owned())];
+    let faults =
+        ["`cli` is granted `kernel`, and does not use it", "`cli` is granted Clock, and does not use it"];
+    assert_eq!(unused(&layer, &used), faults);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::{
     oracle::{self, Invocation, complaint},
     packets::file::CaptureFile,
     random::Random,
-    workspace,
+    workspace::build_release,
 };
 
 /// Compare capture with the real tcpdump on generated packets
@@ -78,7 +78,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
     let random_sets = if arguments.flags_set.is_empty() { arguments.random_sets } else { 0 };
     let capture = match &arguments.capture {
         Some(path) => path.clone(),
-        None => build()?,
+        None => build_release()?,
     };
     let scratch = tempfile::tempdir().context("cannot make a folder for the files")?;
     let run = Run {
@@ -117,12 +117,6 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
         bail!("capture and tcpdump differ; see {}", arguments.keep.display());
     }
     Ok(())
-}
-
-fn build() -> Result<PathBuf> {
-    let build = ["build", "--release", "--locked", "--package=capture", "--bin=capture"];
-    workspace::run(workspace::cargo().args(build))?;
-    Ok(workspace::Metadata::read(Path::new("cargo"))?.target.join("release/capture"))
 }
 
 #[derive(Default)]

@@ -17,8 +17,8 @@ use crate::{
 /// Run all tests
 ///
 /// Many tests load the programs into the kernel and send packets through network namespaces of their own. They need
-/// root, and tcpdump and iproute2. Without root they are skipped, and named at the end; with the environment variable
-/// CI=true that is an error.
+/// root, tcpdump, iproute2 and tzdata. Without root they are skipped, and named at the end; with the environment
+/// variable CI=true that is an error.
 ///
 /// If the eBPF toolchain here is another than the one that made the committed object, the tests run twice: also
 /// against an object that it builds.

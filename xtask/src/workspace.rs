@@ -51,6 +51,12 @@ impl Metadata {
     }
 }
 
+/// Builds the daemon as it is shipped, and gives its path.
+pub(crate) fn build_release() -> Result<PathBuf> {
+    run(cargo().args(["build", "--release", "--locked", "--package=capture", "--bin=capture"]))?;
+    Ok(Metadata::read(Path::new(cargo().get_program()))?.target.join("release/capture"))
+}
+
 /// Whether we run as root.
 pub(crate) fn is_root() -> bool {
     // The owner of /proc/self is the effective user.

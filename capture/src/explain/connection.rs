@@ -41,7 +41,7 @@ pub(super) struct Connection {
     pub(super) client: Endpoint,
     pub(super) server: Endpoint,
     phase: Phase,
-    /// Whether it was seen from its SYN on.
+    /// Whether it was seen from its SYN or its SYN-ACK on.
     whole: bool,
     /// Whether it was told that it is established.
     announced: bool,

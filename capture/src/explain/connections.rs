@@ -113,8 +113,30 @@ impl Connections {
             self.slots[victim] = new;
             victim
         };
-        let Self { index, slots, hasher, .. } = self;
-        index.insert_unique(hash, at as u32, |&at| hasher.hash_one(key_of(&slots[at as usize].connection)));
+        if self.evicted && self.index.len() == self.index.capacity() {
+            self.index_anew();
+        } else {
+            let Self { index, slots, hasher, .. } = self;
+            index.insert_unique(hash, at as u32, |&at| {
+                hasher.hash_one(key_of(&slots[at as usize].connection))
+            });
+        }
+    }
+
+    /// Makes the index from the slots when it is full of the marks that evicted connections leave: by itself it would
+    /// grow for them.
+    #[cold]
+    fn index_anew(&mut self) {
+        let Self { index, slots, hasher, limit, .. } = self;
+        // There is always room for some marks, so that this does not happen for each connection that is evicted.
+        let capacity = limit.saturating_add(*limit / 8);
+        index.clear();
+        if index.capacity() < capacity {
+            *index = HashTable::with_capacity(capacity);
+        }
+        for (at, slot) in (0..).zip(slots) {
+            index.insert_unique(hasher.hash_one(key_of(&slot.connection)), at, |_| 0);
+        }
     }
 
     /// The first connection from the hand on that has not been seen since the hand last passed it.
@@ -131,14 +153,61 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::explain::CONNECTION_LIMIT;
+    use bytes::BytesMut;
 
-    /// What the documentation says about memory. The index takes 5 bytes for each of its places, of which at least
-    /// one in eight is free and at most half are.
+    use super::*;
+    use crate::{
+        explain::{
+            CONNECTION_LIMIT,
+            testing::{CLIENT, SERVER, at, packet},
+        },
+        packet::LinkType,
+    };
+
+    /// A SYN from a client that no other number gives.
+    fn syn(number: u32) -> Segment {
+        let client = Endpoint { address: (0x0a01_0000 + number).to_be_bytes().into(), port: 50_000 };
+        let syn = at(0, CLIENT, "S", 0, 0).between([client, SERVER.endpoint()]);
+        Segment::parse(&packet(LinkType::Raw, 0, &syn.ip())).unwrap()
+    }
+
+    /// Connections that have seen clients of all these numbers.
+    fn flooded(limit: usize, clients: usize) -> Connections {
+        let mut connections = Connections::new(limit);
+        let mut out = BytesMut::new();
+        for number in 0..clients as u32 {
+            let segment = syn(number);
+            connections.explain(&segment, &mut Story::of(&segment, &mut out));
+            out.clear();
+        }
+        connections
+    }
+
+    #[test]
+    fn the_index_does_not_grow_for_what_is_forgotten() {
+        for limit in [1, 10, 100, 896, 1000] {
+            let connections = flooded(limit, 100 * limit);
+            let most = HashTable::<u32>::with_capacity(limit + limit / 8).allocation_size();
+            assert_eq!((connections.len(), connections.index.len()), (limit, limit));
+            assert!(connections.index.allocation_size() <= most, "{limit}");
+            // All that are remembered are found, and no other.
+            let mut found = 0;
+            for number in 0..100 * limit as u32 {
+                let key = key(syn(number).source, SERVER.endpoint());
+                let is_it = |&at: &u32| key_of(&connections.slots[at as usize].connection) == key;
+                found +=
+                    usize::from(connections.index.find(connections.hasher.hash_one(key), is_it).is_some());
+            }
+            assert_eq!(found, limit);
+        }
+    }
+
+    /// What the documentation says about memory, also after many connections were forgotten.
     #[test]
     fn memory() {
-        let bytes = CONNECTION_LIMIT * (size_of::<Slot>() + 10);
+        let connections = flooded(CONNECTION_LIMIT, 3 * CONNECTION_LIMIT);
+        let slots = connections.slots.capacity() * size_of::<Slot>();
+        let bytes = slots + connections.index.allocation_size();
         assert!((16..24).contains(&(bytes >> 20)), "{bytes}");
     }
 }

@@ -15,8 +15,6 @@ mod segment;
 mod stories;
 #[cfg(test)]
 mod testing;
-#[cfg(test)]
-mod walkthrough;
 
 use bytes::BytesMut;
 
@@ -31,13 +29,13 @@ pub const CONNECTION_LIMIT: usize = 1 << 16;
 pub struct Explainer {
     connections: Connections,
     /// The next place in the table that is looked at for a SYN without an answer.
-    hand: usize,
+    next_silence_check: usize,
 }
 
 impl Explainer {
     /// One that knows no connection yet, and remembers at most `connection_limit` of them.
     pub fn new(connection_limit: usize) -> Self {
-        Self { connections: Connections::new(connection_limit), hand: 0 }
+        Self { connections: Connections::new(connection_limit), next_silence_check: 0 }
     }
 
     /// Appends the comments on `packet` to `out`, each a line that begins with `// `. They belong before the packet's
@@ -49,19 +47,14 @@ impl Explainer {
         self.connections.explain(&segment, &mut Story::of(&segment, out));
     }
 
-    /// How many connections that had not ended were forgotten, because more than the limit were known at once.
-    pub fn forgotten(&self) -> u64 {
-        self.connections.forgotten()
-    }
-
     /// Appends what is left to tell at the end of the capture.
     pub fn finish(&mut self, out: &mut BytesMut) {
         for connection in self.connections.iter_mut() {
             let (client, server) = (connection.client, connection.server);
             connection.finish(&mut Story::between(client, server, out));
         }
-        if self.forgotten() > 0 {
-            comment::tell_forgotten(self.forgotten(), self.connections.limit(), out);
+        if self.connections.forgotten() > 0 {
+            comment::tell_forgotten(self.connections.forgotten(), self.connections.limit(), out);
         }
     }
 
@@ -69,8 +62,9 @@ impl Explainer {
     /// packets that come later, whosever they are, at the latest after as many as there are connections.
     #[inline]
     fn look_for_silence(&mut self, now: i64, out: &mut BytesMut) {
-        self.hand = if self.hand + 1 < self.connections.len() { self.hand + 1 } else { 0 };
-        if let Some(connection) = self.connections.at(self.hand) {
+        let next = self.next_silence_check + 1;
+        self.next_silence_check = if next < self.connections.len() { next } else { 0 };
+        if let Some(connection) = self.connections.at(self.next_silence_check) {
             let (client, server) = (connection.client, connection.server);
             connection.wait(now, &mut Story::between(client, server, out));
         }

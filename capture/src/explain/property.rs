@@ -12,35 +12,12 @@ use super::{
 };
 use crate::{
     packet::{LinkType, Packet},
+    random::Random,
     text::{
         Conversations, Printer,
         options::{Dump, TextOptions, TimestampStyle},
     },
 };
-
-/// xorshift64* (Vigna 2016): the same numbers on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
-    }
-
-    fn below(&mut self, limit: u32) -> u32 {
-        self.next() % limit
-    }
-
-    fn one_in(&mut self, chances: u32) -> bool {
-        self.below(chances) == 0
-    }
-
-    fn choose<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u32) as usize]
-    }
-}
 
 /// A segment of one of a few connections, with numbers near to each other, so that it often makes sense.
 fn sketch(random: &mut Random, time: i64) -> Sketch {
@@ -103,7 +80,7 @@ fn options() -> [TextOptions; 7] {
 fn without_its_comments_the_output_is_the_same() {
     let mut told = BTreeSet::new();
     for (seed, options) in (1..).zip(options().into_iter().cycle().take(140)) {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut explainer = Explainer::new(random.choose(&[1, 3, 100]));
         let mut plain = (Printer::new(options, TimeZone::UTC, Conversations::new(100)), BytesMut::new());
         let mut explained = (Printer::new(options, TimeZone::UTC, Conversations::new(100)), BytesMut::new());
@@ -151,7 +128,7 @@ fn noise() {
         LinkType::LinuxSll,
         LinkType::LinuxSll2,
     ];
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     let mut explainer = Explainer::new(3);
     let mut out = BytesMut::new();
     for _ in 0..100_000 {

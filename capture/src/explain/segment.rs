@@ -11,35 +11,16 @@ use capture_common::{
     ports::Ports,
 };
 
-use crate::packet::{LinkType, Packet};
+use crate::packet::{
+    LinkType, Packet,
+    link::{bsd_loopback, linux_sll, linux_sll2},
+    tcp::{flag, option},
+};
 
 /// The shortest IPv4 header, in bytes.
 const IPV4_MIN_LENGTH: usize = 20;
 /// "More fragments" and the fragment offset: of a packet that is whole, both are zero.
 const IPV4_FRAGMENTED: u16 = 0x2000 | ipv4::FRAGMENT_OFFSET_MASK;
-
-/// Address families of the BSDs, as in the link headers of loopback interfaces there (libpcap, gencode.c,
-/// `gen_linktype`).
-const BSD_AF_INET: u32 = 2;
-const BSD_AF_INET6: [u32; 3] = [24, 28, 30];
-
-/// RFC 9293 section 3.1.
-mod flag {
-    pub(super) const FIN: u8 = 0x01;
-    pub(super) const SYN: u8 = 0x02;
-    pub(super) const RST: u8 = 0x04;
-    pub(super) const ACK: u8 = 0x10;
-}
-
-/// The kinds of TCP options that are read.
-mod option {
-    pub(super) const END: u8 = 0;
-    pub(super) const NOP: u8 = 1;
-    /// RFC 7323 section 2.2.
-    pub(super) const WINDOW_SCALE: u8 = 3;
-    /// RFC 7323 section 3.2.
-    pub(super) const TIMESTAMPS: u8 = 8;
-}
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -220,13 +201,13 @@ fn locate(packet: &Packet<'_>) -> Option<(Network, Layers)> {
             let family = u32::from_be_bytes(frame.read(0)?);
             let family = if family >> 16 != 0 { family.swap_bytes() } else { family };
             match family {
-                BSD_AF_INET => (Network::Ipv4, 4),
-                family if BSD_AF_INET6.contains(&family) => (Network::Ipv6, 4),
+                bsd_loopback::AF_INET => (Network::Ipv4, bsd_loopback::LENGTH),
+                family if bsd_loopback::AF_INET6.contains(&family) => (Network::Ipv6, bsd_loopback::LENGTH),
                 _ => return None,
             }
         }
-        LinkType::LinuxSll => (ethertype(14)?, 16),
-        LinkType::LinuxSll2 => (ethertype(0)?, 20),
+        LinkType::LinuxSll => (ethertype(linux_sll::PROTOCOL)?, linux_sll::LENGTH),
+        LinkType::LinuxSll2 => (ethertype(linux_sll2::PROTOCOL)?, linux_sll2::LENGTH),
     };
     match select_network(frame, network, l3_offset, &AnyPort) {
         Selection::Match(layers) => Some((network, layers)),

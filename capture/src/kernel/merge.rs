@@ -102,6 +102,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::*;
+    use crate::random::Random;
 
     /// A queue in memory.
     #[derive(Default)]
@@ -186,23 +187,19 @@ mod tests {
     /// nothing is later than the hold-back, everything comes, once, and in order.
     #[test]
     fn nothing_runs_backwards_within_the_hold_back() {
-        const LATE: u64 = 50;
+        const LATE: u32 = 50;
         const RECORDS: u64 = 20_000;
-        let mut state = 1_u64;
-        let mut below = |bound: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) % bound
-        };
+        let mut random = Random::new(1);
         for count in [1, 2, 3, 17] {
             let mut queues: Vec<Memory> = (0..count).map(|_| Memory::default()).collect();
             // What each CPU has stamped and not yet committed: the stamp, and when it will be.
             let mut pending: Vec<VecDeque<(u64, u64)>> = vec![VecDeque::new(); count];
             let mut came = Vec::new();
-            for now in 0..RECORDS + 2 * LATE {
+            for now in 0..RECORDS + 2 * u64::from(LATE) {
                 if now < RECORDS {
-                    let cpu = below(count as u64) as usize;
+                    let cpu = random.below(count as u32) as usize;
                     let not_before = pending[cpu].back().map_or(0, |&(_, commit)| commit);
-                    pending[cpu].push_back((now, not_before.max(now + below(LATE))));
+                    pending[cpu].push_back((now, not_before.max(now + u64::from(random.below(LATE)))));
                 }
                 for (cpu, pending) in pending.iter_mut().enumerate() {
                     while let Some(&(time, commit)) = pending.front()
@@ -212,8 +209,9 @@ mod tests {
                         pending.pop_front();
                     }
                 }
-                if below(7) == 0 || now > RECORDS {
-                    let (records, _) = drained(&mut queues, now.saturating_sub(LATE), 1 + below(40) as usize);
+                if random.one_in(7) || now > RECORDS {
+                    let due = now.saturating_sub(LATE.into());
+                    let (records, _) = drained(&mut queues, due, 1 + random.below(40) as usize);
                     came.extend(records.into_iter().map(|(time, _)| time));
                 }
             }

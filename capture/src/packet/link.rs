@@ -1,4 +1,4 @@
-//! Link types: what a frame begins with.
+//! Link types: what a frame begins with, and where the network layer follows.
 
 use std::fmt;
 
@@ -37,4 +37,31 @@ impl fmt::Display for LinkType {
             Self::LinuxSll2 => "LINUX_SLL2 (Linux cooked v2)",
         })
     }
+}
+
+/// [`LinkType::Null`] and [`LinkType::Loop`]: an address family by its number on the BSDs (libpcap, gencode.c,
+/// `gen_linktype`).
+pub mod bsd_loopback {
+    /// Length of the header.
+    pub const LENGTH: usize = 4;
+    /// IPv4.
+    pub const AF_INET: u32 = 2;
+    /// IPv6: NetBSD and OpenBSD, FreeBSD, macOS.
+    pub const AF_INET6: [u32; 3] = [24, 28, 30];
+}
+
+/// [`LinkType::LinuxSll`].
+pub mod linux_sll {
+    /// Length of the header.
+    pub const LENGTH: usize = 16;
+    /// Offset of the Ethernet type.
+    pub const PROTOCOL: usize = 14;
+}
+
+/// [`LinkType::LinuxSll2`].
+pub mod linux_sll2 {
+    /// Length of the header.
+    pub const LENGTH: usize = 20;
+    /// Offset of the Ethernet type.
+    pub const PROTOCOL: usize = 0;
 }

@@ -1,6 +1,7 @@
 //! The borrowed view of one packet that every source gives and every sink takes.
 
-mod link;
+pub mod link;
+pub mod tcp;
 
 pub use link::LinkType;
 

@@ -22,12 +22,11 @@ use std::{
     path::Path,
 };
 
+use capture_common::record::MAX_SNAPLEN;
+
 use self::{buffer::Buffer, pcap::Pcap, pcapng::Pcapng};
 pub use self::{bytes::ByteOrder, error::FileError};
 use crate::packet::{LinkType, Packet};
-
-/// The longest captured length of a packet that is believed, in bytes (pcap-int.h, MAXIMUM_SNAPLEN).
-const MAX_SNAPLEN: u32 = 262_144;
 
 /// What a time is cut off to. tcpdump asks libpcap for microseconds, or with `--nano` for nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,10 @@ use capture_common::{
 };
 
 use crate::{
-    packet::{LinkType, Packet},
+    packet::{
+        LinkType, Packet,
+        link::{bsd_loopback, linux_sll, linux_sll2},
+    },
     source::file::ByteOrder,
 };
 
@@ -34,18 +37,20 @@ pub fn select<P: Ports>(packet: &Packet<'_>, byte_order: ByteOrder, ports: &P) -
             ports,
         ),
         LinkType::Loop => select_family(frame, u32::from_be_bytes, ports),
-        LinkType::LinuxSll => select_cooked(frame, 14, 16, ports),
-        LinkType::LinuxSll2 => select_cooked(frame, 0, 20, ports),
+        LinkType::LinuxSll => select_cooked(frame, linux_sll::PROTOCOL, linux_sll::LENGTH, ports),
+        LinkType::LinuxSll2 => select_cooked(frame, linux_sll2::PROTOCOL, linux_sll2::LENGTH, ports),
     }
 }
 
 /// BSD loopback. Only the file's own byte order counts here, though the printer takes either, and for IPv6 only the
-/// numbers the BSDs gave it: 24 (NetBSD, OpenBSD), 28 (FreeBSD), 30 (macOS) (gencode.c, gen_linktype).
+/// numbers the BSDs gave it (gencode.c, gen_linktype).
 fn select_family<P: Ports>(frame: &[u8], read: impl Fn([u8; 4]) -> u32, ports: &P) -> Selection {
     let Some(family) = frame.read(0) else { return Selection::TooShort };
     match read(family) {
-        2 => select_network(frame, Network::Ipv4, 4, ports),
-        24 | 28 | 30 => select_network(frame, Network::Ipv6, 4, ports),
+        bsd_loopback::AF_INET => select_network(frame, Network::Ipv4, bsd_loopback::LENGTH, ports),
+        family if bsd_loopback::AF_INET6.contains(&family) => {
+            select_network(frame, Network::Ipv6, bsd_loopback::LENGTH, ports)
+        }
         _ => Selection::Other,
     }
 }

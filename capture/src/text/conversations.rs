@@ -70,7 +70,7 @@ struct Table<A> {
 
 /// What of a segment's header is relative to its conversation, in host byte order.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Segment {
+pub(super) struct SequenceFields {
     pub(super) source_port: u16,
     pub(super) destination_port: u16,
     pub(super) seq: u32,
@@ -99,10 +99,10 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
         &mut self,
         source: A,
         destination: A,
-        segment: Segment,
+        fields: SequenceFields,
         hasher: &SeedableRandomState,
     ) -> Numbers {
-        let Segment { source_port, destination_port, seq, ack, syn } = segment;
+        let SequenceFields { source_port, destination_port, seq, ack, syn } = fields;
         let reverse = (source_port, source) > (destination_port, destination);
         let key = if reverse {
             let ports = u32::from(destination_port) << 16 | u32::from(source_port);
@@ -247,11 +247,11 @@ impl Conversations {
 
     /// The numbers to print for a segment with ACK set.
     #[inline]
-    pub(super) fn numbers(&mut self, network: Network<'_>, segment: Segment) -> Numbers {
+    pub(super) fn numbers(&mut self, network: Network<'_>, fields: SequenceFields) -> Numbers {
         match network {
             Network::V4 { source, destination, .. } => {
                 let [source, destination] = [source, destination].map(u32::from_be_bytes);
-                self.v4.numbers(source, destination, segment, &self.hasher)
+                self.v4.numbers(source, destination, fields, &self.hasher)
             }
             Network::V6 { source, destination } => {
                 let words = |address: &[u8; 16]| {
@@ -259,7 +259,7 @@ impl Conversations {
                     [0, 1, 2, 3].map(|word: usize| u32::from_be_bytes(words[word]))
                 };
                 let [source, destination] = [source, destination].map(words);
-                self.v6.numbers(source, destination, segment, &self.hasher)
+                self.v6.numbers(source, destination, fields, &self.hasher)
             }
         }
     }
@@ -269,20 +269,21 @@ impl Conversations {
 mod tests {
     use std::collections::HashMap;
 
-    use super::{super::testing::Random, *};
+    use super::*;
+    use crate::random::Random;
 
     #[derive(Clone, Copy)]
     struct Packet {
         source: u32,
         destination: u32,
-        segment: Segment,
+        fields: SequenceFields,
     }
 
     impl Conversations {
         fn numbers_of(&mut self, packet: Packet) -> Numbers {
-            let Packet { source, destination, segment } = packet;
+            let Packet { source, destination, fields } = packet;
             let [source, destination] = [source, destination].map(u32::to_be_bytes);
-            self.numbers(Network::V4 { header: 0, source, destination }, segment)
+            self.numbers(Network::V4 { header: 0, source, destination }, fields)
         }
     }
 
@@ -295,8 +296,8 @@ mod tests {
 
     impl Model {
         fn numbers(&mut self, packet: Packet) -> Numbers {
-            let Packet { source, destination, segment } = packet;
-            let Segment { source_port, destination_port, seq, ack, syn } = segment;
+            let Packet { source, destination, fields } = packet;
+            let SequenceFields { source_port, destination_port, seq, ack, syn } = fields;
             let reverse = (source_port, source) > (destination_port, destination);
             let mut ends = [(source_port, source), (destination_port, destination)];
             ends.sort_unstable();
@@ -315,14 +316,14 @@ mod tests {
 
     /// A segment between few enough ends that conversations recur, in both directions.
     fn packet(random: &mut Random, ends: u32) -> Packet {
-        let segment = Segment {
+        let fields = SequenceFields {
             source_port: random.below(ends) as u16,
             destination_port: random.below(ends) as u16,
-            seq: random.next() as u32,
-            ack: random.next() as u32,
-            syn: random.below(20) == 0,
+            seq: random.next(),
+            ack: random.next(),
+            syn: random.one_in(20),
         };
-        Packet { source: random.below(3), destination: random.below(3), segment }
+        Packet { source: random.below(3), destination: random.below(3), fields }
     }
 
     #[test]
@@ -347,16 +348,16 @@ mod tests {
             let mut first_packets = 0;
             for _ in 0..50_000 {
                 let packet = packet(&mut random, 100);
-                let segment = packet.segment;
+                let fields = packet.fields;
                 let numbers = table.numbers_of(packet);
                 let expected = model.numbers(packet);
                 // A conversation is either as it was left, or it begins anew.
-                let anew = Numbers { seq: segment.seq, ack: segment.ack, ..numbers };
+                let anew = Numbers { seq: fields.seq, ack: fields.ack, ..numbers };
                 assert!(numbers == expected || numbers == anew);
                 if numbers != expected {
-                    model.numbers(Packet { segment: Segment { syn: true, ..segment }, ..packet });
+                    model.numbers(Packet { fields: SequenceFields { syn: true, ..fields }, ..packet });
                 }
-                first_packets += u64::from(numbers == anew && !segment.syn);
+                first_packets += u64::from(numbers == anew && !fields.syn);
                 assert!(table.len() <= limit);
             }
             // Every conversation that began was either its first time, or it had been forgotten.
@@ -370,10 +371,10 @@ mod tests {
     fn the_index_does_not_grow_for_what_is_forgotten() {
         for limit in [10, 100, 896, 1000] {
             let mut table = Conversations::reproducible(limit);
-            let segment = Segment { source_port: 1, destination_port: 2, seq: 100, ack: 1, syn: false };
+            let fields = SequenceFields { source_port: 1, destination_port: 2, seq: 100, ack: 1, syn: false };
             let mut flood = |from: u32, to: u32| {
                 for source in from..to {
-                    table.numbers_of(Packet { source, destination: 3, segment });
+                    table.numbers_of(Packet { source, destination: 3, fields });
                 }
                 (table.len(), table.v4.index.len(), table.v4.index.allocation_size())
             };
@@ -386,9 +387,9 @@ mod tests {
     #[test]
     fn only_what_is_to_be_reproducible_is_placed_alike() {
         let places = |mut table: Conversations| -> Vec<u32> {
-            let segment = Segment { source_port: 1, destination_port: 2, seq: 100, ack: 1, syn: false };
+            let fields = SequenceFields { source_port: 1, destination_port: 2, seq: 100, ack: 1, syn: false };
             for source in 0..1000 {
-                table.numbers_of(Packet { source, destination: 3, segment });
+                table.numbers_of(Packet { source, destination: 3, fields });
             }
             table.v4.index.iter().copied().collect()
         };
@@ -404,9 +405,10 @@ mod tests {
         for limit in [3, 64, 65, 100, 112, 500, 1000] {
             for place in [0, limit / 2, limit - 1] {
                 let mut table = Conversations::new(limit as usize);
-                let segment = Segment { source_port: 1, destination_port: 2, seq: 100, ack: 1, syn: false };
-                let flood = |n| Packet { source: n, destination: 3, segment };
-                let steady = Packet { source: 1, destination: 2, segment };
+                let fields =
+                    SequenceFields { source_port: 1, destination_port: 2, seq: 100, ack: 1, syn: false };
+                let flood = |n| Packet { source: n, destination: 3, fields };
+                let steady = Packet { source: 1, destination: 2, fields };
                 for n in 0..100 * limit {
                     if n == place {
                         table.numbers_of(steady);
@@ -414,8 +416,8 @@ mod tests {
                     table.numbers_of(flood(n));
                     // Seen at least once for half as many others as there is room for.
                     if n >= place && n % (limit / 2) == 0 {
-                        let segment = Segment { seq: 101 + n, ..segment };
-                        assert_eq!(table.numbers_of(Packet { segment, ..steady }).seq, 1 + n);
+                        let fields = SequenceFields { seq: 101 + n, ..fields };
+                        assert_eq!(table.numbers_of(Packet { fields, ..steady }).seq, 1 + n);
                     }
                 }
                 assert_eq!(table.evicted(), 99 * u64::from(limit) + 1);
@@ -426,15 +428,16 @@ mod tests {
     #[test]
     fn both_directions_and_equal_ports() {
         let mut table = Conversations::new(10);
-        let there = Segment { source_port: 80, destination_port: 80, seq: 1000, ack: 5000, syn: false };
-        let packet = Packet { source: 9, destination: 5, segment: there };
+        let there =
+            SequenceFields { source_port: 80, destination_port: 80, seq: 1000, ack: 5000, syn: false };
+        let packet = Packet { source: 9, destination: 5, fields: there };
         assert_eq!(table.numbers_of(packet), Numbers { seq: 1000, ack: 5000, sack_base: 4999 });
-        let back = Segment { seq: 5000, ack: 1001, ..there };
-        let packet = Packet { source: 5, destination: 9, segment: back };
+        let back = SequenceFields { seq: 5000, ack: 1001, ..there };
+        let packet = Packet { source: 5, destination: 9, fields: back };
         assert_eq!(table.numbers_of(packet), Numbers { seq: 1, ack: 1, sack_base: 1000 });
         // Older than the first segment seen.
-        let older = Segment { seq: 900, ack: 4999, ..there };
-        let packet = Packet { source: 9, destination: 5, segment: older };
+        let older = SequenceFields { seq: 900, ack: 4999, ..there };
+        let packet = Packet { source: 9, destination: 5, fields: older };
         assert_eq!(
             table.numbers_of(packet),
             Numbers { seq: 0_u32.wrapping_sub(100), ack: 0, sack_base: 4999 }
@@ -442,7 +445,7 @@ mod tests {
         // Another family's conversation of the same numbers is another one.
         let [source, destination] = [9_u128, 5].map(u128::to_be_bytes);
         let network = Network::V6 { source: &source, destination: &destination };
-        let new = Segment { seq: 1001, ..there };
+        let new = SequenceFields { seq: 1001, ..there };
         assert_eq!(table.numbers(network, new), Numbers { seq: 1001, ack: 5000, sack_base: 4999 });
         assert_eq!(table.len(), 2);
     }

@@ -75,4 +75,26 @@ impl<'p> Dissector<'p> {
         self.line.text(self.protocol);
         self.line.byte(b']');
     }
+
+    /// A text and a number. Not for what every line has: there the text is better written where its length is known.
+    #[inline(never)]
+    pub(super) fn labelled(&mut self, label: &str, value: u32) {
+        self.line.text(label);
+        self.line.decimal(value);
+    }
+
+    /// What tcpdump prints of a protocol it does not know (print-ip-demux.c, `ip_demux_print`).
+    pub(super) fn unknown_protocol(&mut self, protocol: u8, length: u32) {
+        self.labelled(" ip-proto-", protocol.into());
+        self.labelled(" ", length);
+    }
+}
+
+/// ipproto.c, `ipproto_values`, as far as the filter lets through.
+pub(super) fn protocol_name(protocol: u8) -> &'static str {
+    match protocol {
+        6 => "TCP",
+        44 => "Fragment",
+        _ => "unknown",
+    }
 }

@@ -5,7 +5,7 @@ use capture_common::headers::{ipv4, tcp};
 use super::{
     address::WriteAddress,
     checksum,
-    dissector::{Dissector, Truncated},
+    dissector::{Dissector, Truncated, protocol_name},
     line::Write,
     tcp::{Network, Segment},
 };
@@ -38,7 +38,7 @@ mod timestamp_flag {
 
 /// What printing the options came to.
 #[derive(PartialEq, Eq)]
-enum Options {
+enum OptionsOutcome {
     Printed,
     /// They go on where the capture does not.
     CutOff,
@@ -84,7 +84,7 @@ impl Dissector<'_> {
         let fragment = u16::from_be_bytes([header[ipv4::FRAGMENT], header[ipv4::FRAGMENT + 1]]);
         let [source, destination] = addresses(header);
         if self.options.verbosity > 0
-            && self.verbose_header(offset, header, header_length)? == Options::CutOff
+            && self.verbose_header(offset, header, header_length)? == OptionsOutcome::CutOff
         {
             self.address_pair(source, destination);
             self.line.text(": ");
@@ -132,24 +132,11 @@ impl Dissector<'_> {
         self.line.text(" (invalid)");
     }
 
-    /// A text and a number. Not for what every line has: there the text is better written where its length is known.
-    #[inline(never)]
-    pub(super) fn labelled(&mut self, label: &str, value: u32) {
-        self.line.text(label);
-        self.line.decimal(value);
-    }
-
     /// `a.b.c.d > e.f.g.h`.
     fn address_pair(&mut self, source: [u8; 4], destination: [u8; 4]) {
         self.line.ipv4(source);
         self.line.text(" > ");
         self.line.ipv4(destination);
-    }
-
-    /// What tcpdump prints of a protocol it does not know (print-ip-demux.c, `ip_demux_print`).
-    pub(super) fn unknown_protocol(&mut self, protocol: u8, length: u32) {
-        self.labelled(" ip-proto-", protocol.into());
-        self.labelled(" ", length);
     }
 
     /// `-v`: the header in parentheses, and the beginning of the next line.
@@ -158,7 +145,7 @@ impl Dissector<'_> {
         offset: usize,
         header: &[u8; MIN_LENGTH],
         header_length: usize,
-    ) -> Result<Options, Truncated> {
+    ) -> Result<OptionsOutcome, Truncated> {
         let &[_, tos, l1, l0, i1, i0, f1, f0, ttl, protocol, c1, c0, ..] = header;
         let fragment = u16::from_be_bytes([f1, f0]);
         self.line.text("(tos 0x");
@@ -174,11 +161,11 @@ impl Dissector<'_> {
         self.line.text(protocol_name(protocol));
         self.labelled(" (", protocol.into());
         self.labelled("), length ", u16::from_be_bytes([l1, l0]).into());
-        let mut options = Options::Printed;
+        let mut options = OptionsOutcome::Printed;
         if header_length > MIN_LENGTH {
             self.line.text(", options (");
             options = self.ipv4_options(offset + MIN_LENGTH, header_length - MIN_LENGTH)?;
-            if options == Options::CutOff {
+            if options == OptionsOutcome::CutOff {
                 self.line.text(" [truncated-option]");
             }
             self.line.byte(b')');
@@ -214,7 +201,7 @@ impl Dissector<'_> {
     }
 
     /// `ip_optprint`.
-    fn ipv4_options(&mut self, mut offset: usize, mut remaining: usize) -> Result<Options, Truncated> {
+    fn ipv4_options(&mut self, mut offset: usize, mut remaining: usize) -> Result<OptionsOutcome, Truncated> {
         let mut separator = "";
         while remaining > 0 {
             self.line.text(separator);
@@ -228,27 +215,27 @@ impl Dissector<'_> {
             let minimum = if matches!(kind, option::NOP | option::END) { 1 } else { 2 };
             if length < minimum || length > remaining {
                 self.bad(" [bad length ", length);
-                return Ok(Options::Printed);
+                return Ok(OptionsOutcome::Printed);
             }
             if !self.has(offset, length) {
-                return Ok(Options::CutOff);
+                return Ok(OptionsOutcome::CutOff);
             }
             let outcome = match kind {
-                option::END => return Ok(Options::Printed),
+                option::END => return Ok(OptionsOutcome::Printed),
                 option::TIMESTAMP => self.timestamp_option(offset, length),
                 option::RECORD_ROUTE | option::LOOSE_SOURCE_ROUTE | option::STRICT_SOURCE_ROUTE => {
                     self.route_option(offset, length)
                 }
                 option::ROUTER_ALERT => self.router_alert(offset, length),
-                _ => Options::Printed,
+                _ => OptionsOutcome::Printed,
             };
-            if outcome == Options::CutOff {
-                return Ok(Options::CutOff);
+            if outcome == OptionsOutcome::CutOff {
+                return Ok(OptionsOutcome::CutOff);
             }
             offset += length;
             remaining -= length;
         }
-        Ok(Options::Printed)
+        Ok(OptionsOutcome::Printed)
     }
 
     /// Where a source route leads in the end; `None` if there is none, or none that is whole (`ip_finddst`). The
@@ -299,48 +286,48 @@ impl Dissector<'_> {
     }
 
     /// RFC 2113.
-    fn router_alert(&mut self, offset: usize, length: usize) -> Options {
+    fn router_alert(&mut self, offset: usize, length: usize) -> OptionsOutcome {
         if length < 4 {
             self.bad(" [bad length ", length);
         } else if let Ok(value @ 1..) = self.u16(offset + 2) {
             self.labelled(" value ", value.into());
         }
-        Options::Printed
+        OptionsOutcome::Printed
     }
 
     /// `ip_printroute`. The option has been captured to its end, but its last address may go on behind that.
-    fn route_option(&mut self, offset: usize, length: usize) -> Options {
+    fn route_option(&mut self, offset: usize, length: usize) -> OptionsOutcome {
         if length < 3 {
             self.bad(" [bad length ", length);
-            return Options::Printed;
+            return OptionsOutcome::Printed;
         }
         if !(length + 1).is_multiple_of(4) {
             self.bad(" [bad length ", length);
         }
-        let Ok(pointer_field) = self.u8(offset + 2) else { return Options::CutOff };
+        let Ok(pointer_field) = self.u8(offset + 2) else { return OptionsOutcome::CutOff };
         // Counted from one; zero wraps to far beyond the end.
         let pointer = usize::from(pointer_field).wrapping_sub(1);
         if pointer < 3 || pointer.wrapping_add(1) % 4 != 0 || pointer > length + 1 {
             self.bad(" [bad ptr ", pointer_field.into());
         }
         for at in (3..length).step_by(4) {
-            let Ok(&address) = self.array(offset + at) else { return Options::CutOff };
+            let Ok(&address) = self.array(offset + at) else { return OptionsOutcome::CutOff };
             self.line.byte(b' ');
             self.line.ipv4(address);
             if pointer > at {
                 self.line.byte(b',');
             }
         }
-        Options::Printed
+        OptionsOutcome::Printed
     }
 
     /// `ip_printts`. The option has been captured to its end, but its last stamp may go on behind that.
-    fn timestamp_option(&mut self, offset: usize, length: usize) -> Options {
+    fn timestamp_option(&mut self, offset: usize, length: usize) -> OptionsOutcome {
         if length < 4 {
             self.bad("[bad length ", length);
-            return Options::Printed;
+            return OptionsOutcome::Printed;
         }
-        let Ok(&[pointer_field, flags]) = self.array(offset + 2) else { return Options::CutOff };
+        let Ok(&[pointer_field, flags]) = self.array(offset + 2) else { return OptionsOutcome::CutOff };
         let hop_length = if flags & 15 == timestamp_flag::TIMESTAMPS_ONLY { 4 } else { 8 };
         self.line.text(" TS{");
         if !(length - 4).is_multiple_of(hop_length) {
@@ -365,7 +352,7 @@ impl Dissector<'_> {
                 if pointer == at {
                     separator = " ^ ";
                 }
-                let Ok(time) = self.u32(offset + at + hop_length - 4) else { return Options::CutOff };
+                let Ok(time) = self.u32(offset + at + hop_length - 4) else { return OptionsOutcome::CutOff };
                 self.labelled(separator, time);
                 self.line.byte(b'@');
                 if hop_length == 8
@@ -388,7 +375,7 @@ impl Dissector<'_> {
         } else {
             self.line.byte(b'}');
         }
-        Options::Printed
+        OptionsOutcome::Printed
     }
 }
 
@@ -396,15 +383,6 @@ impl Dissector<'_> {
 fn addresses(header: &[u8; MIN_LENGTH]) -> [[u8; 4]; 2] {
     let [.., a, b, c, d, e, f, g, h] = *header;
     [[a, b, c, d], [e, f, g, h]]
-}
-
-/// ipproto.c, `ipproto_values`, as far as the filter lets through.
-pub(super) fn protocol_name(protocol: u8) -> &'static str {
-    match protocol {
-        6 => "TCP",
-        44 => "Fragment",
-        _ => "unknown",
-    }
 }
 
 #[cfg(test)]

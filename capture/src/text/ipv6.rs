@@ -7,8 +7,7 @@ use capture_common::headers::{ipv6, tcp};
 
 use super::{
     address::WriteAddress,
-    dissector::{Dissector, Truncated},
-    ipv4::protocol_name,
+    dissector::{Dissector, Truncated, protocol_name},
     line::Write,
     tcp::{Network, Segment},
 };

@@ -9,25 +9,20 @@ use super::{
     line::Write,
     options::Dump,
 };
-use crate::packet::LinkType;
+use crate::packet::{
+    LinkType,
+    link::{bsd_loopback, linux_sll, linux_sll2},
+};
 
 /// A tag tcpdump knows besides those that the filter looks behind (ethertype.h, `ETHERTYPE_8021Q9200`).
 const TYPE_9200: u16 = 0x9200;
 
-/// What is above is a length, not a type (ethertype.h, `MAX_ETHERNET_LENGTH_VAL`).
+/// A type field up to this is a length (ethertype.h, `MAX_ETHERNET_LENGTH_VAL`).
 const MAX_ETHERNET_LENGTH: u16 = 1500;
 
 /// `LINUX_SLL_P_802_3` and `LINUX_SLL_P_802_2` of print-sll.c.
 const SLL_802_3: u16 = 1;
 const SLL_802_2: u16 = 4;
-
-const SLL_LENGTH: usize = 16;
-const SLL2_LENGTH: usize = 20;
-const NULL_LENGTH: usize = 4;
-
-/// Address families of the BSDs (af.h): one number for IPv4, three for IPv6.
-const BSD_AF_INET: u32 = 2;
-const BSD_AF_INET6: [u32; 3] = [24, 28, 30];
 
 impl Dissector<'_> {
     /// Prints a frame and gives the length of its link header, which `-x`, `-X` and `-A` leave out.
@@ -159,23 +154,23 @@ impl Dissector<'_> {
         if self.options.link_header {
             self.null_header(family, wire_len);
         }
-        if family == BSD_AF_INET {
-            self.ipv4(NULL_LENGTH, wire_len - NULL_LENGTH as u32)?;
-        } else if BSD_AF_INET6.contains(&family) {
-            self.ipv6(NULL_LENGTH, wire_len - NULL_LENGTH as u32)?;
+        if family == bsd_loopback::AF_INET {
+            self.ipv4(bsd_loopback::LENGTH, wire_len - bsd_loopback::LENGTH as u32)?;
+        } else if bsd_loopback::AF_INET6.contains(&family) {
+            self.ipv6(bsd_loopback::LENGTH, wire_len - bsd_loopback::LENGTH as u32)?;
         } else {
             if !self.options.link_header {
                 self.null_header(family, wire_len);
             }
-            self.unknown(NULL_LENGTH);
+            self.unknown(bsd_loopback::LENGTH);
         }
-        Ok(NULL_LENGTH)
+        Ok(bsd_loopback::LENGTH)
     }
 
     fn null_header(&mut self, family: u32, wire_len: u32) {
         let name = match family {
-            BSD_AF_INET => Some("IPv4"),
-            family if BSD_AF_INET6.contains(&family) => Some("IPv6"),
+            bsd_loopback::AF_INET => Some("IPv4"),
+            family if bsd_loopback::AF_INET6.contains(&family) => Some("IPv6"),
             _ => None,
         };
         if !self.options.quiet {
@@ -196,7 +191,7 @@ impl Dissector<'_> {
     /// print-sll.c, `sll_if_print`. Protocol at 14, packet type at 0, address length at 4, address at 6.
     fn linux_sll(&mut self, wire_len: u32) -> Result<usize, Truncated> {
         self.protocol = "sll";
-        let header = *self.array::<SLL_LENGTH>(0)?;
+        let header = *self.array::<{ linux_sll::LENGTH }>(0)?;
         let protocol = u16::from_be_bytes([header[14], header[15]]);
         let print_header = |this: &mut Self| {
             let packet_type = packet_type_name(u16::from_be_bytes([header[0], header[1]]));
@@ -208,14 +203,14 @@ impl Dissector<'_> {
             let address_length = u16::from_be_bytes([header[4], header[5]]);
             this.cooked_address_and_protocol(address_length, &header[6..14], protocol, wire_len);
         };
-        self.cooked(SLL_LENGTH, protocol, wire_len, print_header)
+        self.cooked(linux_sll::LENGTH, protocol, wire_len, print_header)
     }
 
     /// print-sll.c, `sll2_if_print`. Protocol at 0, interface at 4, packet type at 10, address length at 11, address
     /// at 12.
     fn linux_sll2(&mut self, wire_len: u32) -> Result<usize, Truncated> {
         self.protocol = "sll2";
-        let header = *self.array::<SLL2_LENGTH>(0)?;
+        let header = *self.array::<{ linux_sll2::LENGTH }>(0)?;
         let protocol = u16::from_be_bytes([header[0], header[1]]);
         let interface = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
         let name = self.interfaces.iter().find(|(index, _)| *index == interface);
@@ -228,7 +223,7 @@ impl Dissector<'_> {
             this.line.byte(b' ');
             this.cooked_address_and_protocol(header[11].into(), &header[12..20], protocol, wire_len);
         };
-        self.cooked(SLL2_LENGTH, protocol, wire_len, print_header)
+        self.cooked(linux_sll2::LENGTH, protocol, wire_len, print_header)
     }
 
     /// `%-*s` and a blank.

@@ -35,7 +35,7 @@ use self::{
     line::{Line, Write},
     names::Names,
     options::TextOptions,
-    time::Clock,
+    time::StampPrinter,
 };
 use crate::packet::Packet;
 
@@ -44,7 +44,7 @@ use crate::packet::Packet;
 #[derive(Debug)]
 pub struct Printer {
     options: TextOptions,
-    clock: Clock,
+    stamps: StampPrinter,
     endpoints: Endpoints,
     conversations: Conversations,
     interfaces: Vec<(u32, String)>,
@@ -57,7 +57,7 @@ impl Printer {
     pub fn new(options: TextOptions, time_zone: TimeZone, conversations: Conversations) -> Self {
         Self {
             options,
-            clock: Clock::new(&options, time_zone),
+            stamps: StampPrinter::new(&options, time_zone),
             endpoints: Endpoints::new(),
             conversations,
             interfaces: Vec::new(),
@@ -92,7 +92,7 @@ impl Printer {
         if is_invalid(packet) {
             self.print_invalid(packet);
         } else {
-            self.clock.print(packet.time, &mut self.line);
+            self.stamps.print(packet.time, &mut self.line);
             let mut dissector = Dissector {
                 options: self.options,
                 line: &mut self.line,

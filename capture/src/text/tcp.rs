@@ -3,24 +3,16 @@
 use super::{
     address::WriteAddress,
     checksum,
-    conversations::{self, Numbers},
+    conversations::{Numbers, SequenceFields},
     dissector::{Dissector, Truncated},
     line::Write,
 };
+use crate::packet::tcp::flag;
 
 const MIN_LENGTH: usize = 20;
 
 /// What of the data of a reset is printed at most (`MAX_RST_DATA_LEN`).
 const MAX_RESET_DATA: u32 = 30;
-
-/// RFC 9293 section 3.1, and RFC 3168 for the last two.
-pub(super) mod flag {
-    pub(crate) const FIN: u8 = 0x01;
-    pub(crate) const SYN: u8 = 0x02;
-    pub(crate) const RST: u8 = 0x04;
-    pub(crate) const ACK: u8 = 0x10;
-    pub(crate) const URG: u8 = 0x20;
-}
 
 /// What `Flags [` `]` holds, for each value of the byte, and how long that is.
 const FLAGS: [([u8; 8], u8); 256] = {
@@ -113,8 +105,8 @@ impl Dissector<'_> {
         } else {
             let [source_port, destination_port] = ports;
             let syn = flags & flag::SYN != 0;
-            let segment = conversations::Segment { source_port, destination_port, seq, ack, syn };
-            self.conversations.numbers(network, segment)
+            let fields = SequenceFields { source_port, destination_port, seq, ack, syn };
+            self.conversations.numbers(network, fields)
         };
         if too_long {
             self.header_too_long(header_length, length);

@@ -4,29 +4,7 @@ use super::{
     dissector::{Dissector, Truncated},
     line::Write,
 };
-
-/// Kinds, by their IANA numbers, as far as tcpdump knows them.
-mod kind {
-    pub(super) const END: u8 = 0;
-    pub(super) const NOP: u8 = 1;
-    pub(super) const MSS: u8 = 2;
-    pub(super) const WINDOW_SCALE: u8 = 3;
-    pub(super) const SACK_PERMITTED: u8 = 4;
-    pub(super) const SACK: u8 = 5;
-    pub(super) const ECHO: u8 = 6;
-    pub(super) const ECHO_REPLY: u8 = 7;
-    pub(super) const TIMESTAMP: u8 = 8;
-    pub(super) const CC: u8 = 11;
-    pub(super) const CC_NEW: u8 = 12;
-    pub(super) const CC_ECHO: u8 = 13;
-    pub(super) const MD5: u8 = 19;
-    pub(super) const SCPS: u8 = 20;
-    pub(super) const USER_TIMEOUT: u8 = 28;
-    pub(super) const AUTHENTICATION: u8 = 29;
-    pub(super) const MULTIPATH: u8 = 30;
-    pub(super) const FAST_OPEN: u8 = 34;
-    pub(super) const EXPERIMENT_2: u8 = 254;
-}
+use crate::packet::tcp::option;
 
 /// RFC 6994's identifier of the experimental form of Fast Open (RFC 7413).
 const FAST_OPEN_EXPERIMENT: u16 = 0xf989;
@@ -95,7 +73,7 @@ impl Dissector<'_> {
                 self.line.byte(b',');
             }
             match self.tcp_option(&mut options) {
-                Ok(kind::END) => break,
+                Ok(option::END) => break,
                 Ok(_) => first = false,
                 Err(Stop::Bad) => {
                     self.line.text(if first { "[bad opt]" } else { "[bad opt]]" });
@@ -123,7 +101,7 @@ impl Dissector<'_> {
 
         let length = data - offset;
         if length >= TIMESTAMPS
-            && let Ok(&[kind::NOP, kind::NOP, kind::TIMESTAMP, 10, v3, v2, v1, v0, e3, e2, e1, e0]) =
+            && let Ok(&[option::NOP, option::NOP, option::TIMESTAMPS, 10, v3, v2, v1, v0, e3, e2, e1, e0]) =
                 self.array(offset)
         {
             self.line.write(|line| {
@@ -138,9 +116,10 @@ impl Dissector<'_> {
             return TIMESTAMPS;
         }
         if length == SYN
-            && let Ok(&[kind::MSS, 4, m1, m0, kind::SACK_PERMITTED, 2, kind::TIMESTAMP, 10, ref rest @ ..]) =
-                self.array::<SYN>(offset)
-            && let [v3, v2, v1, v0, e3, e2, e1, e0, kind::NOP, kind::WINDOW_SCALE, 3, scale] = *rest
+            && let Ok(
+                &[option::MSS, 4, m1, m0, option::SACK_PERMITTED, 2, option::TIMESTAMPS, 10, ref rest @ ..],
+            ) = self.array::<SYN>(offset)
+            && let [v3, v2, v1, v0, e3, e2, e1, e0, option::NOP, option::WINDOW_SCALE, 3, scale] = *rest
         {
             self.line.write(|line| {
                 line.text(", options [mss ");
@@ -163,7 +142,7 @@ impl Dissector<'_> {
         let kind = self.u8(options.at)?;
         options.at += 1;
         let mut length = 1;
-        if !matches!(kind, kind::END | kind::NOP) {
+        if !matches!(kind, option::END | option::NOP) {
             length = usize::from(self.u8(options.at)?);
             options.at += 1;
             if length < 2 || length > options.remaining {
@@ -175,7 +154,7 @@ impl Dissector<'_> {
         let used = self.tcp_option_value(kind, length, options)?;
         options.at += used;
         options.remaining -= used;
-        let expected = if matches!(kind, kind::END | kind::NOP) { 1 } else { used + 2 };
+        let expected = if matches!(kind, option::END | option::NOP) { 1 } else { used + 2 };
         if expected != length {
             self.labelled("[len ", length as u32);
             self.line.byte(b']');
@@ -188,42 +167,42 @@ impl Dissector<'_> {
         let at = options.at;
         let claimed = length.saturating_sub(2);
         match kind {
-            kind::END => self.line.text("eol"),
-            kind::NOP => self.line.text("nop"),
-            kind::SACK_PERMITTED => self.line.text("sackOK"),
-            kind::MSS => {
+            option::END => self.line.text("eol"),
+            option::NOP => self.line.text("nop"),
+            option::SACK_PERMITTED => self.line.text("sackOK"),
+            option::MSS => {
                 self.line.text("mss");
                 self.check(options, 2)?;
                 self.labelled(" ", self.u16(at)?.into());
                 return Ok(2);
             }
-            kind::WINDOW_SCALE => {
+            option::WINDOW_SCALE => {
                 self.line.text("wscale");
                 self.check(options, 1)?;
                 self.labelled(" ", self.u8(at)?.into());
                 return Ok(1);
             }
-            kind::TIMESTAMP => {
+            option::TIMESTAMPS => {
                 self.line.text("TS");
                 self.check(options, 8)?;
                 self.labelled(" val ", self.u32(at)?);
                 self.labelled(" ecr ", self.u32(at + 4)?);
                 return Ok(8);
             }
-            kind::SACK => self.sack(options, claimed)?,
-            kind::ECHO => return self.number_option("echo", options),
-            kind::ECHO_REPLY => return self.number_option("echoreply", options),
-            kind::CC => return self.number_option("cc", options),
-            kind::CC_NEW => return self.number_option("ccnew", options),
+            option::SACK => self.sack(options, claimed)?,
+            option::ECHO => return self.number_option("echo", options),
+            option::ECHO_REPLY => return self.number_option("echoreply", options),
+            option::CC => return self.number_option("cc", options),
+            option::CC_NEW => return self.number_option("ccnew", options),
             // 4.99.3 has no name for it.
-            kind::CC_ECHO => return self.number_option("", options),
-            kind::MD5 => {
+            option::CC_ECHO => return self.number_option("", options),
+            option::MD5 => {
                 self.line.text("md5");
                 self.check(options, MD5_LENGTH)?;
                 self.md5(options);
                 return Ok(MD5_LENGTH);
             }
-            kind::SCPS => {
+            option::SCPS => {
                 self.line.text("scps");
                 self.check(options, 2)?;
                 let &[capabilities, connection] = self.array(at)?;
@@ -232,25 +211,25 @@ impl Dissector<'_> {
                 self.labelled(" id ", connection.into());
                 return Ok(2);
             }
-            kind::USER_TIMEOUT => {
+            option::USER_TIMEOUT => {
                 self.line.text("uto");
                 self.check(options, 2)?;
                 self.user_timeout(self.u16(at)?);
                 return Ok(2);
             }
-            kind::AUTHENTICATION => self.authentication(options, claimed)?,
-            kind::MULTIPATH => {
+            option::AUTHENTICATION => self.authentication(options, claimed)?,
+            option::MULTIPATH => {
                 self.line.text("mptcp");
                 self.check(options, claimed)?;
                 self.multipath(at - 2, length, options.flags).ok_or(Stop::Bad)?;
             }
-            kind::FAST_OPEN => {
+            option::FAST_OPEN => {
                 self.line.text("tfo");
                 self.check(options, claimed)?;
                 self.line.byte(b' ');
                 self.fast_open(at, claimed);
             }
-            kind::EXPERIMENT_2 => self.experiment(options, claimed)?,
+            option::EXPERIMENT_2 => self.experiment(options, claimed)?,
             _ => {
                 self.labelled("unknown-", kind.into());
                 if claimed > 0 {
@@ -260,7 +239,7 @@ impl Dissector<'_> {
             }
         }
         // The rest is as long as it says, except those that have nothing behind the length byte.
-        Ok(if matches!(kind, kind::END | kind::NOP | kind::SACK_PERMITTED) { 0 } else { claimed })
+        Ok(if matches!(kind, option::END | option::NOP | option::SACK_PERMITTED) { 0 } else { claimed })
     }
 
     /// `LENCHECK`: whether so many bytes are left in the header, and have been captured.

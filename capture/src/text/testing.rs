@@ -121,23 +121,3 @@ pub(super) fn print_cut(options: TextOptions, link_type: LinkType, packet: &[u8]
 pub(super) fn line(packet: &[u8]) -> String {
     print_cut(TextOptions::default(), LinkType::Raw, packet, packet.len())
 }
-
-/// Numbers that look random and are the same in each run (xorshift64*, Vigna 2016).
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub(super) fn below(&mut self, end: u32) -> u32 {
-        ((self.next() >> 32) * u64::from(end) >> 32) as u32
-    }
-}

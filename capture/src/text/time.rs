@@ -15,7 +15,7 @@ const SECOND_LENGTH: usize = 24;
 
 /// Prints time stamps. The text of a second is made once and kept until the next.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(super) struct StampPrinter {
     style: TimestampStyle,
     nanoseconds: bool,
     time_zone: TimeZone,
@@ -32,7 +32,7 @@ struct Time {
     fraction: i64,
 }
 
-impl Clock {
+impl StampPrinter {
     pub(super) fn new(options: &TextOptions, time_zone: TimeZone) -> Self {
         let TextOptions { timestamp, nanoseconds, .. } = *options;
         Self { style: timestamp, nanoseconds, time_zone, reference: Time::default(), second: None }
@@ -159,10 +159,10 @@ mod tests {
     /// What the stamps of packets at these times look like, in seconds and nanoseconds.
     fn stamps(style: TimestampStyle, nanoseconds: bool, zone: &str, times: &[(i64, i64)]) -> Vec<String> {
         let options = TextOptions { timestamp: style, nanoseconds, ..TextOptions::default() };
-        let mut clock = Clock::new(&options, TimeZone::posix(zone).unwrap());
+        let mut stamps = StampPrinter::new(&options, TimeZone::posix(zone).unwrap());
         let stamp = |&(seconds, nanoseconds)| {
             let mut line = Line::new();
-            clock.print(Timestamp { seconds, nanoseconds }, &mut line);
+            stamps.print(Timestamp { seconds, nanoseconds }, &mut line);
             line.taken()
         };
         times.iter().map(stamp).collect()

@@ -31,7 +31,7 @@ use self::{
     profiles::{PROFILES, Profile},
     tools::Tool,
 };
-use crate::workspace::{self, Metadata, cargo, is_root};
+use crate::workspace::{build_release, is_root};
 
 /// Measure capture beside tcpdump
 ///
@@ -98,7 +98,7 @@ impl Bench {
         }
         let capture = match capture {
             Some(path) => path.canonicalize().with_context(|| format!("no {}", path.display()))?,
-            None => build()?,
+            None => build_release()?,
         };
         Ok(Self {
             network: Network::new()?,
@@ -126,13 +126,6 @@ impl Bench {
     fn progress(&self, profile: &str, round: u64, tool: Tool) {
         eprintln!("{profile}, round {}: {}", round + 1, tool.name);
     }
-}
-
-/// Builds what is measured: the release build.
-fn build() -> Result<PathBuf> {
-    let release = ["build", "--release", "--locked", "--package=capture", "--bin=capture"];
-    workspace::run(cargo().args(release))?;
-    Ok(Metadata::read(Path::new(&cargo().get_program().to_owned()))?.target.join("release/capture"))
 }
 
 /// Where files of hundreds of megabytes go: into memory, so that no disk is measured.

@@ -62,29 +62,25 @@ impl Tool {
 
     /// The command line that listens on an interface, with more arguments.
     pub(super) fn listen(self, capture: &Path, interface: &str, more: &str) -> Vec<String> {
-        let filter = match self.program {
-            Program::Capture => format!("--port {PORT}"),
-            _ => format!("tcp port {PORT}"),
-        };
-        self.command(capture, &format!("-i {interface} {} {more} {filter}", self.arguments))
+        self.command(capture, &format!("-i {interface} {} {more}", self.arguments))
     }
 
     /// The command line that reads a file from standard input.
     pub(super) fn read(self, capture: &Path) -> Vec<String> {
-        let filter = match self.program {
-            Program::Capture => format!("--port {PORT}"),
-            _ => format!("tcp port {PORT}"),
-        };
-        self.command(capture, &format!("-r - {filter}"))
+        self.command(capture, "-r -")
     }
 
+    /// A command line with the filter at its end.
     fn command(self, capture: &Path, arguments: &str) -> Vec<String> {
-        let begin = match self.program {
-            Program::Capture => vec![capture.display().to_string(), "-n".to_owned()],
+        let (begin, filter) = match self.program {
+            Program::Capture => {
+                (vec![capture.display().to_string(), "-n".to_owned()], format!("--port {PORT}"))
+            }
             // Stays root: the kernel forgets whom a process is to end with when its user changes.
-            _ => ["tcpdump", "-Z", "root", "-n"].map(str::to_owned).to_vec(),
+            _ => (["tcpdump", "-Z", "root", "-n"].map(str::to_owned).to_vec(), format!("tcp port {PORT}")),
         };
-        begin.into_iter().chain(arguments.split_whitespace().map(str::to_owned)).collect()
+        let arguments = arguments.split_whitespace().chain(filter.split_whitespace());
+        begin.into_iter().chain(arguments.map(str::to_owned)).collect()
     }
 
     /// How long it has to have done nothing before it has nothing left to do. tcpdump waits up to a second for a

@@ -12,7 +12,9 @@
 
 use std::io::Read;
 
-use super::{ByteOrder, FileError, MAX_SNAPLEN, Precision, adjust_snaplen, buffer::Buffer, link};
+use capture_common::record::MAX_SNAPLEN;
+
+use super::{ByteOrder, FileError, Precision, adjust_snaplen, buffer::Buffer, link};
 use crate::packet::{LinkType, Packet, Timestamp};
 
 const FILE_HEADER_LENGTH: usize = 24;
@@ -107,6 +109,7 @@ impl Pcap {
         {
             (captured_len, wire_len) = (wire_len, captured_len);
         }
+        // Longer ones are not believed (pcap-int.h, MAXIMUM_SNAPLEN).
         if captured_len > MAX_SNAPLEN {
             return Err(if captured_len > self.snaplen {
                 FileError::OverSnaplen { captured_len, snaplen: self.snaplen }
