@@ -20,7 +20,7 @@ use super::{
 /// The point in the packet's path at which it is traced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Hook {
-    /// The one whose lines are tcpdump's: tc
+    /// tc, which prints the same lines as tcpdump
     #[default]
     Auto,
     /// Traffic control: ingress and egress; on loopback ingress alone, where each packet passes once
