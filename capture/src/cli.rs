@@ -4,12 +4,13 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
-    ArgAction, Args, Parser, ValueEnum,
+    ArgAction, Args, Parser,
+    builder::{OsStringValueParser, TypedValueParser as _},
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
 use crate::{
-    kernel::{Hook, LogLevel},
+    kernel::{Direction, Hook, LogLevel},
     ports::PortList,
 };
 
@@ -32,7 +33,8 @@ pub struct Cli {
     #[arg(short = 'i', long = "interface", visible_alias = "iface", value_name = "INTERFACE")]
     pub interface: Option<OsString>,
 
-    /// Select packets from or to these ports: 8888, 80,443 or 8000-8100; repeatable. Without it, every TCP packet
+    /// Select packets from or to these ports: 8888, 80,443 or 8000-8100; repeatable. Without it and without an
+    /// expression, every TCP packet
     #[arg(long = "port", value_name = "PORTS")]
     pub ports: Vec<PortList>,
 
@@ -40,9 +42,13 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t, value_name = "HOOK")]
     pub hook: Hook,
 
+    /// Capture only packets that come in, go out, or both (the default)
+    #[arg(short = 'Q', long = "direction", value_enum, default_value_t, value_name = "DIRECTION")]
+    pub direction: Direction,
+
     /// Read packets from a file (pcap or pcapng; - for standard input) instead of an interface; -i, -B and --hook then
     /// have no effect
-    #[arg(short = 'r', value_name = "FILE")]
+    #[arg(short = 'r', value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub read: Option<PathBuf>,
 
     /// Exit after printing this many packets
@@ -93,7 +99,12 @@ pub struct Cli {
     pub nano: bool,
 
     /// Time stamp precision: micro or nano
-    #[arg(long = "time-stamp-precision", value_enum, hide = true, overrides_with_all = ["micro", "nano"])]
+    #[arg(
+        long = "time-stamp-precision",
+        value_parser = precision,
+        hide = true,
+        overrides_with_all = ["micro", "nano"]
+    )]
     pub precision: Option<Precision>,
 
     /// Print absolute sequence numbers
@@ -163,18 +174,31 @@ pub struct Cli {
     #[command(flatten)]
     _without_meaning: WithoutMeaning,
 
-    /// A tcpdump filter expression, which is not understood: select with --port
-    #[arg(value_name = "EXPRESSION", hide = true)]
+    /// Where tcpdump's privileges would go
+    #[arg(short = 'Z', long = "relinquish-privileges", hide = true)]
+    pub user: Option<String>,
+
+    /// tcpdump's `tcp port 8888` or `tcp portrange 8000-8100`, several of these joined by `or`, or `tcp`
+    #[arg(value_name = "EXPRESSION")]
     pub expression: Vec<OsString>,
 }
 
 /// The values of `--time-stamp-precision`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// As `--micro`.
     Micro,
     /// As `--nano`.
     Nano,
+}
+
+/// As tcpdump has it, only the first letters count (tcpdump.c, `tstamp_precision_from_string`).
+fn precision(text: &str) -> Result<Precision, &'static str> {
+    match text {
+        _ if text.starts_with("micro") => Ok(Precision::Micro),
+        _ if text.starts_with("nano") => Ok(Precision::Nano),
+        _ => Err("it is micro or nano"),
+    }
 }
 
 /// What tcpdump does with these, capture does anyway, or has nothing to do it with. Scripts pass them.
@@ -225,17 +249,17 @@ impl Cli {
 /// What is said of a flag that there is not, which most often is one of tcpdump's.
 fn no_such(flag: &str, similar: Option<&str>) -> String {
     let hint = match (flag, similar) {
-        ("-w" | "-C" | "-G" | "-W" | "-z" | "-Z", _) => ": it prints text only".to_owned(),
-        ("-F" | "-d", _) => ": filter expressions are not understood; select with --port".to_owned(),
+        ("-w" | "-C" | "-G" | "-W" | "-z", _) => ": capture prints text only".to_owned(),
+        ("-F", _) => ": write the expression on the command line".to_owned(),
         (_, Some(similar)) => format!("; did you mean {similar}?"),
         (_, None) => " (see capture --help)".to_owned(),
     };
-    format!("capture has no {flag}{hint}\n")
+    format!("no such option: {flag}{hint}\n")
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  capture -i lo --port 8888                 what `tcpdump -n -i lo tcp port 8888` prints
+  capture -n -i lo tcp port 8888            what `tcpdump -n -i lo tcp port 8888` prints
   capture -i eth0 --port 80,443 -l | grep 'Flags \\[R'
   capture -i eth0 --port 8000-8100 -c 1000 > packets.txt
   capture -r packets.pcap --port 8888

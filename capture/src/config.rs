@@ -6,7 +6,8 @@ use capture_common::record::MAX_SNAPLEN;
 
 use crate::{
     cli::{Cli, Precision},
-    kernel::{Hook, LogLevel},
+    expression,
+    kernel::{Direction, Hook, LogLevel},
     ports::{PortList, PortSet},
     text::options::{Dump, TextOptions, TimestampStyle},
 };
@@ -64,6 +65,8 @@ pub struct Live {
     pub interface: Option<OsString>,
     /// Where to attach.
     pub hook: Hook,
+    /// Which packets.
+    pub direction: Direction,
     /// Bytes to capture of each packet, 0 for the headers alone.
     pub snaplen: u32,
     /// Memory for the rings in bytes.
@@ -75,9 +78,17 @@ pub struct Live {
 /// A command line that clap accepts and that means nothing all the same.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// A filter expression.
-    #[error("filter expressions are not understood (`{0}`): {hint}", hint = instead(.0))]
+    /// A filter expression of which more would be needed than is understood.
+    #[error("the filter expression `{0}` is not understood: {hint}", hint = instead(.0))]
     Expression(String),
+    /// `-Z` with another user than root.
+    #[error(
+        "-Z {0}: capture keeps its privileges, which it needs until the end; leave it out, or write -Z root"
+    )]
+    User(String),
+    /// `-Q out` at XDP.
+    #[error("XDP sees incoming packets only: -Q out takes --hook tc")]
+    OutgoingAtXdp,
     /// `-c` with something else than a number, or 0.
     #[error("invalid packet count {0}: -c takes 1 or more")]
     Count(String),
@@ -112,10 +123,14 @@ impl TryFrom<Cli> for Command {
         if cli.list_interfaces {
             return Ok(Self::ListInterfaces);
         }
-        if !cli.expression.is_empty() {
-            let words: Vec<_> = cli.expression.iter().map(|word| word.to_string_lossy()).collect();
-            return Err(ConfigError::Expression(words.join(" ")));
+        if let Some(user) = cli.user.as_ref().filter(|user| *user != "root") {
+            return Err(ConfigError::User(user.clone()));
         }
+        let is_xdp = matches!(cli.hook, Hook::Xdp | Hook::XdpNative | Hook::XdpGeneric);
+        if cli.read.is_none() && is_xdp && cli.direction == Direction::Out {
+            return Err(ConfigError::OutgoingAtXdp);
+        }
+        let ports = cli.ports.iter().chain(&expression_ports(&cli.expression)?).collect();
         if cli.resolve && cli.numeric > 0 {
             return Err(ConfigError::NumbersAndNames);
         }
@@ -127,6 +142,7 @@ impl TryFrom<Cli> for Command {
         let live = Live {
             interface: cli.interface,
             hook: cli.hook,
+            direction: cli.direction,
             snaplen: snaplen(cli.snaplen, &text)?,
             buffer_size: buffer_size(cli.buffer_size)?,
             log_level: cli.log_level,
@@ -135,7 +151,7 @@ impl TryFrom<Cli> for Command {
         text.headers_only = matches!(source, Source::Live(Live { snaplen: 0, .. }));
         Ok(Self::Print(Config {
             source,
-            ports: cli.ports.iter().collect(),
+            ports,
             count,
             count_only: cli.count_only,
             text,
@@ -179,16 +195,24 @@ fn text_options(cli: &Cli) -> Result<TextOptions, ConfigError> {
     })
 }
 
+/// The ports that an expression selects, if there is one. It may come in several words or in one.
+fn expression_ports(words: &[OsString]) -> Result<Vec<PortList>, ConfigError> {
+    if words.is_empty() {
+        return Ok(Vec::new());
+    }
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let expression = words.join(" ");
+    expression::ports(&expression).ok_or(ConfigError::Expression(expression))
+}
+
 /// What to write instead of a filter expression.
 fn instead(expression: &str) -> String {
-    let words: Vec<&str> = expression.split_whitespace().collect();
-    match words.strip_prefix(&["tcp"]).unwrap_or(&words) {
-        [] => "leave it out: capture prints only TCP".to_owned(),
-        ["port" | "portrange", ports] if ports.parse::<PortList>().is_ok() => {
-            format!("write `--port {ports}`")
-        }
-        _ => "select with --port instead, for example `--port 8888` for `tcp port 8888`".to_owned(),
+    let with_tcp = format!("tcp {expression}");
+    if expression::ports(&with_tcp).is_some() {
+        return format!("capture prints only TCP: write `{with_tcp}`");
     }
+    "write `tcp port 8888`, `tcp portrange 8000-8100`, several of these joined by `or`, or use --port"
+        .to_owned()
 }
 
 /// A number that an option was given, if it was given; else `error` with what stands in its place.
@@ -228,6 +252,8 @@ fn buffer_size(asked: Option<String>) -> Result<usize, ConfigError> {
 #[cfg(test)]
 mod tests {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
+
+    use capture_common::ports::Ports as _;
 
     use super::*;
 
@@ -291,6 +317,11 @@ mod tests {
             ("-B 1048577", "invalid buffer size 1048577: -B takes 1 to 1048576, in KiB"),
             ("-B -1", "invalid buffer size -1: -B takes 1 to 1048576, in KiB"),
             ("-tttttt", "too many -t: 5 at most"),
+            ("--hook xdp -Q out", "XDP sees incoming packets only: -Q out takes --hook tc"),
+            (
+                "-Z nobody",
+                "-Z nobody: capture keeps its privileges, which it needs until the end; leave it out, or write -Z root",
+            ),
             ("-n --resolve", "-n asks for numbers and --resolve for names: leave one of them out"),
         ] {
             assert_eq!(config(arguments).unwrap_err().to_string(), expected, "{arguments}");
@@ -301,19 +332,33 @@ mod tests {
     /// Who comes from tcpdump types its expressions.
     #[test]
     fn an_expression_is_answered_with_the_option() {
-        const GENERAL: &str = "select with --port instead, for example `--port 8888` for `tcp port 8888`";
+        const GENERAL: &str = "write `tcp port 8888`, `tcp portrange 8000-8100`, several of these joined by `or`, or use --port";
         for (expression, expected) in [
-            ("tcp", "leave it out: capture prints only TCP"),
-            ("tcp port 443", "write `--port 443`"),
-            ("port 443", "write `--port 443`"),
-            ("tcp portrange 8000-8100", "write `--port 8000-8100`"),
+            ("port 443", "capture prints only TCP: write `tcp port 443`"),
+            ("portrange 1-2 or 80", "capture prints only TCP: write `tcp portrange 1-2 or 80`"),
             ("tcp port http", GENERAL),
-            ("tcp port 80 or tcp port 443", GENERAL),
             ("host 10.0.0.1", GENERAL),
         ] {
-            let expected = format!("filter expressions are not understood (`{expression}`): {expected}");
+            let expected = format!("the filter expression `{expression}` is not understood: {expected}");
             assert_eq!(config(expression).unwrap_err().to_string(), expected);
         }
+    }
+
+    #[test]
+    fn an_expression_and_ports_add_up() {
+        for (arguments, expected) in [
+            ("tcp", &[][..]),
+            ("tcp port 443 -n", &[443]),
+            ("--port 80 tcp port 443 or 8888", &[80, 443, 8888]),
+        ] {
+            let ports = config(arguments).unwrap().ports;
+            assert_eq!(ports.any(), expected.is_empty());
+            let selected: Vec<u16> = (0..=u16::MAX).filter(|port| ports.contains(*port)).collect();
+            assert_eq!(selected, expected, "{arguments}");
+        }
+        // In one word, as a script may have it.
+        let cli = Cli::read(["capture", "tcp port 80 or tcp port 443"].map(OsString::from)).unwrap();
+        assert_eq!(expression_ports(&cli.expression).unwrap().len(), 2);
     }
 
     /// As getopt(3) has it: an option may come again, and the last one counts.
@@ -327,7 +372,7 @@ mod tests {
             ("--micro --nano", true),
             ("--nano --micro", false),
             ("--nano --time-stamp-precision=micro", false),
-            ("--micro --time-stamp-precision nano", true),
+            ("--micro --time-stamp-precision nanosecond", true),
             ("--time-stamp-precision nano --micro", false),
         ] {
             assert_eq!(config(arguments).unwrap().text.nanoseconds, nanoseconds, "{arguments}");
@@ -353,13 +398,12 @@ mod tests {
     #[test]
     fn flags_that_there_are_not_are_named() {
         for (flag, expected) in [
-            ("-w", "capture has no -w: it prints text only\n"),
-            ("-nw", "capture has no -w: it prints text only\n"),
-            ("-F", "capture has no -F: filter expressions are not understood; select with --port\n"),
-            ("-V", "capture has no -V (see capture --help)\n"),
-            ("-Qin", "capture has no -Q (see capture --help)\n"),
-            ("--direction=in", "capture has no --direction (see capture --help)\n"),
-            ("--prot", "capture has no --prot; did you mean --port?\n"),
+            ("-w", "no such option: -w: capture prints text only\n"),
+            ("-nw", "no such option: -w: capture prints text only\n"),
+            ("-F", "no such option: -F: write the expression on the command line\n"),
+            ("-V", "no such option: -V (see capture --help)\n"),
+            ("-Jin", "no such option: -J (see capture --help)\n"),
+            ("--prot", "no such option: --prot; did you mean --port?\n"),
         ] {
             let error = Cli::read(["capture", flag, "in"].map(OsString::from)).unwrap_err();
             assert_eq!(error.to_string(), format!("error: {expected}"));

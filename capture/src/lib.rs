@@ -10,6 +10,7 @@
 pub mod cli;
 pub mod config;
 pub mod explain;
+pub mod expression;
 pub mod kernel;
 pub mod packet;
 pub mod ports;

@@ -1,6 +1,6 @@
 //! The command.
 
-use std::{env, io::Write as _, process::ExitCode};
+use std::{env, process::ExitCode};
 
 use capture::{cli::Cli, config::Command, run};
 
@@ -10,13 +10,19 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     let cli = match Cli::read(env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(error) if error.use_stderr() => {
+            let text = error.to_string();
+            return refuse(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+        }
+        Err(help) => help.exit(),
     };
     match Command::try_from(cli) {
         Ok(command) => run::run(&command),
-        Err(error) => {
-            let _gone = writeln!(std::io::stderr(), "capture: {error}");
-            ExitCode::from(USAGE)
-        }
+        Err(error) => refuse(&error.to_string()),
     }
+}
+
+fn refuse(why: &str) -> ExitCode {
+    run::say(&format!("capture: {why}\n"));
+    ExitCode::from(USAGE)
 }

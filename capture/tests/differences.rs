@@ -276,6 +276,25 @@ fn interfaces_of_one_file_may_differ() {
 }
 
 #[test]
+fn other_link_types_are_named() {
+    const PPP: u32 = 9;
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ppp.pcap");
+    let packet = [&[0xff, 3, 0, 0x21][..], &frame(&[], 1234, b"")[14..]].concat();
+    let length = packet.len() as u32;
+    let numbers = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, PPP, 0, 0, length, length];
+    fs::write(&path, [numbers.map(u32::to_le_bytes).concat(), packet].concat()).unwrap();
+    let run = |program: &str| Command::new(program).args(["-n", "-t", "-r"]).arg(&path).output().unwrap();
+    assert!(run("tcpdump").stdout.starts_with(b"IP 10.0.0.1.1234 > 10.0.0.2.8888: "));
+    let capture = run(env!("CARGO_BIN_EXE_capture"));
+    assert_eq!((capture.status.code(), capture.stdout), (Some(1), Vec::new()));
+    let said = String::from_utf8(capture.stderr).unwrap();
+    assert!(
+        said.starts_with("capture: link-type 9 (PPP) is not supported (supported: EN10MB, RAW, "),
+        "{said}"
+    );
+}
+
+#[test]
 fn exit_statuses() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/walkthrough.pcap");
     for (program, wrong, full) in [(env!("CARGO_BIN_EXE_capture"), 2, 1), ("tcpdump", 1, 14)] {

@@ -55,7 +55,8 @@ const LAYERS: &[Layer] = &[
     Layer { module: "summary", imports: &[], touches: &[] },
     // What was asked for.
     Layer { module: "cli", imports: &["kernel", "ports"], touches: &[] },
-    Layer { module: "config", imports: &["cli", "kernel", "ports", "text"], touches: &[] },
+    Layer { module: "expression", imports: &["ports"], touches: &[] },
+    Layer { module: "config", imports: &["cli", "expression", "kernel", "ports", "text"], touches: &[] },
 ];
 
 /// These hold all others together, and may import and touch whatever they need. Nothing imports them.

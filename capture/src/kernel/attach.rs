@@ -44,6 +44,19 @@ impl fmt::Display for Hook {
     }
 }
 
+/// Which packets are captured, seen from this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Direction {
+    /// Those that come in
+    In,
+    /// Those that go out
+    Out,
+    /// All
+    #[default]
+    #[value(name = "inout")]
+    Both,
+}
+
 /// How a TC program is attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mechanism {
@@ -59,7 +72,7 @@ pub enum Mechanism {
 /// Where a TC program goes.
 struct Place {
     program: &'static str,
-    direction: TcAttachType,
+    attach_type: TcAttachType,
     /// Among TCX programs.
     order: LinkOrder,
     /// Among clsact filters.
@@ -71,7 +84,7 @@ struct Place {
 pub struct Attached {
     hook: Hook,
     mechanism: Mechanism,
-    both_ways: bool,
+    direction: Direction,
     /// Of XDP, where the kernel has chosen.
     mode: Option<&'static str>,
     #[expect(dead_code, reason = "held for its drop, which detaches")]
@@ -90,7 +103,11 @@ impl fmt::Display for Attached {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.hook {
             Hook::Auto | Hook::Tc => {
-                formatter.write_str(if self.both_ways { "tc ingress and egress" } else { "tc ingress" })?;
+                formatter.write_str(match self.direction {
+                    Direction::In => "tc ingress",
+                    Direction::Out => "tc egress",
+                    Direction::Both => "tc ingress and egress",
+                })?;
                 formatter.write_str(if self.mechanism == Mechanism::Clsact { " (clsact)" } else { " (tcx)" })
             }
             hook => match self.mode {
@@ -112,9 +129,10 @@ impl Attached {
         interface: &Interface,
         hook: Hook,
         mechanism: Mechanism,
+        direction: Direction,
     ) -> Result<Self, KernelError> {
         match hook {
-            Hook::Auto | Hook::Tc => Self::tc(object, interface, hook, mechanism),
+            Hook::Auto | Hook::Tc => Self::tc(object, interface, hook, mechanism, direction),
             Hook::Xdp => Self::xdp(object, interface, hook, XdpMode::Default),
             Hook::XdpNative => Self::xdp(object, interface, hook, XdpMode::Driver),
             Hook::XdpGeneric => Self::xdp(object, interface, hook, XdpMode::Skb),
@@ -126,7 +144,17 @@ impl Attached {
         interface: &Interface,
         hook: Hook,
         mechanism: Mechanism,
+        direction: Direction,
     ) -> Result<Self, KernelError> {
+        // On loopback every packet goes out and comes in again. tcpdump shows it once, as it comes in
+        // (libpcap, pcap-linux.c, `linux_check_direction`).
+        let direction = match direction {
+            Direction::Out if interface.is_loopback() => {
+                return Err(KernelError::OutgoingOnLoopback { interface: interface.name.clone() });
+            }
+            Direction::Both if interface.is_loopback() => Direction::In,
+            direction => direction,
+        };
         let has_tcx = KernelVersion::current().is_ok_and(|current| current >= KernelVersion::new(6, 6, 0));
         let mechanism = match mechanism {
             Mechanism::Auto if has_tcx => Mechanism::Tcx,
@@ -147,29 +175,29 @@ impl Attached {
                 Err(error) => return Err(failed(error.into())),
             }
         }
-        // On loopback every packet goes out and comes in again. tcpdump shows it once, as it comes in
-        // (libpcap, pcap-linux.c, `linux_check_direction`).
-        let both_ways = !interface.is_loopback();
         // tcpdump's tap sees a packet before TC's programs on the way in and behind them on the way out. Filters with a
         // low number for a priority come first.
-        let mut places = vec![Place {
+        let ingress = Place {
             program: "tc_ingress",
-            direction: TcAttachType::Ingress,
+            attach_type: TcAttachType::Ingress,
             order: LinkOrder::first(),
             priority: 1,
-        }];
-        if both_ways {
-            places.push(Place {
-                program: "tc_egress",
-                direction: TcAttachType::Egress,
-                order: LinkOrder::last(),
-                priority: u16::MAX,
-            });
-        }
+        };
+        let egress = Place {
+            program: "tc_egress",
+            attach_type: TcAttachType::Egress,
+            order: LinkOrder::last(),
+            priority: u16::MAX,
+        };
+        let places = match direction {
+            Direction::In => vec![ingress],
+            Direction::Out => vec![egress],
+            Direction::Both => vec![ingress, egress],
+        };
         let mut tc = Vec::with_capacity(places.len());
-        for Place { program, direction, order, priority } in places {
+        for Place { program, attach_type, order, priority } in places {
             let program: &mut SchedClassifier = object.program(program)?;
-            let mut attach = |options| program.attach_with_options(&interface.name, direction, options);
+            let mut attach = |options| program.attach_with_options(&interface.name, attach_type, options);
             let with_priority =
                 |priority| TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() });
             let attached = if mechanism == Mechanism::Clsact {
@@ -184,7 +212,7 @@ impl Attached {
             let link = attached.map_err(failed)?;
             tc.push(program.take_link(link).map_err(failed)?);
         }
-        Ok(Self { hook, mechanism, both_ways, mode: None, links: Links::Tc(tc) })
+        Ok(Self { hook, mechanism, direction, mode: None, links: Links::Tc(tc) })
     }
 
     fn xdp(
@@ -212,6 +240,6 @@ impl Attached {
         let link = program.attach_to_if_index(interface.index, mode).map_err(failed)?;
         let xdp = program.take_link(link).map_err(failed)?;
         let mode = if hook == Hook::Xdp { interface.xdp_mode() } else { None };
-        Ok(Self { hook, mechanism: Mechanism::Auto, both_ways: false, mode, links: Links::Xdp(xdp) })
+        Ok(Self { hook, mechanism: Mechanism::Auto, direction: Direction::In, mode, links: Links::Xdp(xdp) })
     }
 }

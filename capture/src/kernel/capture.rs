@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::{
     KernelError,
-    attach::{Attached, Hook, Mechanism},
+    attach::{Attached, Direction, Hook, Mechanism},
     interface::Interface,
     log::{KernelLog, LogLevel},
     merge::Left,
@@ -42,6 +42,8 @@ pub struct CaptureOptions<'a> {
     pub interface: &'a Interface,
     /// The hook.
     pub hook: Hook,
+    /// Which packets.
+    pub direction: Direction,
     /// The selected ports; `None` for every TCP packet.
     pub ports: Option<&'a PortBitmap>,
     /// Bytes to capture of each frame, 0 for the headers alone.
@@ -75,7 +77,7 @@ impl Capture {
     ///
     /// Any of [`KernelError`]'s; nothing is left attached.
     pub fn start(options: &CaptureOptions<'_>) -> Result<Self, KernelError> {
-        let CaptureOptions { interface, hook, ports, snaplen, buffer_size, log_level } = *options;
+        let CaptureOptions { interface, hook, direction, ports, snaplen, buffer_size, log_level } = *options;
         let link_type = interface.link_type()?;
         // Before anything is attached, so that no change of the interface goes unnoticed.
         let watch = Watch::new(interface)?;
@@ -99,7 +101,7 @@ impl Capture {
             source,
         })?;
         let log = KernelLog::start(&mut object.ebpf, log_level)?;
-        let attached = Attached::new(&mut object, interface, hook, Mechanism::Auto)?;
+        let attached = Attached::new(&mut object, interface, hook, Mechanism::Auto, direction)?;
         Ok(Self {
             object,
             rings,

@@ -104,6 +104,16 @@ pub enum KernelError {
         interface: String,
     },
 
+    /// On loopback, packets are captured where they come in.
+    #[error(
+        "cannot capture outgoing packets on {}: each of its packets comes in again, and is captured there; leave out -Q",
+        printable(.interface)
+    )]
+    OutgoingOnLoopback {
+        /// The interface.
+        interface: String,
+    },
+
     /// XDP has one program per interface and mode, and there is one already.
     #[error(
         "cannot attach XDP to {}: {holder} holds the slot; detach it, or use `--hook tc`, which shares the interface \

@@ -19,7 +19,7 @@ mod rings;
 mod signature;
 mod watch;
 
-pub use attach::{Attached, Hook, Mechanism};
+pub use attach::{Attached, Direction, Hook, Mechanism};
 pub use capture::{Capture, CaptureOptions};
 pub use error::KernelError;
 pub use interface::{Interface, printable};

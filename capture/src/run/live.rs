@@ -47,6 +47,7 @@ async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError
     let capture = Capture::start(&CaptureOptions {
         interface: &interface,
         hook: options.hook,
+        direction: options.direction,
         ports: (!config.ports.any()).then(|| config.ports.bitmap()),
         snaplen: options.snaplen,
         buffer_size: options.buffer_size,

@@ -137,8 +137,10 @@ fn say_forgotten(printer: &Printer) {
     }
 }
 
-/// Writes to standard error. Where that is gone there is nobody to tell.
-fn say(text: &str) {
+/// Writes to standard error, with a `?` for each control character: a file's name must not control a terminal. Where
+/// standard error is gone there is nobody to tell.
+pub fn say(text: &str) {
+    let text = text.replace(|character: char| character.is_control() && character != '\n', "?");
     let _gone = io::stderr().write_all(text.as_bytes());
 }
 

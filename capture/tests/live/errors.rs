@@ -202,14 +202,14 @@ fn a_wrong_command_line() {
         ("--port http", "`http` is not a port: give a number from 0 to 65535, a range such as 8000-8100"),
         ("--port 80-70", "the range `80-70` runs backwards: write 70-80"),
         ("--port ,", "a port is missing: give a number from 0 to 65535"),
-        ("-i lo tcp port 80", "(`tcp port 80`): write `--port 80`"),
+        ("-i lo port 80", "`port 80` is not understood: capture prints only TCP: write `tcp port 80`"),
         ("-c -1", "invalid packet count -1: -c takes 1 or more"),
         ("-r x -s 262145", "invalid snapshot length 262145"),
         ("-B 0", "invalid buffer size 0: "),
         ("--hook sideways", "invalid value 'sideways' for '--hook <HOOK>'"),
         ("-n --resolve", "-n asks for numbers and --resolve for names"),
         ("-i lo --count", "name one with -r"),
-        ("-w x.pcap", "capture has no -w: it prints text only"),
+        ("-w x.pcap", "no such option: -w: capture prints text only"),
     ] {
         let output = namespace(arguments);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

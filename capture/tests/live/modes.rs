@@ -233,6 +233,7 @@ fn lists_and_ranges_of_ports() {
         ("--port 8800-8899", "tcp portrange 8800-8899"),
         ("--port 1 --port 2-8,8880-8888", "tcp port 1 or tcp portrange 2-8 or tcp portrange 8880-8888"),
         ("", "tcp"),
+        ("tcp port 80 or 8888", "tcp port 80 or 8888"),
     ] {
         let namespace = Namespace::new();
         let mut point = Point::whole(&namespace, "lo", "-t");

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use aya::programs::{SchedClassifier, tc::TcAttachType};
-use capture::kernel::{Attached, Hook, Interface, LogLevel, Mechanism, OBJECT, Object, ObjectOptions};
+use capture::kernel::{
+    Attached, Direction, Hook, Interface, LogLevel, Mechanism, OBJECT, Object, ObjectOptions,
+};
 use nix::sys::signal::Signal;
 
 use crate::{
@@ -41,7 +43,8 @@ fn foreigner_at(namespace: &Namespace, interface: &'static str, mechanism: Mecha
         };
         let mut object = Object::load(OBJECT, &options).expect("the object loads");
         let interface = Interface::find(interface).expect("it exists");
-        let attached = Attached::new(&mut object, &interface, Hook::Tc, mechanism).expect("it attaches");
+        let attached = Attached::new(&mut object, &interface, Hook::Tc, mechanism, Direction::Both)
+            .expect("it attaches");
         (object, attached)
     })
 }

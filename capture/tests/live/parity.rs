@@ -70,6 +70,34 @@ fn a_link_that_goes_down_and_up() {
     }
 }
 
+/// `-Q`: the program is attached where such packets pass, and nowhere else.
+#[test]
+#[ignore = "needs root"]
+fn one_direction() {
+    for (direction, place) in
+        [("in", "tc ingress (tcx)"), ("out", "tc egress (tcx)"), ("inout", "tc ingress and")]
+    {
+        let (here, there) = Namespace::pair();
+        let (client, server) = ends("IPv4");
+        let printed = side_by_side(
+            &[Point::new(&there, "veth1", &format!("-t -Q {direction}"))],
+            || traffic::nc_session(&there, &here, server),
+            || match direction {
+                "in" => traffic::marker_in(&here, client, server),
+                _ => traffic::marker(&here, client, server),
+            },
+        );
+        let (capture, tcpdump) = &printed[0];
+        assert_eq!(by_direction(&capture.lines()), by_direction(&tcpdump.lines()), "{direction}");
+        assert!(capture.lines().len() >= 5, "{}", capture.stdout);
+        assert!(capture.stderr.contains(place), "{}", capture.stderr);
+    }
+    let namespace = Namespace::new();
+    let ended = Tracer::capture_failing(&namespace, "-i lo -Q out");
+    assert!(ended.stderr.starts_with("capture: cannot capture outgoing packets on lo: "), "{}", ended.stderr);
+    assert_eq!(ended.status.code(), Some(1));
+}
+
 /// What a queueing discipline drops has been seen on its way there, by nobody behind it.
 #[test]
 #[ignore = "needs root"]
