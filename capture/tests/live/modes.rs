@@ -1,16 +1,16 @@
 //! Every print mode, live: what is captured is enough for it, and the lines are tcpdump's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 
 use crate::{
     namespace::Namespace,
     oracle::{Point, by_direction, side_by_side},
-    process::{Ended, Tracer},
+    process::{Ended, NEVER, Tracer, wait_until},
     traffic::{self, Tun},
 };
 
 /// Flags that need more than headers, and combinations of flags.
-const MODES: [&str; 16] = [
+const MODES: [&str; 19] = [
     "-t -v",
     "-t -vv",
     "-t -vvv -e",
@@ -27,6 +27,9 @@ const MODES: [&str; 16] = [
     "-t -x -s 100",
     "-t -q -e -#",
     "-t -s 0",
+    "-t -qq",
+    "-t -K",
+    "-t -vvv",
 ];
 
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -449,4 +452,31 @@ fn names_of_hosts_and_services() {
     );
     let (capture, tcpdump) = &printed[0];
     assert_eq!(capture.stdout, tcpdump.stdout);
+}
+
+/// A name server that never answers holds up no line for good, and costs no packet.
+#[test]
+#[ignore = "needs root"]
+fn a_silent_name_server() {
+    const PACKETS: usize = 1000;
+    let (here, there) = Namespace::pair();
+    // The machine's name servers, or the resolver's default, are this.
+    let configuration = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let servers = configuration.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
+    for address in servers.filter_map(|server| server.trim().parse::<IpAddr>().ok()) {
+        if !address.is_loopback() {
+            there.ip(&format!("addr add {address} dev lo"));
+        }
+    }
+    let server = there.run(|| UdpSocket::bind("[::]:53").expect("a free port"));
+    server.set_read_timeout(Some(NEVER)).expect("a time");
+    let capture = Tracer::capture(&there, "--resolve -l -t -i veth1 --port 8888");
+    traffic::flood(&here, "veth0", PACKETS);
+    let mut question = [0; 512];
+    server.recv(&mut question).expect("a question");
+    let lines = || capture.stdout().matches("IP 10.0.0.1.1234 > 10.0.0.2.8888: Flags [S]").count();
+    wait_until("all lines, with numbers", || lines() == PACKETS);
+    let ended = capture.interrupt();
+    assert_eq!(ended.count("captured"), PACKETS as u64);
+    assert_eq!(ended.count("dropped by kernel"), 0);
 }

@@ -122,6 +122,8 @@ impl Tracer {
         let to_stderr = stderr_to.unwrap_or_else(|| File::create(&stderr).expect("a file").into());
         let mut command = Command::new(program);
         command.args(arguments.split_whitespace()).env("TZ", "Europe/Vienna");
+        // For name servers that do not answer: longer than any test waits (resolv.conf(5)).
+        command.env("RES_OPTIONS", "timeout:30 attempts:5");
         command.stdin(Stdio::null()).stdout(to_stdout).stderr(to_stderr);
         let child =
             namespace.run(move || command.spawn()).unwrap_or_else(|error| panic!("{program}: {error}"));
