@@ -29,7 +29,8 @@ use crate::{
     infer_long_args = true
 )]
 pub struct Cli {
-    /// Interface to capture on, by name or by its number in -D; without it, the first that is up and not loopback
+    /// Interface to capture on, by name or by its number in -D; without it, the first that is up, has a
+    /// carrier and is not loopback
     #[arg(short = 'i', long = "interface", visible_alias = "iface", value_name = "INTERFACE")]
     pub interface: Option<OsString>,
 
@@ -43,11 +44,18 @@ pub struct Cli {
     pub hook: Hook,
 
     /// Capture only packets that come in, go out, or both (the default)
-    #[arg(short = 'Q', long = "direction", value_enum, default_value_t, value_name = "DIRECTION")]
+    #[arg(
+        short = 'Q',
+        long = "direction",
+        value_enum,
+        ignore_case = true,
+        default_value_t,
+        value_name = "DIRECTION"
+    )]
     pub direction: Direction,
 
-    /// Read packets from a file (pcap or pcapng; - for standard input) instead of an interface; -i, -B and --hook then
-    /// have no effect
+    /// Read packets from a file (pcap or pcapng; - for standard input) instead of an interface; -i, -Q, -B and
+    /// --hook then have no effect
     #[arg(short = 'r', value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub read: Option<PathBuf>,
 

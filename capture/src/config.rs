@@ -123,7 +123,7 @@ impl TryFrom<Cli> for Command {
         if cli.list_interfaces {
             return Ok(Self::ListInterfaces);
         }
-        if let Some(user) = cli.user.as_ref().filter(|user| *user != "root") {
+        if let Some(user) = cli.user.as_ref().filter(|user| *user != "root" && cli.read.is_none()) {
             return Err(ConfigError::User(user.clone()));
         }
         let is_xdp = matches!(cli.hook, Hook::Xdp | Hook::XdpNative | Hook::XdpGeneric);
@@ -197,7 +197,7 @@ fn text_options(cli: &Cli) -> Result<TextOptions, ConfigError> {
 
 /// The ports that an expression selects, if there is one. It may come in several words or in one.
 fn expression_ports(words: &[OsString]) -> Result<Vec<PortList>, ConfigError> {
-    if words.is_empty() {
+    if words.iter().all(|word| word.is_empty()) {
         return Ok(Vec::new());
     }
     let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();

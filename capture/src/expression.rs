@@ -43,9 +43,12 @@ fn alternatives(words: &[&str], prefix: &[&str]) -> Option<Vec<PortList>> {
             },
             _ => return None,
         };
-        let is_range = number.contains('-');
-        let fits = !number.contains(',') && (qualifier == Some("portrange") || !is_range);
-        number.parse().ok().filter(|_| fits)
+        let fits = match number.contains('-') {
+            true => qualifier == Some("portrange"),
+            // In tcpdump's language a number that begins with 0 is octal; in a range it is not.
+            false => number == "0" || !number.starts_with('0'),
+        };
+        number.parse().ok().filter(|_| fits && !number.contains(','))
     });
     lists.collect()
 }
@@ -64,6 +67,7 @@ mod tests {
             ("tcp portrange 8000-8100 or tcp port 1", &["8000-8100", "1"]),
             ("tcp portrange 8000-8100 or 9000-9001", &["8000-8100", "9000-9001"]),
             ("tcp portrange 8000", &["8000"]),
+            ("tcp portrange 010-020 or tcp port 0", &["10-20", "0"]),
             ("tcp and port 8888", &["8888"]),
             ("tcp && portrange 1-2", &["1-2"]),
             ("tcp and (port 80 or port 443)", &["80", "443"]),
@@ -84,6 +88,9 @@ mod tests {
             "tcp port 80,443",
             "tcp port 80-90",
             "tcp port 65536",
+            "tcp port 0100",
+            "tcp portrange 010",
+            "tcp port 9 or 010",
             "tcp portrange 9-8",
             "tcp dst port 80",
             "tcp port 80 or port 443",

@@ -89,7 +89,7 @@ impl Writer {
 
     /// Lets nothing more be written: what [`written`](Self::written) says from now on has been written, and at most
     /// the beginning of one packet more. Gives up after `patience`, when a write is stuck halfway: in a terminal or a
-    /// socket that takes nothing, or in a pipe that others write to, too.
+    /// socket that takes nothing, on a slow disk, or in a pipe that others write to, too.
     pub async fn stop(&self, patience: Duration) {
         const PAUSE: Duration = Duration::from_millis(1);
 

@@ -203,7 +203,7 @@ pub enum KernelError {
     Wait(#[source] io::Error),
 
     /// The kernel does not tell of changes of the interface.
-    #[error("cannot watch whether {} stays up: {source}", printable(.interface))]
+    #[error("cannot watch whether {} is still there: {source}", printable(.interface))]
     Watch {
         /// The interface.
         interface: String,

@@ -236,11 +236,16 @@ fn place_rings(ebpf: &Ebpf, rings: &[MapData], online: &[u32], cpu_ids: u32) -> 
         places.iter().try_for_each(|&(cpu, ring)| map.set(cpu, ring, 0)).map_err(io::Error::other)
     };
     thread::scope(|scope| {
-        let start = |places| thread::Builder::new().spawn_scoped(scope, move || place(places));
-        let threads: Vec<_> = places.chunks(places.len().div_ceil(THREADS).max(1)).map(start).collect();
-        threads.into_iter().try_for_each(|thread| match thread?.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
+        let mut parts = places.chunks(places.len().div_ceil(THREADS).max(1));
+        let own = parts.next().unwrap_or_default();
+        let start = |part| (part, thread::Builder::new().spawn_scoped(scope, move || place(part)));
+        let others: Vec<_> = parts.map(start).collect();
+        place(own)?;
+        others.into_iter().try_for_each(|(part, thread)| match thread.map(|thread| thread.join()) {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // There are as many threads as there may be (RLIMIT_NPROC, pids.max).
+            Err(_) => place(part),
         })
     })
 }

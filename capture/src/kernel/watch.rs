@@ -18,7 +18,7 @@ use super::{
     netlink::{Link, Message, announcements, links, messages},
 };
 
-/// More than an announcement ever is (net/core/rtnetlink.c, `if_nlmsg_size`, without virtual functions).
+/// As long as most announcements are. Those of links with many other names are longer.
 const ANNOUNCEMENT: usize = 8 * 1024;
 
 /// Listens to the kernel's announcements of changed links.
@@ -68,22 +68,31 @@ impl Watch {
                 Ok(ready) => ready,
                 Err(error) => return failed(error),
             };
-            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            // The whole length, also where the buffer has only the beginning.
+            let lost = match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC) {
+                Ok(length) if length > ANNOUNCEMENT => true,
                 Ok(length) => {
                     let mut changes = messages(buffer.get(..length).unwrap_or_default());
                     if changes.any(|change| change == Message::Gone(self.index)) {
                         return self.disappeared();
                     }
+                    false
                 }
-                Err(Errno::EAGAIN) => ready.clear_ready(),
-                // Announcements were lost: look.
-                Err(Errno::ENOBUFS) => match self.look() {
+                Err(Errno::EAGAIN) => {
+                    ready.clear_ready();
+                    false
+                }
+                Err(Errno::ENOBUFS) => true,
+                Err(Errno::EINTR) => false,
+                Err(errno) => return failed(errno.into()),
+            };
+            // What was not announced, or not read whole, has to be looked at.
+            if lost {
+                match self.look() {
                     Ok(Some(_)) => {}
                     Ok(None) => return self.disappeared(),
                     Err(error) => return KernelError::Interfaces(error),
-                },
-                Err(Errno::EINTR) => {}
-                Err(errno) => return failed(errno.into()),
+                }
             }
         }
     }

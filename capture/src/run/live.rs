@@ -33,7 +33,9 @@ const NAME_PATIENCE: Duration = Duration::from_millis(5);
 /// When the capture cannot be started, or the output takes no more for another reason than that its reader has gone.
 pub fn run(config: &Config, options: &config::Live) -> Result<(), RunError> {
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    runtime.map_err(RunError::Start)?.block_on(capture(config, options))
+    runtime
+        .map_err(|source| RunError::Start { what: "the runtime", source })?
+        .block_on(capture(config, options))
 }
 
 async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError> {
@@ -43,7 +45,8 @@ async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError
         None => Interface::find(default_interface()?.name)?,
     };
     // Signals first: one that comes while the programs are being attached must not leave them behind.
-    let mut signals = Signals::new().map_err(RunError::Start)?;
+    let mut signals =
+        Signals::new().map_err(|source| RunError::Start { what: "listening to signals", source })?;
     let capture = Capture::start(&CaptureOptions {
         interface: &interface,
         hook: options.hook,
@@ -62,7 +65,8 @@ async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError
         capture,
         printer: printer(config, NAME_PATIENCE)?,
         explainer: config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT)),
-        writer: Writer::spawn(output, has_reader).map_err(RunError::Start)?,
+        writer: Writer::spawn(output, has_reader)
+            .map_err(|source| RunError::Start { what: "the writer's thread", source })?,
         text: BytesMut::new(),
         ends: Vec::new(),
         tally: Tally::new(config.count),

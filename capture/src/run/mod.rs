@@ -44,8 +44,14 @@ pub enum RunError {
     #[error("the capture is incomplete: the output did not take all of it")]
     Incomplete,
     /// A thread, a runtime or a signal handler could not be had.
-    #[error("cannot start: {0}")]
-    Start(#[source] io::Error),
+    #[error("cannot start {what}: {source}")]
+    Start {
+        /// What was to be started.
+        what: &'static str,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
     /// No interface was named, and none suggests itself.
     #[error(
         "no interface to capture on: all but loopback are down (have: {}); name one with -i",
@@ -120,7 +126,8 @@ fn printer(config: &Config, patience: Duration) -> Result<Printer, RunError> {
             Source::File(_) => Patience::Each(patience),
             Source::Live(_) => Patience::Together(patience),
         };
-        let resolver = Resolver::new(patience, config.no_domain).map_err(RunError::Start)?;
+        let resolver = Resolver::new(patience, config.no_domain)
+            .map_err(|source| RunError::Start { what: "the resolver's thread", source })?;
         printer.set_names(Box::new(resolver));
     }
     Ok(printer)

@@ -3,7 +3,7 @@
 //! While packets come, the rings are drained once per millisecond and no packet wakes anybody. After an interval
 //! without a packet the daemon sleeps until the kernel wakes it: no timer runs while the wire is silent.
 
-use std::{io, ops::ControlFlow, time::Duration};
+use std::{io, ops::ControlFlow, thread, time::Duration};
 
 use bytes::BytesMut;
 use capture_common::counters::Counters;
@@ -171,10 +171,12 @@ impl Session {
 
     /// SIGUSR1.
     fn report(&self) {
-        match self.capture.counters() {
-            Ok(counters) => say(&format!("capture: {}\n", self.summary(&counters).one_line())),
-            Err(error) => say(&format!("capture: {error}\n")),
-        }
+        let report = match self.capture.counters() {
+            Ok(counters) => self.summary(&counters).one_line(),
+            Err(error) => error.to_string(),
+        };
+        // Standard error may be full of the programs' log, and the packets do not wait.
+        let _no_thread = thread::Builder::new().spawn(move || say(&format!("capture: {report}\n")));
     }
 
     fn summary(&self, counters: &Counters) -> Summary {
@@ -188,7 +190,10 @@ impl Session {
         let mut hurried = false;
         if matches!(stop, Stop::Signal | Stop::Kernel(_)) {
             tokio::select! {
-                result = self.print_rest() => failed = failed.or(result.err()),
+                result = self.print_rest() => match result {
+                    Ok(all) => hurried = !all,
+                    Err(error) => failed = failed.or(Some(error)),
+                },
                 () = signals.stop_again() => hurried = true,
             }
         }
@@ -224,16 +229,16 @@ impl Session {
         }
     }
 
-    /// Prints what is in the rings, unless the output takes nothing.
-    async fn print_rest(&mut self) -> Result<(), KernelError> {
+    /// Prints what is in the rings, unless the output takes nothing. Whether that was all.
+    async fn print_rest(&mut self) -> Result<bool, KernelError> {
         while self.room(PATIENCE).await {
             let left = self.print_batch()?;
             if left == Left::Nothing || self.tally.is_complete() {
-                break;
+                return Ok(true);
             }
             self.hand_over();
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Waits for room at the writer, unless the output takes nothing for as long as `patience`.
@@ -249,9 +254,13 @@ impl Session {
     }
 
     /// Waits until everything has been written, unless the output takes nothing for as long as `patience`.
-    async fn write_rest(&mut self, patience: Duration) -> io::Result<()> {
-        if !self.text.is_empty() && self.room(patience).await {
-            self.hand_over();
+    async fn write_rest(&mut self, mut patience: Duration) -> io::Result<()> {
+        if !self.text.is_empty() {
+            if self.room(patience).await {
+                self.hand_over();
+            } else {
+                patience = Duration::ZERO;
+            }
         }
         self.writer.close();
         loop {

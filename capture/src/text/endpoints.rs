@@ -6,7 +6,7 @@ use super::{
     tcp::Network,
 };
 
-/// How many texts of pairs are kept of each address family: one for each value of a hash. Those of IPv4 take 16 KiB.
+/// How many texts of pairs are kept of each address family: one for each value of a hash. Those of IPv4 take 18 KiB.
 const SLOTS: usize = 256;
 
 const V4_END: usize = 24;

@@ -71,6 +71,8 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
         let mut greeting = String::new();
         log.read_line(&mut greeting).expect("text");
         assert!(greeting.contains("listening on veth1"), "{greeting}");
+        // A report has to wait for its reader, and nothing else does.
+        capture.signal(Signal::SIGUSR1);
         let mut sent = 0;
         while capture.stdout().lines().count() < 10_000 {
             traffic::flood(&here, "veth0", FLOOD);

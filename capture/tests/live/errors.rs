@@ -121,7 +121,7 @@ fn the_default_is_an_interface_with_a_carrier() {
         };
         [name(&capture), name(&tcpdump)]
     };
-    assert_eq!(default(&namespace)[0], "silent");
+    assert_eq!(default(&namespace), ["silent", "any"]);
     namespace.ip("link add spoken type veth peer name for");
     namespace.ip("link set spoken up");
     namespace.ip("link set for up");
@@ -229,6 +229,10 @@ fn an_interface_that_goes_away_ends_the_capture() {
     namespace.ip("link add br0 type bridge");
     namespace.ip("link set veth0 master br0");
     namespace.ip("link set veth0 nomaster");
+    // What is announced of a link with many names is long.
+    for number in 0..80 {
+        namespace.ip(&format!("link property add dev veth0 altname {}{number}", "x".repeat(118)));
+    }
     namespace.ip("link del veth0");
     let ended = capture.end();
     assert_eq!(ended.status.code(), Some(1));

@@ -1,12 +1,14 @@
 //! Network namespaces that live as long as a thread does.
 
 use std::{
+    path::Path,
     process::Command,
     sync::mpsc::{Sender, channel},
     thread,
 };
 
 use nix::{
+    mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
     unistd::{Pid, gettid},
 };
@@ -54,6 +56,26 @@ impl Namespace {
             }
         }
         (here, there)
+    }
+
+    /// Lets the namespace's processes see these files with other contents. What does not exist stays so.
+    pub(crate) fn with_files_of_its_own(&self, files: &[(&'static str, &'static str)]) {
+        const NOTHING: Option<&str> = None;
+        let files = files.to_vec();
+        self.run(move || {
+            unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+            mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)
+                .expect("private mounts");
+            for (number, (path, text)) in files.into_iter().enumerate() {
+                if Path::new(path).exists() {
+                    let name = format!("file-{}-{number}", std::process::id());
+                    let own = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+                    std::fs::write(&own, text).expect("a file");
+                    mount(Some(&own), path, NOTHING, MsFlags::MS_BIND, NOTHING).expect("a mount");
+                    std::fs::remove_file(&own).expect("it is ours");
+                }
+            }
+        });
     }
 
     /// Runs `job` in the namespace: its sockets, and the processes it starts, belong there.

@@ -104,6 +104,8 @@ fn one_direction() {
 fn what_a_queue_drops_is_printed() {
     const SENT: usize = 1000;
     let (here, _there) = Namespace::pair();
+    // Nothing but the test's packets passes the queue.
+    here.run(|| std::fs::write("/proc/sys/net/ipv6/conf/veth0/disable_ipv6", "1")).expect("sysctl");
     here.output("tc qdisc replace dev veth0 root tbf rate 1mbit burst 1600 limit 3000");
     let tcpdump = Tracer::tcpdump(&here, "-n -t --immediate-mode -i veth0 tcp port 8888");
     let capture = Tracer::capture(&here, "-n -t -l -i veth0 --port 8888");
