@@ -9,9 +9,9 @@ use super::{
 /// How many texts of pairs are kept of each address family: one for each value of a hash. Those of IPv4 take 18 KiB.
 const SLOTS: usize = 256;
 
-const V4_END: usize = 24;
+const V4_END: usize = "255.255.255.255.65535".len();
 const V6_END: usize = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff.65535".len();
-const V4_PAIR: usize = 48;
+const V4_PAIR: usize = 2 * V4_END + " > : ".len();
 const V6_PAIR: usize = 2 * V6_END + " > : ".len();
 
 /// Prints pairs of endpoints.
@@ -92,19 +92,21 @@ impl<A: Copy + PartialEq, const END: usize, const PAIR: usize> Texts<A, END, PAI
         let start = line.position();
         let common = &mut self.common;
         let [source, destination] = ends;
+        let (mut middle, mut end) = (0, 0);
         line.write(|line| {
             common.print(source, line, &address);
             line.text(" > ");
+            middle = line.position();
+            common.print(destination, line, &address);
+            end = line.position();
+            line.text(": ");
         });
-        let middle = line.position();
-        line.write(|line| common.print(destination, line, &address));
         if common.end != source && common.end != destination {
-            *common = Common { end: destination, text: line.keep(middle).unwrap_or(Kept::EMPTY) };
+            *common = Common { end: destination, text: line.keep(middle..end).unwrap_or(Kept::EMPTY) };
         }
-        line.text(": ");
         *pair = ends;
         if known {
-            *text = line.keep(start).unwrap_or(Kept::EMPTY);
+            *text = line.keep(start..line.position()).unwrap_or(Kept::EMPTY);
         } else {
             text.clear();
         }

@@ -6,7 +6,7 @@
 //! line has is written through a [`Cursor`], whose position stays in a register: through memory, each write would
 //! wait for the one before it.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, ops::Range};
 
 use bytes::BytesMut;
 
@@ -126,11 +126,11 @@ impl Line {
         self.overflow.len() + self.end
     }
 
-    /// A copy of what has been written since `start`, a [`position`](Self::position). `None` if that is longer than
-    /// `N` or not all here any more.
-    pub(super) fn keep<const N: usize>(&self, start: usize) -> Option<Kept<N>> {
+    /// A copy of what has been written between two [`position`](Self::position)s. `None` if that is longer than `N` or
+    /// not all here any more.
+    pub(super) fn keep<const N: usize>(&self, Range { start, end }: Range<usize>) -> Option<Kept<N>> {
+        let length = end.checked_sub(start).filter(|&length| length <= N)?;
         let start = start.checked_sub(self.overflow.len())?;
-        let length = self.end.checked_sub(start).filter(|&length| length <= N)?;
         let bytes = *self.bytes.get(start..)?.first_chunk()?;
         Some(Kept { bytes, length })
     }
@@ -175,6 +175,14 @@ pub(super) struct Cursor<'a> {
     bytes: &'a mut [u8; CAPACITY],
     end: usize,
     overflow: &'a mut Vec<u8>,
+}
+
+impl Cursor<'_> {
+    /// As [`Line::position`].
+    #[inline(always)]
+    pub(super) fn position(&self) -> usize {
+        self.overflow.len() + self.end
+    }
 }
 
 impl Write for Cursor<'_> {

@@ -62,7 +62,7 @@ impl StampPrinter {
                     line.text(UNPRINTABLE);
                     return;
                 }
-                self.second = line.keep(start).map(|text| (time.seconds, text));
+                self.second = line.keep(start..line.position()).map(|text| (time.seconds, text));
             }
         }
         self.print_fraction(time.fraction, line);
