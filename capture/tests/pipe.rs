@@ -65,9 +65,9 @@ fn lines_do_not_wait_for_packets() {
         stdout
     });
     assert_eq!(received.recv_timeout(NEVER), Ok(expected));
-    kill(Pid::from_raw(capture.id() as i32), Signal::SIGINT).unwrap();
+    kill(Pid::from_raw(capture.id() as i32), Signal::SIGTERM).unwrap();
     let ended = capture.wait_with_output().unwrap();
-    assert_eq!(ended.status.signal(), Some(Signal::SIGINT as i32));
+    assert_eq!(ended.status.signal(), Some(Signal::SIGTERM as i32));
     let mut rest = Vec::new();
     reader.join().unwrap().read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"");

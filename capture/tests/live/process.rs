@@ -120,8 +120,12 @@ impl Tracer {
         let (stdout, stderr) = (base.with_extension("out"), base.with_extension("err"));
         let to_stdout = stdout_to.unwrap_or_else(|| File::create(&stdout).expect("a file").into());
         let to_stderr = stderr_to.unwrap_or_else(|| File::create(&stderr).expect("a file").into());
-        let mut command = Command::new(program);
-        command.args(arguments.split_whitespace()).env("TZ", "Europe/Vienna");
+        // The tests end it by signals, which the children of a shell in the background would ignore.
+        let mut command = Command::new("env");
+        command
+            .args(["--default-signal=HUP,INT", program])
+            .args(arguments.split_whitespace())
+            .env("TZ", "Europe/Vienna");
         // For name servers that do not answer: longer than any test waits (resolv.conf(5)).
         command.env("RES_OPTIONS", "timeout:30 attempts:5");
         command.stdin(Stdio::null()).stdout(to_stdout).stderr(to_stderr);
