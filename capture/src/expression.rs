@@ -2,9 +2,9 @@
 //! where `tcpdump` stood in a command line.
 //!
 //! ```text
-//! expression = "tcp" | "tcp" and ports | "tcp" and "(" ports { or ( ports | number ) } ")" | term { or ( term | number ) }
-//! term       = "tcp" ports
-//! ports      = "port" number | "portrange" number "-" number
+//! expression = "tcp" | "tcp" and ports | "tcp" and "(" ports { or ( ports | number ) } ")"
+//!            | "tcp" ports { or ( "tcp" ports | number ) }
+//! ports      = "port" number | "portrange" number [ "-" number ]
 //! ```
 //!
 //! A number alone has what stood before the last one, as in `tcp port 80 or 443`. What would select more than TCP

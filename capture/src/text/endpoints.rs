@@ -149,3 +149,33 @@ fn print_pair<A: Copy>([source, destination]: [End<A>; 2], line: &mut Line, addr
     line.port(destination.1);
     line.text(": ");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+    use crate::random::Random;
+
+    /// Whatever is kept of earlier pairs: the same ends come in any order, few enough to recur and to have ports or
+    /// addresses in common.
+    #[test]
+    fn what_is_kept_is_what_would_be_written() {
+        let mut random = Random::new(1);
+        let (mut endpoints, mut line) = (Endpoints::new(), Line::new());
+        for _ in 0..20_000 {
+            let mut end = || ([192, 0, 2, random.below(3) as u8 * 100], random.below(3) as u16 * 25_000);
+            let [(source, source_port), (destination, destination_port)] = [end(), end()];
+            let ports = [source_port, destination_port];
+            endpoints.print(Network::V4 { header: 0, source, destination }, ports, &mut line);
+            let [from, to] = [source, destination].map(Ipv4Addr::from);
+            assert_eq!(line.taken(), format!("{from}.{source_port} > {to}.{destination_port}: "));
+            let [from, to] =
+                [from, to].map(|address| Ipv6Addr::from((0x2001_0db8 << 96) + u128::from(address.to_bits())));
+            let [source, destination] = [from, to].map(|address| address.octets());
+            let network = Network::V6 { source: &source, destination: &destination };
+            endpoints.print(network, ports, &mut line);
+            assert_eq!(line.taken(), format!("{from}.{source_port} > {to}.{destination_port}: "));
+        }
+    }
+}
