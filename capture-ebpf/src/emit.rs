@@ -138,7 +138,8 @@ impl<F: Capture> Pending<'_, F> {
 ///
 /// The verifier wants to see both comparisons made on the register that the helper is then called with. The compiler,
 /// left to itself, folds them into one of a difference, or leaves them out because the caller has compared already.
-/// It is `< 1` and not `== 0` because the verifier of Linux 6.1 learns nothing from an inequality.
+/// It is `< 1` and not `== 0` because the verifier of Linux 6.1 learns nothing from an inequality. The upper bound comes
+/// first because the verifiers of Linux 7.2 and 7.3 forget the lower one when it is followed by another comparison.
 #[inline(always)]
 fn bounded(length: u64, most: u64) -> Option<u64> {
     let mut length = length;
@@ -146,8 +147,8 @@ fn bounded(length: u64, most: u64) -> Option<u64> {
     // SAFETY: compares and sets registers, nothing else.
     unsafe {
         asm!(
-            "if {length} < 1 goto +2",
-            "if {length} > {most} goto +1",
+            "if {length} > {most} goto +2",
+            "if {length} < 1 goto +1",
             "{within} = 1",
             length = inout(reg) length,
             most = in(reg) most,
