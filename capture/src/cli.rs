@@ -29,8 +29,8 @@ use crate::{
     infer_long_args = true
 )]
 pub struct Cli {
-    /// Interface to capture on, by name or by its number in -D; without it, the first that is up, has a
-    /// carrier and is not loopback
+    /// Interface to capture on, by name (an alternative one, or an address's label, also) or by its number in -D;
+    /// without it, the first that is up, has a carrier and is not loopback
     #[arg(short = 'i', long = "interface", visible_alias = "iface", value_name = "INTERFACE")]
     pub interface: Option<OsString>,
 

@@ -1,12 +1,12 @@
 //! Network interfaces: which there are, and what a frame on them begins with.
 
-use std::{ffi::OsStr, fmt};
+use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt as _};
 
 use aya::programs::loaded_programs;
 
 use super::{
     KernelError,
-    netlink::{Link, links},
+    link::{Link, link_at, link_called, links},
 };
 use crate::packet::LinkType;
 
@@ -17,8 +17,10 @@ const ARPHRD_RAWIP: u16 = 519;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Its name, which may hold anything but blanks and slashes (net/core/dev.c, `dev_valid_name`). Print the interface
-    /// and not this: its `Display` is what is [`printable`] of the name.
+    /// and not this: its `Display` is what is [`printable`] of what was asked for and of the name.
     pub name: String,
+    /// What was asked for, if that is not its name: an alternative name, or the label of an address.
+    asked: Option<String>,
     /// Its index.
     pub index: u32,
     /// `IFF_` flags, netdevice(7).
@@ -30,13 +32,16 @@ pub struct Interface {
 impl From<Link> for Interface {
     fn from(link: Link) -> Self {
         let Link { name, index, flags, hardware_type, xdp: _, dropped: _ } = link;
-        Self { name, index, flags, hardware_type }
+        Self { name, asked: None, index, flags, hardware_type }
     }
 }
 
 impl fmt::Display for Interface {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&printable(&self.name))
+        match &self.asked {
+            Some(asked) => write!(formatter, "{} ({})", printable(asked), printable(&self.name)),
+            None => formatter.write_str(&printable(&self.name)),
+        }
     }
 }
 
@@ -59,32 +64,53 @@ impl Interface {
         Ok(interfaces)
     }
 
-    /// The interface called `name`, or with the number that `-D` shows before it.
+    /// The interface that tcpdump finds for `name`: the one called so, also by an alternative name; else the one with
+    /// that number in [`list`](Self::list); else, of an address's label such as `eth0:1`, the one before the colon. The
+    /// kernel, too, takes anything after a colon (net/core/dev_ioctl.c, `dev_ioctl`), and no name has one.
     ///
     /// # Errors
     ///
     /// [`KernelError::NoSuchInterface`] names those that exist.
     pub fn find(name: impl AsRef<OsStr>) -> Result<Self, KernelError> {
-        let name = name.as_ref().to_string_lossy();
-        let interfaces = Self::list()?;
-        let numbered = || interfaces.get(name.parse::<usize>().ok()?.checked_sub(1)?);
-        let found = interfaces.iter().find(|interface| interface.name == name).or_else(numbered);
-        match found {
-            // What is not UTF-8 cannot be passed on as a name.
-            Some(found) if found.name.contains(char::REPLACEMENT_CHARACTER) => {
-                Err(KernelError::NameNotUtf8 { name: found.name.clone() })
-            }
-            Some(found) => Ok(found.clone()),
-            None => {
-                let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-                let have = names.join(", ");
-                Err(if name == "any" {
-                    KernelError::Any { have }
-                } else {
-                    KernelError::NoSuchInterface { name: name.into_owned(), have }
-                })
-            }
+        let asked = name.as_ref().as_bytes();
+        let called = |name: &[u8]| link_called(name).map_err(KernelError::Interfaces);
+        if let Some(link) = called(asked)? {
+            return Self::from(link).asked_for_as(asked);
         }
+        let mut interfaces = Self::list()?;
+        let number = str::from_utf8(asked).ok().and_then(|number| number.parse::<usize>().ok());
+        if let Some(position) = number.and_then(|number| number.checked_sub(1))
+            && position < interfaces.len()
+        {
+            let numbered = interfaces.swap_remove(position);
+            let name = numbered.name.clone();
+            return numbered.asked_for_as(name.as_bytes());
+        }
+        if let Some(colon) = asked.iter().position(|byte| *byte == b':')
+            && let Some((before, _)) = asked.split_at_checked(colon)
+            && let Some(link) = called(before)?
+        {
+            return Self::from(link).asked_for_as(asked);
+        }
+        let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        let have = names.join(", ");
+        let name = String::from_utf8_lossy(asked).into_owned();
+        Err(if name == "any" {
+            KernelError::Any { have }
+        } else {
+            KernelError::NoSuchInterface { name, have }
+        })
+    }
+
+    fn asked_for_as(mut self, asked: &[u8]) -> Result<Self, KernelError> {
+        // What is not UTF-8 cannot be passed on as a name.
+        if self.name.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(KernelError::NameNotUtf8 { name: self.name });
+        }
+        if self.name.as_bytes() != asked {
+            self.asked = Some(String::from_utf8_lossy(asked).into_owned());
+        }
+        Ok(self)
     }
 
     /// Whether it is a loopback interface.
@@ -106,24 +132,25 @@ impl Interface {
         self.flags & flag as u32 != 0
     }
 
+    /// The link as it is now, unless it is gone.
+    fn now(&self) -> Option<Link> {
+        link_at(self.index).ok().flatten()
+    }
+
     /// Packets that the interface itself had no room for, since it was made. 0 if it is gone.
     pub(super) fn dropped(&self) -> u64 {
-        let links = links().unwrap_or_default();
-        links.iter().find(|link| link.index == self.index).map_or(0, |link| link.dropped)
+        self.now().map_or(0, |link| link.dropped)
     }
 
     /// The mode of the program in the XDP slot, if there is one.
     pub(super) fn xdp_mode(&self) -> Option<&'static str> {
-        let links = links().ok()?;
-        let (_, mode) = links.iter().find(|link| link.index == self.index)?.xdp?;
+        let (_, mode) = self.now()?.xdp?;
         (!mode.is_empty()).then_some(mode)
     }
 
     /// Describes the program in the XDP slot: its name, id and mode, as far as they can be found out.
     pub(super) fn xdp_holder(&self) -> String {
-        let links = links().unwrap_or_default();
-        let Some((id, mode)) = links.iter().find(|link| link.index == self.index).and_then(|link| link.xdp)
-        else {
+        let Some((id, mode)) = self.now().and_then(|link| link.xdp) else {
             return "another program".to_owned();
         };
         let info = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);

@@ -9,6 +9,7 @@ mod capture;
 mod clock;
 mod error;
 mod interface;
+mod link;
 mod log;
 pub mod merge;
 mod netlink;

@@ -1,253 +1,322 @@
-//! Links as rtnetlink describes them: rtnetlink(7), linux/rtnetlink.h, linux/if_link.h.
+//! Requests to rtnetlink (rtnetlink(7)) over a small synchronous socket. The crates netlink-packet-core and
+//! netlink-packet-route know what messages look like; what is here decides which of them are believed.
+//!
+//! * Only the kernel's messages count: their sender has the port id 0. Any process with CAP_NET_ADMIN in the network
+//!   namespace, a container's root included, can send to our port or to a multicast group.
+//! * Only answers to the request count: they carry its sequence number.
+//! * A dump during which the list changed (`NLM_F_DUMP_INTR`) is no list, and is repeated.
+//! * An answer takes a bounded amount of memory.
+//!
+//! Attributes are decoded one by one, and only those that are wanted: the crate refuses a whole message when one
+//! attribute is not as it expects (a name that is not UTF-8, a structure that a newer kernel made longer), and one such
+//! interface must not hide all others.
 
 use std::{
-    io,
-    os::fd::{AsRawFd as _, OwnedFd},
+    io::{self, IoSliceMut},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto, socket,
+use netlink_packet_core::{
+    DoneBuffer, ErrorBuffer, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NlaBuffer, NlasIterator,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, connect, recvmsg, send,
+        socket,
+    },
 };
 
-/// The multicast group that announces changed links.
-const RTMGRP_LINK: u32 = 1;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
-const RTM_GETLINK: u16 = 18;
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_DUMP: u16 = 0x300;
-/// `struct nlmsghdr`.
-const MESSAGE_HEADER: usize = 16;
-/// `struct ifinfomsg`: family, type, index, flags, change.
-const LINK_HEADER: usize = 16;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_STATS64: u16 = 23;
-/// Where in `struct rtnl_link_stats64` the counters are that libpcap adds up (pcap-linux.c, `linux_if_drops`).
-const RX_FIFO_ERRORS: usize = 14 * 8;
-const RX_MISSED_ERRORS: usize = 15 * 8;
-const IFLA_XDP: u16 = 43;
-const IFLA_XDP_PROG_IDS: [(u16, &str); 4] = [(5, "native"), (6, "generic"), (7, "offloaded"), (4, "")];
-/// The high bits of an attribute's type are flags.
-const ATTRIBUTE_TYPE_MASK: u16 = 0x3fff;
-/// The kernel gives no more in one piece (net/netlink/af_netlink.c, `netlink_dump`).
-const PIECE: usize = 64 * 1024;
+/// The port id of the kernel (netlink(7), `nl_pid`).
+const KERNEL: u32 = 0;
+/// The sequence number of each request: a socket makes one only.
+const SEQUENCE: u32 = 1;
+/// How often a dump is begun that does not come to its end undisturbed.
+const TRIES: usize = 32;
+/// More objects than this are no answer.
+const MOST_OBJECTS: usize = 1 << 16;
+/// For one read of a socket, in bytes. A dump comes in pieces of 32 KiB (net/netlink/af_netlink.c, `netlink_dump`) or
+/// as large as one object needs, whose alternative names can take 64 KiB. What is not written to takes no memory.
+const PIECE: usize = 128 * 1024;
 
-/// A network interface.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) name: String,
-    pub(super) index: u32,
-    /// `IFF_` flags, netdevice(7).
-    pub(super) flags: u32,
-    /// `ARPHRD_` type, linux/if_arp.h.
-    pub(super) hardware_type: u16,
-    /// The program in its XDP slot, and the slot's mode: empty where there are several.
-    pub(super) xdp: Option<(u32, &'static str)>,
-    /// Packets that it had no room for since it was made.
-    pub(super) dropped: u64,
+/// One message from the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message<'a> {
+    /// `RTM_` type.
+    pub(super) kind: u16,
+    /// What follows `struct nlmsghdr`: the type's own header, then attributes.
+    pub(super) body: &'a [u8],
 }
 
-/// What a message says.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Message {
-    /// A link is there.
-    Link(Link),
-    /// The link with this index is gone.
-    Gone(u32),
-    /// A dump has ended.
-    Done,
-    /// The kernel refused, with this number of errno(3).
-    Refused(i32),
-    /// Something else.
-    Other,
-}
-
-/// All links of the network namespace.
-pub(super) fn links() -> io::Result<Vec<Link>> {
-    let netlink = open(0, SockFlag::empty())?;
-    sendto(netlink.as_raw_fd(), &dump_request(), &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
-    let mut links = Vec::new();
-    let mut piece = vec![0; PIECE];
-    loop {
-        let length = recv(netlink.as_raw_fd(), &mut piece, MsgFlags::empty())?;
-        for message in messages(piece.get(..length).unwrap_or_default()) {
-            match message {
-                Message::Link(link) => links.push(link),
-                Message::Done => return Ok(links),
-                Message::Refused(errno) => return Err(io::Error::from_raw_os_error(errno)),
-                Message::Gone(_) | Message::Other => {}
-            }
-        }
+impl<'a> Message<'a> {
+    /// The attributes after a header of `header` bytes, up to one that is malformed.
+    pub(super) fn attributes(&self, header: usize) -> impl Iterator<Item = NlaBuffer<&'a [u8]>> {
+        attributes(self.body.get(header..).unwrap_or_default())
     }
 }
 
-/// A socket that receives an announcement of every change.
-pub(super) fn announcements() -> io::Result<OwnedFd> {
-    open(RTMGRP_LINK, SockFlag::SOCK_NONBLOCK)
+/// The attributes in `bytes`, up to one that is malformed.
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
+    NlasIterator::new(bytes).map_while(Result::ok)
+}
+
+/// Asks for all objects of a kind, and returns what `read` makes of the answer's messages.
+///
+/// # Errors
+///
+/// The kernel's refusal, or that the list changes faster than it can be read.
+pub(super) fn dump<T>(
+    request: RouteNetlinkMessage,
+    mut read: impl FnMut(Message<'_>) -> Option<T>,
+) -> io::Result<Vec<T>> {
+    let request = serialized(request, NLM_F_DUMP);
+    for _ in 0..TRIES {
+        // With a socket of its own, each try is free of what the one before has left unread.
+        let socket = open(0, SockFlag::empty())?;
+        if let Some(objects) = exchange(&socket, &request, &mut read)? {
+            return Ok(objects);
+        }
+    }
+    Err(io::Error::other(format!("the list changed each of {TRIES} times while it was read")))
+}
+
+/// Makes a request of one object with the flags `flags` (`NLM_F_`), waits for the kernel's acknowledgement, and returns
+/// what `read` makes of the messages before it.
+///
+/// # Errors
+///
+/// The kernel's refusal.
+pub(super) fn request<T>(
+    request: RouteNetlinkMessage,
+    flags: u16,
+    read: impl FnMut(Message<'_>) -> Option<T>,
+) -> io::Result<Vec<T>> {
+    let socket = open(0, SockFlag::empty())?;
+    exchange(&socket, &serialized(request, NLM_F_ACK | flags), read)?
+        .ok_or_else(|| io::Error::other("the kernel's answer was lost"))
+}
+
+/// A socket that receives the announcements of these multicast groups (`RTMGRP_`) without blocking.
+pub(super) fn announcements(groups: u32) -> io::Result<OwnedFd> {
+    open(groups, SockFlag::SOCK_NONBLOCK)
 }
 
 fn open(groups: u32, flags: SockFlag) -> io::Result<OwnedFd> {
     let flags = flags | SockFlag::SOCK_CLOEXEC;
-    let netlink = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
-    bind(netlink.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
-    Ok(netlink)
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+    // Of a connected socket the kernel keeps away what other ports send to it alone
+    // (net/netlink/af_netlink.c, `netlink_getsockbyportid`).
+    connect(socket.as_raw_fd(), &NetlinkAddr::new(KERNEL, 0))?;
+    Ok(socket)
 }
 
-fn dump_request() -> Vec<u8> {
-    let mut request = Vec::with_capacity(MESSAGE_HEADER + LINK_HEADER);
-    request.extend_from_slice(&((MESSAGE_HEADER + LINK_HEADER) as u32).to_ne_bytes());
-    request.extend_from_slice(&RTM_GETLINK.to_ne_bytes());
-    request.extend_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    request.resize(MESSAGE_HEADER + LINK_HEADER, 0);
-    request
+fn serialized(request: RouteNetlinkMessage, flags: u16) -> Vec<u8> {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | flags;
+    header.sequence_number = SEQUENCE;
+    let mut message = NetlinkMessage::new(header, request.into());
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
 }
 
-/// Takes apart what one read of a socket gave.
-pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message> {
-    std::iter::from_fn(move || {
-        let length = number(bytes, 0)? as usize;
-        let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
-        let body = bytes.get(MESSAGE_HEADER..length)?;
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(match kind {
-            RTM_NEWLINK => link(body).map_or(Message::Other, Message::Link),
-            RTM_DELLINK => link(body).map_or(Message::Other, |link| Message::Gone(link.index)),
-            NLMSG_DONE => Message::Done,
-            // `struct nlmsgerr` begins with the negative number; 0 is no error.
-            NLMSG_ERROR => match number(body, 0)?.cast_signed().wrapping_neg() {
-                0 => Message::Done,
-                errno => Message::Refused(errno),
-            },
-            _ => Message::Other,
-        })
-    })
-}
-
-/// `None` for a message of another address family: a bridge announces its ports with `AF_BRIDGE`, and that one has
-/// left a bridge as if it were gone.
-fn link(body: &[u8]) -> Option<Link> {
-    if *body.first()? != 0 {
-        return None;
-    }
-    let mut link = Link {
-        hardware_type: u16::from_ne_bytes(*body.get(2..)?.first_chunk()?),
-        index: number(body, 4)?,
-        flags: number(body, 8)?,
-        ..Link::default()
-    };
-    for (kind, value) in attributes(body.get(LINK_HEADER..)?) {
-        match kind {
-            IFLA_IFNAME => {
-                link.name = String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into()
+/// Sends a request and reads its answer to the end. `None` if that is not to be relied upon.
+fn exchange<T>(
+    socket: &OwnedFd,
+    request: &[u8],
+    mut read: impl FnMut(Message<'_>) -> Option<T>,
+) -> io::Result<Option<Vec<T>>> {
+    send(socket.as_raw_fd(), request, MsgFlags::empty())?;
+    let mut answer = Answer { objects: Vec::new(), intact: true };
+    let mut buffer = vec![0; PIECE];
+    loop {
+        match receive(socket.as_fd(), &mut buffer) {
+            Ok(Received::Messages(bytes)) => {
+                if answer.take(bytes, &mut read)? {
+                    return Ok(answer.intact.then_some(answer.objects));
+                }
             }
-            IFLA_XDP => link.xdp = xdp(value),
-            IFLA_STATS64 => link.dropped = dropped(value).unwrap_or_default(),
-            _ => {}
+            Ok(Received::Foreign) | Err(Errno::EINTR) => {}
+            Ok(Received::Cut) => return Err(Errno::EMSGSIZE.into()),
+            Err(Errno::ENOBUFS) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
         }
     }
-    Some(link)
 }
 
-fn xdp(nested: &[u8]) -> Option<(u32, &'static str)> {
-    IFLA_XDP_PROG_IDS.iter().find_map(|(kind, mode)| {
-        let (_, id) = attributes(nested).find(|(found, _)| found == kind)?;
-        Some((number(id, 0)?, *mode))
-    })
+/// What has come of an answer.
+struct Answer<T> {
+    objects: Vec<T>,
+    /// Whether nothing has changed meanwhile.
+    intact: bool,
 }
 
-fn dropped(statistics: &[u8]) -> Option<u64> {
-    let counter = |offset: usize| Some(u64::from_ne_bytes(*statistics.get(offset..)?.first_chunk()?));
-    Some(counter(RX_FIFO_ERRORS)?.wrapping_add(counter(RX_MISSED_ERRORS)?))
+impl<T> Answer<T> {
+    /// Takes in what one read of the socket gave. Whether that was the end.
+    fn take(&mut self, bytes: &[u8], mut read: impl FnMut(Message<'_>) -> Option<T>) -> io::Result<bool> {
+        for buffer in buffers(bytes).filter(|buffer| buffer.sequence_number() == SEQUENCE) {
+            self.intact &= buffer.flags() & NLM_F_DUMP_INTR == 0;
+            let body = buffer.payload();
+            match buffer.message_type() {
+                NLMSG_DONE => {
+                    let code = DoneBuffer::new_checked(body).map_or(0, |done| done.code());
+                    return refusal(code).map(|()| true);
+                }
+                NLMSG_ERROR => {
+                    let error = ErrorBuffer::new_checked(body).map_err(io::Error::other)?;
+                    return refusal(error.code().map_or(0, i32::from)).map(|()| true);
+                }
+                NLMSG_OVERRUN => self.intact = false,
+                kind => self.objects.extend(read(Message { kind, body })),
+            }
+            if self.objects.len() > MOST_OBJECTS {
+                return Err(io::Error::other(format!("there are more than {MOST_OBJECTS}")));
+            }
+        }
+        Ok(false)
+    }
 }
 
-/// The attributes in `bytes` (`struct rtattr`): type and value.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+/// The kernel's verdict: a negative number of errno(3), or none.
+fn refusal(code: i32) -> io::Result<()> {
+    match code {
+        ..0 => Err(io::Error::from_raw_os_error(code.saturating_neg())),
+        _ => Ok(()),
+    }
+}
+
+/// What a read of a socket gave.
+#[derive(Debug)]
+pub(super) enum Received<'a> {
+    /// Messages from the kernel; [`messages`] takes them apart.
+    Messages(&'a [u8]),
+    /// Messages from the kernel that the buffer had no room for.
+    Cut,
+    /// Something from another process.
+    Foreign,
+}
+
+/// Reads from a socket once.
+pub(super) fn receive<'a>(socket: BorrowedFd<'_>, buffer: &'a mut [u8]) -> Result<Received<'a>, Errno> {
+    let mut pieces = [IoSliceMut::new(buffer)];
+    let received = recvmsg::<NetlinkAddr>(socket.as_raw_fd(), &mut pieces, None, MsgFlags::empty())?;
+    let (length, flags, sender) = (received.bytes, received.flags, received.address);
+    if sender.is_none_or(|sender| sender.pid() != KERNEL) {
+        return Ok(Received::Foreign);
+    }
+    if flags.contains(MsgFlags::MSG_TRUNC) {
+        return Ok(Received::Cut);
+    }
+    Ok(Received::Messages(buffer.get(..length).unwrap_or_default()))
+}
+
+/// Takes apart what one read of a socket gave, up to a message that is malformed.
+pub(super) fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    buffers(bytes).map(|buffer| Message { kind: buffer.message_type(), body: buffer.payload() })
+}
+
+fn buffers(mut bytes: &[u8]) -> impl Iterator<Item = NetlinkBuffer<&[u8]>> {
     std::iter::from_fn(move || {
-        let [l0, l1, t0, t1] = *bytes.first_chunk()?;
-        let length = usize::from(u16::from_ne_bytes([l0, l1]));
-        let value = bytes.get(4..length)?;
+        let buffer = NetlinkBuffer::new_checked(bytes).ok()?;
+        let length = buffer.length() as usize;
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((u16::from_ne_bytes([t0, t1]) & ATTRIBUTE_TYPE_MASK, value))
+        Some(buffer)
     })
-}
-
-fn number(bytes: &[u8], offset: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
-        bytes.extend_from_slice(&kind.to_ne_bytes());
-        bytes.extend_from_slice(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
-
-    fn message(kind: u16, attributes: &[u8]) -> Vec<u8> {
-        let length = (MESSAGE_HEADER + LINK_HEADER + attributes.len()) as u32;
-        let mut message = length.to_ne_bytes().to_vec();
+    pub(crate) fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+        let mut message = (16 + body.len() as u32).to_ne_bytes().to_vec();
         message.extend_from_slice(&kind.to_ne_bytes());
-        message.resize(MESSAGE_HEADER, 0);
-        message.extend_from_slice(&[0, 0]);
-        message.extend_from_slice(&772_u16.to_ne_bytes());
-        message.extend_from_slice(&7_u32.to_ne_bytes());
-        message.extend_from_slice(&0x49_u32.to_ne_bytes());
+        message.extend_from_slice(&flags.to_ne_bytes());
+        message.extend_from_slice(&sequence.to_ne_bytes());
         message.extend_from_slice(&[0; 4]);
-        message.extend_from_slice(attributes);
+        message.extend_from_slice(body);
         message
     }
 
+    fn taken(pieces: &[Vec<u8>]) -> (io::Result<bool>, Vec<u16>, bool) {
+        let mut answer = Answer { objects: Vec::new(), intact: true };
+        let ended = answer.take(&pieces.concat(), |message| Some(message.kind));
+        (ended, answer.objects, answer.intact)
+    }
+
+    const OBJECT: u16 = libc::RTM_NEWLINK;
+
     #[test]
-    fn links_are_read_with_name_type_flags_and_xdp_program() {
-        let xdp =
-            [attribute(2, &[2]), attribute(4, &77_u32.to_ne_bytes()), attribute(6, &77_u32.to_ne_bytes())];
-        let counters: Vec<u8> = (0..25_u64).flat_map(u64::to_ne_bytes).collect();
-        let attributes =
-            [attribute(3, b"lo\0"), attribute(IFLA_STATS64, &counters), attribute(IFLA_XDP, &xdp.concat())];
-        let first = message(RTM_NEWLINK, &attributes.concat());
-        let second = message(RTM_NEWLINK, &attribute(IFLA_XDP, &attribute(2, &[0])));
-        let both = [first, second, message(RTM_DELLINK, &[]), message(NLMSG_DONE, &[])].concat();
-        let link = Link { index: 7, flags: 0x49, hardware_type: 772, ..Link::default() };
-        let expected = [
-            Message::Link(Link {
-                name: "lo".to_owned(),
-                xdp: Some((77, "generic")),
-                dropped: 14 + 15,
-                ..link.clone()
-            }),
-            Message::Link(link),
-            Message::Gone(7),
-            Message::Done,
-        ];
-        assert_eq!(messages(&both).collect::<Vec<_>>(), expected);
+    fn an_answer_ends_with_done_or_with_an_acknowledgement() {
+        for last in [NLMSG_DONE, NLMSG_ERROR] {
+            let pieces = [message(OBJECT, 0, SEQUENCE, &[]), message(last, 0, SEQUENCE, &[0; 4])];
+            let (ended, objects, intact) = taken(&pieces);
+            assert!(ended.unwrap());
+            assert_eq!((objects, intact), (vec![OBJECT], true));
+        }
+        let (ended, objects, _) = taken(&[message(OBJECT, 0, SEQUENCE, &[])]);
+        assert!(!ended.unwrap());
+        assert_eq!(objects, [OBJECT]);
     }
 
     #[test]
-    fn a_port_that_leaves_its_bridge_is_not_gone() {
-        let mut left = message(RTM_DELLINK, &[]);
-        left[MESSAGE_HEADER] = libc::AF_BRIDGE as u8;
-        assert_eq!(messages(&left).collect::<Vec<_>>(), [Message::Other]);
+    fn a_refusal_has_the_kernels_number() {
+        for last in [NLMSG_DONE, NLMSG_ERROR] {
+            let (ended, ..) = taken(&[message(last, 0, SEQUENCE, &(-libc::ENODEV).to_ne_bytes())]);
+            assert_eq!(ended.unwrap_err().raw_os_error(), Some(libc::ENODEV));
+        }
+        let (ended, ..) = taken(&[message(NLMSG_ERROR, 0, SEQUENCE, &[])]);
+        ended.unwrap_err();
+    }
+
+    #[test]
+    fn answers_to_other_requests_do_not_count() {
+        let pieces = [message(OBJECT, 0, SEQUENCE + 1, &[]), message(NLMSG_DONE, 0, SEQUENCE + 1, &[0; 4])];
+        let (ended, objects, _) = taken(&pieces);
+        assert!(!ended.unwrap());
+        assert_eq!(objects, [0; 0]);
+    }
+
+    #[test]
+    fn a_list_that_changed_is_not_intact() {
+        let whole = [message(OBJECT, 0, SEQUENCE, &[]), message(NLMSG_DONE, 0, SEQUENCE, &[0; 4])];
+        assert!(taken(&whole).2);
+        for changed in 0..whole.len() {
+            let mut pieces = whole.clone();
+            pieces[changed][6..8].copy_from_slice(&NLM_F_DUMP_INTR.to_ne_bytes());
+            let (ended, _, intact) = taken(&pieces);
+            assert!(ended.unwrap() && !intact);
+        }
+        assert!(!taken(&[message(NLMSG_OVERRUN, 0, SEQUENCE, &[])]).2);
+    }
+
+    #[test]
+    fn an_answer_has_an_end() {
+        let mut answer = Answer { objects: Vec::new(), intact: true };
+        let one = message(OBJECT, 0, SEQUENCE, &[]);
+        for _ in 0..MOST_OBJECTS {
+            answer.take(&one, |_| Some(())).unwrap();
+        }
+        answer.take(&one, |_| Some(())).unwrap_err();
     }
 
     #[test]
     fn broken_messages_end_the_reading() {
-        let whole = message(RTM_NEWLINK, &attribute(3, b"lo\0"));
-        for length in 0..whole.len() - 4 {
-            assert_eq!(messages(&whole[..length]).collect::<Vec<_>>(), [], "{length} bytes");
+        let whole = message(OBJECT, 0, SEQUENCE, &[1, 2, 3, 4]);
+        for length in 0..whole.len() {
+            assert_eq!(messages(&whole[..length]).count(), 0, "{length} bytes");
         }
-        let mut endless = whole;
-        endless[..4].copy_from_slice(&[0; 4]);
-        assert_eq!(messages(&endless).count(), 0);
-    }
-
-    #[test]
-    fn loopback_is_among_the_links() {
-        assert!(links().unwrap().iter().any(|link| link.name == "lo" && link.hardware_type == 772));
+        for length in 0..16 {
+            let mut endless = whole.clone();
+            endless[0] = length;
+            assert_eq!(messages(&endless).count(), 0, "{length} bytes");
+        }
+        let two = [message(OBJECT, 0, SEQUENCE, &[1, 2, 3]), vec![0], whole].concat();
+        let bodies: Vec<_> = messages(&two).map(|message| message.body).collect();
+        assert_eq!(bodies, [&[1, 2, 3][..], &[1, 2, 3, 4]]);
     }
 }

@@ -3,21 +3,21 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, OwnedFd},
 };
 
-use nix::{
-    errno::Errno,
-    sys::socket::{MsgFlags, recv},
-};
+use nix::errno::Errno;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     KernelError,
     interface::Interface,
-    netlink::{Link, Message, announcements, links, messages},
+    link::{Link, gone, link_at},
+    netlink::{Received, announcements, messages, receive},
 };
 
+/// The multicast group that announces changed links (linux/rtnetlink.h).
+const RTMGRP_LINK: u32 = 1;
 /// As long as most announcements are. Those of links with many other names are longer.
 const ANNOUNCEMENT: usize = 8 * 1024;
 
@@ -37,7 +37,7 @@ impl Watch {
     /// When the interface is down or gone already, or the kernel does not announce changes.
     pub(super) fn new(interface: &Interface) -> Result<Self, KernelError> {
         let failed = |source| KernelError::Watch { interface: interface.name.clone(), source };
-        let socket = announcements().map_err(failed)?;
+        let socket = announcements(RTMGRP_LINK).map_err(failed)?;
         #[expect(unsafe_code, reason = "tokio's registration of a file descriptor")]
         // SAFETY: the descriptor is owned by the registration, and neither closed nor replaced while it lives.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
@@ -52,7 +52,7 @@ impl Watch {
 
     /// The interface as it is now, unless it is gone.
     fn look(&self) -> io::Result<Option<Link>> {
-        Ok(links()?.into_iter().find(|link| link.index == self.index))
+        link_at(self.index)
     }
 
     fn disappeared(&self) -> KernelError {
@@ -68,22 +68,19 @@ impl Watch {
                 Ok(ready) => ready,
                 Err(error) => return failed(error),
             };
-            // The whole length, also where the buffer has only the beginning.
-            let lost = match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC) {
-                Ok(length) if length > ANNOUNCEMENT => true,
-                Ok(length) => {
-                    let mut changes = messages(buffer.get(..length).unwrap_or_default());
-                    if changes.any(|change| change == Message::Gone(self.index)) {
+            let lost = match receive(self.socket.get_ref().as_fd(), &mut buffer) {
+                Ok(Received::Messages(bytes)) => {
+                    if messages(bytes).any(|message| gone(message) == Some(self.index)) {
                         return self.disappeared();
                     }
                     false
                 }
+                Ok(Received::Foreign) | Err(Errno::EINTR) => false,
                 Err(Errno::EAGAIN) => {
                     ready.clear_ready();
                     false
                 }
-                Err(Errno::ENOBUFS) => true,
-                Err(Errno::EINTR) => false,
+                Ok(Received::Cut) | Err(Errno::ENOBUFS) => true,
                 Err(errno) => return failed(errno.into()),
             };
             // What was not announced, or not read whole, has to be looked at.

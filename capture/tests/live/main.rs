@@ -12,6 +12,7 @@ mod traffic;
 
 mod accounting;
 mod errors;
+mod interfaces;
 mod modes;
 mod neighbours;
 mod parity;

@@ -87,6 +87,11 @@ impl Tracer {
         Self::start(namespace, env!("CARGO_BIN_EXE_capture"), arguments, None).end()
     }
 
+    /// Starts a program and does not wait.
+    pub(crate) fn program(namespace: &Namespace, program: &str, arguments: &str) -> Self {
+        Self::start(namespace, program, arguments, None)
+    }
+
     /// Starts `capture` as root with a bounding set of capabilities, and does not wait.
     pub(crate) fn unprivileged(namespace: &Namespace, capabilities: &str, arguments: &str) -> Self {
         let program = env!("CARGO_BIN_EXE_capture");
@@ -164,6 +169,12 @@ impl Tracer {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).expect("it runs");
+    }
+
+    /// Whether the program has ended, and would be waited for no longer.
+    pub(crate) fn has_ended(&self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        status.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('Z'))
     }
 
     /// Ends the program with SIGINT.
