@@ -163,7 +163,7 @@ pub struct Cli {
     #[arg(short = 'N')]
     pub no_domain: bool,
 
-    /// Do not put the interface into promiscuous mode (capture never does)
+    /// Do not put the interface into promiscuous mode, in which it also takes packets that are for others
     #[arg(short = 'p', long = "no-promiscuous-mode")]
     pub no_promiscuous_mode: bool,
 

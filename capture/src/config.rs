@@ -67,6 +67,8 @@ pub struct Live {
     pub hook: Hook,
     /// Which packets.
     pub direction: Direction,
+    /// Whether to put the interface into promiscuous mode.
+    pub promiscuous: bool,
     /// Bytes to capture of each packet, 0 for the headers alone.
     pub snaplen: u32,
     /// Memory for the rings in bytes.
@@ -143,6 +145,7 @@ impl TryFrom<Cli> for Command {
             interface: cli.interface,
             hook: cli.hook,
             direction: cli.direction,
+            promiscuous: !cli.no_promiscuous_mode,
             snaplen: snaplen(cli.snaplen, &text)?,
             buffer_size: buffer_size(cli.buffer_size)?,
             log_level: cli.log_level,

@@ -13,6 +13,7 @@ use super::{
     log::{KernelLog, LogLevel},
     merge::Left,
     object::{OBJECT, Object, ObjectOptions},
+    promiscuity::Promiscuity,
     rings::Rings,
     watch::Watch,
 };
@@ -44,6 +45,8 @@ pub struct CaptureOptions<'a> {
     pub hook: Hook,
     /// Which packets.
     pub direction: Direction,
+    /// Whether to put the interface into promiscuous mode.
+    pub promiscuous: bool,
     /// The selected ports; `None` for every TCP packet.
     pub ports: Option<&'a PortBitmap>,
     /// Bytes to capture of each frame, 0 for the headers alone.
@@ -60,12 +63,14 @@ pub struct Capture {
     object: Object,
     rings: Rings,
     attached: Option<Attached>,
+    promiscuity: Option<Promiscuity>,
     watch: Watch,
     log: Option<KernelLog>,
     description: String,
     link_type: LinkType,
     buffers: (usize, usize),
     interface: Interface,
+    warnings: Vec<KernelError>,
     /// What the interface had [dropped](Interface::dropped) before.
     dropped_before: u64,
 }
@@ -77,7 +82,16 @@ impl Capture {
     ///
     /// Any of [`KernelError`]'s; nothing is left attached.
     pub fn start(options: &CaptureOptions<'_>) -> Result<Self, KernelError> {
-        let CaptureOptions { interface, hook, direction, ports, snaplen, buffer_size, log_level } = *options;
+        let CaptureOptions {
+            interface,
+            hook,
+            direction,
+            promiscuous,
+            ports,
+            snaplen,
+            buffer_size,
+            log_level,
+        } = *options;
         let link_type = interface.link_type()?;
         // Before anything is attached, so that no change of the interface goes unnoticed.
         let watch = Watch::new(interface)?;
@@ -101,17 +115,28 @@ impl Capture {
             source,
         })?;
         let log = KernelLog::start(&mut object.ebpf, log_level)?;
+        let mut warnings = Vec::new();
+        // On loopback there is nothing that is addressed to others.
+        let promiscuity = if promiscuous && !interface.is_loopback() {
+            let wanted = Promiscuity::new(interface.index)
+                .map_err(|source| KernelError::NotPromiscuous { interface: interface.name.clone(), source });
+            wanted.map_err(|warning| warnings.push(warning)).ok()
+        } else {
+            None
+        };
         let attached = Attached::new(&mut object, interface, hook, Mechanism::Auto, direction)?;
         Ok(Self {
             object,
             rings,
             description: attached.to_string(),
             attached: Some(attached),
+            promiscuity,
             watch,
             log,
             link_type,
             buffers,
             interface: interface.clone(),
+            warnings,
             dropped_before: interface.dropped(),
         })
     }
@@ -119,6 +144,11 @@ impl Capture {
     /// Where it is attached, in words.
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// What did not work, without which the capture goes on.
+    pub fn warnings(&self) -> &[KernelError] {
+        &self.warnings
     }
 
     /// How many rings there are, and the size of each in bytes.
@@ -174,8 +204,9 @@ impl Capture {
     ///
     /// When the kernel does not say when the last program has ended.
     pub fn detach(&mut self) -> Result<(), KernelError> {
-        let Self { object, rings, attached, log, .. } = self;
+        let Self { object, rings, attached, promiscuity, log, .. } = self;
         *attached = None;
+        *promiscuity = None;
         let ended = rings.any_map().map_or(Ok(()), |ring| object.wait_for_programs(ring));
         if let Some(log) = log.take() {
             log.finish();

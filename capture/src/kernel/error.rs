@@ -10,7 +10,7 @@ pub enum KernelError {
     /// The process may not do what it has to.
     #[error(
         "not permitted to {action}: run as root, or grant the capabilities once with \
-         `setcap cap_bpf,cap_net_admin,cap_perfmon+ep {executable}`"
+         `setcap cap_bpf,cap_net_admin,cap_net_raw,cap_perfmon+ep {executable}`"
     )]
     NotPermitted {
         /// What was refused.
@@ -71,6 +71,20 @@ pub enum KernelError {
     InterfaceDown {
         /// The interface.
         name: String,
+    },
+
+    /// The interface cannot be made promiscuous.
+    #[error(
+        "{} is not in promiscuous mode, which takes the capability cap_net_raw ({source}): only what the interface \
+         takes without it is captured; grant the capability, or give -p",
+        printable(.interface)
+    )]
+    NotPromiscuous {
+        /// The interface.
+        interface: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
     },
 
     /// The interface was removed, or moved to another network namespace, during the capture.

@@ -14,6 +14,7 @@ mod log;
 pub mod merge;
 mod netlink;
 mod object;
+mod promiscuity;
 mod ring;
 mod rings;
 #[cfg(test)]

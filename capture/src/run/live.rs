@@ -51,6 +51,7 @@ async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError
         interface: &interface,
         hook: options.hook,
         direction: options.direction,
+        promiscuous: options.promiscuous,
         ports: (!config.ports.any()).then(|| config.ports.bitmap()),
         snaplen: options.snaplen,
         buffer_size: options.buffer_size,
@@ -60,6 +61,9 @@ async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError
     let line_buffered = config.line_buffered || stdout.is_terminal();
     let output = File::from(stdout.as_fd().try_clone_to_owned().map_err(RunError::Output)?);
     let has_reader = has_reader(&output);
+    for warning in capture.warnings() {
+        say(&format!("capture: {warning}\n"));
+    }
     say(&greeting(&interface, &capture, options));
     let session = Session {
         capture,

@@ -183,7 +183,11 @@ fn too_few_privileges_and_the_ones_that_are_enough() {
         "{}",
         ended.stderr
     );
-    assert!(ended.stderr.contains("`setcap cap_bpf,cap_net_admin,cap_perfmon+ep /"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("`setcap cap_bpf,cap_net_admin,cap_net_raw,cap_perfmon+ep /"),
+        "{}",
+        ended.stderr
+    );
     for hook in ["tc", "xdp-generic"] {
         let arguments = format!("-i lo --hook {hook}");
         let capture = Tracer::unprivileged(&namespace, "-all,+bpf,+net_admin,+perfmon", &arguments);

@@ -2,12 +2,14 @@
 
 use std::{net::IpAddr, os::fd::AsRawFd as _};
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sendto, socket,
+use nix::sys::{
+    signal::Signal,
+    socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sendto, socket},
 };
 
 use crate::{
     namespace::Namespace,
+    oracle::{Point, side_by_side},
     process::{Tracer, wait_until},
     traffic,
 };
@@ -95,4 +97,77 @@ fn an_interface_has_several_names() {
     assert_eq!(listened_on(&namespace, "3")[1].as_deref(), Some("e0"));
     namespace.ip("link property add dev lo altname 3");
     assert_eq!(listened_on(&namespace, "3"), [Some("3".to_owned()), Some("3 (lo)".to_owned())]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn on_a_bridge_others_are_heard_unless_p_is_given() {
+    let [one, two, bridge] = [1, 2, 3].map(|number| IpAddr::from([10, 0, 0, number]));
+    let (middle, [first, second]) = Namespace::bridge();
+    for (flag, hook, others) in
+        [("", "tc", true), ("-p", "tc", false), ("", "xdp-generic", true), ("-p", "xdp-generic", false)]
+    {
+        let mut point = Point::whole(&middle, "br0", &format!("-t {flag}"));
+        point.capture.push_str(&format!(" --hook {hook}"));
+        if hook != "tc" {
+            point.tcpdump = format!("-Q in {}", point.tcpdump);
+        }
+        let ended = side_by_side(
+            &[point],
+            || traffic::nc_session(&second, &first, two),
+            || traffic::marker_in(&first, one, bridge),
+        );
+        let (capture, tcpdump) = &ended[0];
+        assert_eq!(capture.lines(), tcpdump.lines(), "{flag} {hook}");
+        let heard = capture.lines().iter().filter(|line| line.contains("10.0.0.2.8888")).count();
+        assert!(if others { heard >= 10 } else { heard == 0 }, "{flag} {hook}: {}", capture.stdout);
+    }
+}
+
+fn promiscuity(namespace: &Namespace, interface: &str) -> String {
+    let shown = namespace.output(&format!("ip -d link show {interface}"));
+    let (_, count) = shown.split_once(" promiscuity ").expect("a count");
+    count.split(' ').next().expect("a number").to_owned()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn promiscuous_mode_ends_with_the_process() {
+    let (here, _there) = Namespace::pair();
+    for last in [Signal::SIGKILL, Signal::SIGINT] {
+        let captures = [(); 2].map(|()| Tracer::capture(&here, "-i veth0"));
+        assert_eq!(promiscuity(&here, "veth0"), "2");
+        for capture in captures {
+            capture.signal(last);
+            assert_eq!(capture.end().status.success(), last == Signal::SIGINT);
+        }
+        wait_until("the end of promiscuous mode", || promiscuity(&here, "veth0") == "0");
+    }
+    for (arguments, interface) in [("-i veth0 -p", "veth0"), ("-i lo", "lo")] {
+        let capture = Tracer::capture(&here, arguments);
+        assert_eq!(promiscuity(&here, interface), "0");
+        assert!(capture.interrupt().status.success());
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn without_cap_net_raw_a_capture_says_what_it_sees_and_goes_on() {
+    let (here, there) = Namespace::pair();
+    let [one, two] = [1, 2].map(|number| IpAddr::from([10, 0, 0, number]));
+    let sentence = "capture: veth0 is not in promiscuous mode, which takes the capability cap_net_raw (Operation not \
+                    permitted (os error 1)): only what the interface takes without it is captured; grant the \
+                    capability, or give -p\n";
+    for (capabilities, flag, expected) in
+        [("", "", sentence), ("", "-p", ""), (",+net_raw", "", ""), (",+net_raw", "-p", "")]
+    {
+        let capabilities = format!("-all,+bpf,+net_admin,+perfmon{capabilities}");
+        let capture = Tracer::unprivileged(&here, &capabilities, &format!("-t -l -i veth0 {flag}"));
+        capture.wait_for_stderr("listening on veth0");
+        let before = capture.stderr();
+        assert!(before.starts_with(&format!("{expected}capture: listening on veth0")), "{before}");
+        let marker = traffic::marker(&there, two, one);
+        capture.wait_for_stdout(&marker);
+        assert!(capture.interrupt().status.success());
+    }
 }

@@ -58,6 +58,30 @@ impl Namespace {
         (here, there)
     }
 
+    /// A bridge `br0` (10.0.0.3) with two stations, each in a namespace of its own: `veth0` (10.0.0.1) and `veth0`
+    /// (10.0.0.2).
+    pub(crate) fn bridge() -> (Self, [Self; 2]) {
+        let bridge = Self::new();
+        bridge.ip("link add br0 type bridge");
+        bridge.ip("addr add 10.0.0.3/24 dev br0");
+        bridge.ip("link set br0 up");
+        let stations = [1, 2].map(|number| {
+            let station = Self::new();
+            let thread = bridge.thread;
+            station.ip(&format!("link add veth0 type veth peer name port{number} netns {thread}"));
+            station.ip(&format!("addr add 10.0.0.{number}/24 dev veth0"));
+            station.ip("link set veth0 up");
+            bridge.ip(&format!("link set port{number} master br0 up"));
+            station
+        });
+        for number in [1, 2] {
+            while !bridge.output(&format!("bridge link show dev port{number}")).contains("state forwarding") {
+                thread::yield_now();
+            }
+        }
+        (bridge, stations)
+    }
+
     /// Lets the namespace's processes see these files with other contents. What does not exist stays so.
     pub(crate) fn with_files_of_its_own(&self, files: &[(&'static str, &'static str)]) {
         const NOTHING: Option<&str> = None;
