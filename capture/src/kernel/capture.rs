@@ -8,7 +8,8 @@ use tokio::time::sleep;
 
 use super::{
     KernelError,
-    attach::{Attached, Direction, Hook, Mechanism},
+    attach::Attached,
+    hook::{Direction, Hook, Mechanism},
     interface::Interface,
     log::{KernelLog, LogLevel},
     merge::Left,

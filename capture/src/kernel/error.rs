@@ -2,7 +2,10 @@
 
 use std::io;
 
-use super::{attach::Hook, interface::printable};
+use super::{
+    hook::{Hook, Side},
+    interface::printable,
+};
 
 /// The result of a failed request to the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +129,23 @@ pub enum KernelError {
     OutgoingOnLoopback {
         /// The interface.
         interface: String,
+    },
+
+    /// TCX takes so many programs and no more.
+    #[error(
+        "cannot attach tc to {}: {count} programs are attached to its {side} already, as many as there can be, the first \
+         is {first}; detach one (`bpftool net show dev {0}` lists them)",
+        printable(.interface)
+    )]
+    HookFull {
+        /// The interface.
+        interface: String,
+        /// The side that is full.
+        side: Side,
+        /// How many there are.
+        count: usize,
+        /// The first of them.
+        first: String,
     },
 
     /// XDP has one program per interface and mode, and there is one already.

@@ -2,8 +2,6 @@
 
 use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt as _};
 
-use aya::programs::loaded_programs;
-
 use super::{
     KernelError,
     link::{Link, link_at, link_called, links},
@@ -142,21 +140,9 @@ impl Interface {
         self.now().map_or(0, |link| link.dropped)
     }
 
-    /// The mode of the program in the XDP slot, if there is one.
-    pub(super) fn xdp_mode(&self) -> Option<&'static str> {
-        let (_, mode) = self.now()?.xdp?;
-        (!mode.is_empty()).then_some(mode)
-    }
-
-    /// Describes the program in the XDP slot: its name, id and mode, as far as they can be found out.
-    pub(super) fn xdp_holder(&self) -> String {
-        let Some((id, mode)) = self.now().and_then(|link| link.xdp) else {
-            return "another program".to_owned();
-        };
-        let info = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
-        let name = info.as_ref().and_then(|program| program.name_as_str()).unwrap_or("?");
-        let mode = if mode.is_empty() { String::new() } else { format!(", {mode}") };
-        format!("program {name} (id {id}{mode})")
+    /// The id of the program in the XDP slot, if there is one, and the slot's mode, if that is known.
+    pub(super) fn xdp(&self) -> Option<(u32, &'static str)> {
+        self.now()?.xdp
     }
 
     /// What its frames begin with: of the hardware types that carry Ethernet or IP, those that libpcap knows

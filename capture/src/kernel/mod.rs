@@ -5,15 +5,18 @@
 //! it.
 
 mod attach;
+mod bpf;
 mod capture;
 mod clock;
 mod error;
+mod hook;
 mod interface;
 mod link;
 mod log;
 pub mod merge;
 mod netlink;
 mod object;
+mod program;
 mod promiscuity;
 mod ring;
 mod rings;
@@ -21,9 +24,10 @@ mod rings;
 mod signature;
 mod watch;
 
-pub use attach::{Attached, Direction, Hook, Mechanism};
+pub use attach::Attached;
 pub use capture::{Capture, CaptureOptions};
 pub use error::KernelError;
+pub use hook::{Direction, Hook, Mechanism};
 pub use interface::{Interface, printable};
 pub use log::LogLevel;
 pub use merge::Left;

@@ -185,14 +185,16 @@ pub(super) fn require_kernel(
     what: &'static str,
     needed: &'static str,
 ) -> Result<(), KernelError> {
-    let too_old = KernelVersion::current().is_ok_and(|current| current < version);
-    if !too_old {
-        return Ok(());
-    }
+    let too_old_for_it = KernelVersion::current().is_ok_and(|current| current < version);
+    if too_old_for_it { Err(too_old(what, needed)) } else { Ok(()) }
+}
+
+/// That the running kernel lacks `what`, which came with Linux `needed`.
+pub(super) fn too_old(what: &'static str, needed: &'static str) -> KernelError {
     let release = nix::sys::utsname::uname();
     let release =
         release.map_or_else(|_| String::new(), |name| name.release().to_string_lossy().into_owned());
-    Err(KernelError::KernelTooOld { release, what, needed })
+    KernelError::KernelTooOld { release, what, needed }
 }
 
 /// Before Linux 5.11 maps count as locked memory, of which a process may have little. Where the limit cannot be

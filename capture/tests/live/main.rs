@@ -7,6 +7,7 @@
 
 mod namespace;
 mod oracle;
+mod others;
 mod process;
 mod traffic;
 
@@ -17,3 +18,4 @@ mod modes;
 mod neighbours;
 mod parity;
 mod terminal;
+mod verdicts;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use aya::programs::{SchedClassifier, tc::TcAttachType};
+use aya::programs::{ProgramInfo, SchedClassifier, tc::TcAttachType};
 use capture::kernel::{
     Attached, Direction, Hook, Interface, LogLevel, Mechanism, OBJECT, Object, ObjectOptions,
 };
@@ -10,20 +10,32 @@ use nix::sys::signal::Signal;
 
 use crate::{
     namespace::Namespace,
+    others::{self, Order, Place, Treatment},
     process::{Tracer, wait_until},
     traffic,
 };
 
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-/// The names of the programs attached to an interface by TCX.
-pub(crate) fn tcx_programs(namespace: &Namespace, interface: &'static str) -> Vec<String> {
+/// The programs attached to an interface by TCX: ingress, then egress.
+fn tcx(namespace: &Namespace, interface: &'static str) -> Vec<ProgramInfo> {
     namespace.run(move || {
         let directions = [TcAttachType::Ingress, TcAttachType::Egress];
         let programs =
-            directions.map(|direction| SchedClassifier::query_tcx(interface, direction).expect("a query").1);
-        programs.iter().flatten().map(|program| program.name_as_str().expect("a name").to_owned()).collect()
+            directions.into_iter().map(|direction| SchedClassifier::query_tcx(interface, direction));
+        programs.flat_map(|programs| programs.expect("a query").1).collect()
     })
+}
+
+/// Their names.
+pub(crate) fn tcx_programs(namespace: &Namespace, interface: &'static str) -> Vec<String> {
+    let programs = tcx(namespace, interface);
+    programs.iter().map(|program| program.name_as_str().expect("a name").to_owned()).collect()
+}
+
+/// Their ids.
+fn tcx_ids(namespace: &Namespace, interface: &'static str) -> Vec<u32> {
+    tcx(namespace, interface).iter().map(ProgramInfo::id).collect()
 }
 
 /// Somebody else's program on loopback's way in: it counts.
@@ -111,17 +123,55 @@ fn somebody_elses_program_still_sees_every_packet() {
 
 #[test]
 #[ignore = "needs root"]
-fn clsact_filters_are_first_on_the_way_in_and_last_on_the_way_out() {
+fn programs_come_first_on_both_ways() {
+    let (here, _there) = Namespace::pair();
+    let others = [Place::TcxIngress, Place::TcxEgress]
+        .map(|place| others::attach(&here, "veth0", place, Order::First, "other", Treatment::Next));
+    let capture = Tracer::capture(&here, "-i veth0");
+    assert_eq!(tcx_programs(&here, "veth0"), ["tc_ingress", "other", "tc_egress", "other"]);
+    capture.interrupt();
+    drop(others);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn clsact_filters_come_first_on_both_ways() {
     let (here, there) = Namespace::pair();
     let (object, _attached) = foreigner_at(&here, "veth0", Mechanism::Clsact);
     let (_later, _attached_later) = foreigner_at(&here, "veth0", Mechanism::Clsact);
     traffic::nc_session(&there, &here, "10.0.0.2".parse().expect("an address"));
     // Both directions: at least five packets each.
     assert!(object.counters().expect("counters").matched >= 10);
-    let egress = here.output("tc filter show dev veth0 egress");
-    assert_eq!(egress.matches("pref 65535 bpf chain 0 handle").count(), 2, "{egress}");
-    let ingress = here.output("tc filter show dev veth0 ingress");
-    assert_eq!(ingress.matches("pref 1 bpf chain 0 handle").count(), 2, "{ingress}");
+    for side in ["ingress", "egress"] {
+        let filters = here.output(&format!("tc filter show dev veth0 {side}"));
+        assert_eq!(filters.matches("pref 1 bpf chain 0 handle").count(), 2, "{filters}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_full_hook() {
+    const MOST: usize = 63;
+
+    for (place, side) in [(Place::TcxIngress, "ingress"), (Place::TcxEgress, "egress")] {
+        let (here, _there) = Namespace::pair();
+        let others: Vec<_> = (0..MOST)
+            .map(|number| {
+                let name = format!("other_{number}");
+                others::attach(&here, "veth0", place, Order::Last, &name, Treatment::Next)
+            })
+            .collect();
+        let ended = Tracer::capture_failing(&here, "-i veth0");
+        let id = tcx_ids(&here, "veth0")[0];
+        let expected = format!(
+            "capture: cannot attach tc to veth0: {MOST} programs are attached to its {side} already, as many as there can \
+             be, the first is program other_0 (id {id}); detach one (`bpftool net show dev veth0` lists them)\n"
+        );
+        assert_eq!((ended.stderr, ended.status.code()), (expected, Some(1)));
+        // What was attached to the other side is gone again.
+        assert_eq!(tcx_ids(&here, "veth0").len(), MOST);
+        drop(others);
+    }
 }
 
 #[test]

@@ -1,0 +1,57 @@
+//! XDP: one program per interface and mode.
+
+use std::io;
+
+use aya::{
+    programs::{ProgramError, ProgramType, Xdp, XdpMode, xdp::XdpLink},
+    sys::{BpfHelper, is_helper_supported},
+};
+
+use super::super::{
+    error::{KernelError, chain, errno, not_permitted},
+    hook::Hook,
+    interface::Interface,
+    object::{Object, too_old},
+    program::Program,
+};
+
+/// Loads the program and attaches it to `interface`.
+pub(super) fn attach(
+    object: &mut Object,
+    interface: &Interface,
+    hook: Hook,
+    mode: XdpMode,
+) -> Result<XdpLink, KernelError> {
+    let program: &mut Xdp = object.program("xdp").map_err(explain_refusal)?;
+    let name = &interface.name;
+    let failed = |error: ProgramError| match errno(&error) {
+        Some(libc::EPERM) => not_permitted("attach XDP programs"),
+        Some(libc::EBUSY | libc::EEXIST) => {
+            let holder = interface.xdp().map(|(id, mode)| Program::with_id(id).with(mode));
+            KernelError::XdpTaken {
+                interface: name.clone(),
+                holder: holder.unwrap_or_else(|| "another program".to_owned()),
+            }
+        }
+        Some(libc::ENODEV) => KernelError::Disappeared { name: name.clone() },
+        Some(number) => KernelError::XdpRefused {
+            interface: name.clone(),
+            hook,
+            source: io::Error::from_raw_os_error(number),
+        },
+        None => KernelError::Attach { interface: name.clone(), hook, reason: chain(&error) },
+    };
+    let link = program.attach_to_if_index(interface.index, mode).map_err(failed)?;
+    program.take_link(link).map_err(failed)
+}
+
+/// A program that the kernel refuses because it lacks what the program calls. `bpf_xdp_load_bytes` came with programs
+/// that take several buffers, which this one is, too.
+fn explain_refusal(error: KernelError) -> KernelError {
+    let lacks =
+        || matches!(is_helper_supported(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_load_bytes), Ok(false));
+    match error {
+        KernelError::Refused { .. } if lacks() => too_old("capturing at XDP (bpf_xdp_load_bytes)", "5.18"),
+        error => error,
+    }
+}

@@ -1,0 +1,84 @@
+//! Where packets are traced: the hook, the direction, and how a program is attached.
+
+use std::fmt;
+
+/// The point in the packet's path at which it is traced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Hook {
+    /// tc, which prints the same lines as tcpdump
+    #[default]
+    Auto,
+    /// Traffic control: ingress and egress; on loopback ingress alone, where each packet passes once
+    Tc,
+    /// XDP, native if the driver can, else generic; ingress only, before GRO
+    Xdp,
+    /// XDP in the driver
+    XdpNative,
+    /// XDP in the network stack, for every driver
+    XdpGeneric,
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Auto | Self::Tc => "tc",
+            Self::Xdp => "xdp",
+            Self::XdpNative => "xdp-native",
+            Self::XdpGeneric => "xdp-generic",
+        })
+    }
+}
+
+/// Which packets are captured, seen from this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Direction {
+    /// Those that come in
+    In,
+    /// Those that go out
+    Out,
+    /// All
+    #[default]
+    #[value(name = "inout")]
+    Both,
+}
+
+impl Direction {
+    /// The sides of an interface where these packets pass.
+    pub(super) fn sides(self) -> &'static [Side] {
+        match self {
+            Self::In => &[Side::Ingress],
+            Self::Out => &[Side::Egress],
+            Self::Both => &[Side::Ingress, Side::Egress],
+        }
+    }
+}
+
+/// How a TC program is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mechanism {
+    /// TCX where the kernel has it (Linux 6.6 and later), else clsact.
+    #[default]
+    Auto,
+    /// A TCX link: gone with the process, however it ends.
+    Tcx,
+    /// A filter of a clsact qdisc, over netlink: removed on exit, but left behind by SIGKILL.
+    Clsact,
+}
+
+/// One side of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Where packets come in.
+    Ingress,
+    /// Where packets go out.
+    Egress,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        })
+    }
+}

@@ -1,0 +1,263 @@
+//! Programs of others: tiny ones, with verdicts of every kind, at every hook.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    path::PathBuf,
+};
+
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    net::if_::if_nametoindex,
+    sched::{CloneFlags, unshare},
+};
+
+use crate::namespace::Namespace;
+
+/// Frames that are longer than this, in bytes, are treated by the programs; others pass as if there were no program.
+pub(crate) const TREATED: i32 = 200;
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    TcxIngress,
+    TcxEgress,
+    XdpNative,
+    XdpGeneric,
+}
+
+/// Among TCX programs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    First,
+    Last,
+}
+
+/// What a program does with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Treatment {
+    /// It goes on to the next program.
+    Next,
+    /// It is accepted: no program runs after this one.
+    Accept,
+    /// It is dropped.
+    Drop,
+    /// It leaves through another interface, by its index.
+    Redirect(u32),
+    /// The TCP window becomes [`WINDOW`], and the frame goes on.
+    Rewrite,
+}
+
+/// What [`Treatment::Rewrite`] writes.
+pub(crate) const WINDOW: u16 = 258;
+/// Where the window is in an Ethernet frame with a plain IPv4 header.
+const WINDOW_OFFSET: i32 = 14 + 20 + 14;
+
+/// One instruction (linux/bpf.h, `struct bpf_insn`).
+fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> [u8; 8] {
+    let ([o0, o1], [i0, i1, i2, i3]) = (offset.to_le_bytes(), immediate.to_le_bytes());
+    [code, destination | source << 4, o0, o1, i0, i1, i2, i3]
+}
+
+const R0: u8 = 0;
+const R1: u8 = 1;
+const R2: u8 = 2;
+const R3: u8 = 3;
+const R4: u8 = 4;
+const R5: u8 = 5;
+const R10: u8 = 10;
+
+fn set(register: u8, value: i32) -> [u8; 8] {
+    const BPF_ALU64_MOV_K: u8 = 0xb7;
+    instruction(BPF_ALU64_MOV_K, register, 0, 0, value)
+}
+
+fn copy(to: u8, from: u8) -> [u8; 8] {
+    const BPF_ALU64_MOV_X: u8 = 0xbf;
+    instruction(BPF_ALU64_MOV_X, to, from, 0, 0)
+}
+
+fn add(register: u8, value: i32) -> [u8; 8] {
+    const BPF_ALU64_ADD_K: u8 = 0x07;
+    instruction(BPF_ALU64_ADD_K, register, 0, 0, value)
+}
+
+fn load_word(to: u8, from: u8, offset: i16) -> [u8; 8] {
+    const BPF_LDX_MEM_W: u8 = 0x61;
+    instruction(BPF_LDX_MEM_W, to, from, offset, 0)
+}
+
+fn store_half(to: u8, offset: i16, value: u16) -> [u8; 8] {
+    const BPF_ST_MEM_H: u8 = 0x6a;
+    instruction(BPF_ST_MEM_H, to, 0, offset, i32::from(value.to_be()))
+}
+
+fn call(helper: i32) -> [u8; 8] {
+    const BPF_JMP_CALL: u8 = 0x85;
+    instruction(BPF_JMP_CALL, 0, 0, 0, helper)
+}
+
+fn exit() -> [u8; 8] {
+    const BPF_JMP_EXIT: u8 = 0x95;
+    instruction(BPF_JMP_EXIT, 0, 0, 0, 0)
+}
+
+const BPF_FUNC_SKB_STORE_BYTES: i32 = 9;
+const BPF_FUNC_REDIRECT: i32 = 23;
+
+/// For frames that are to be redirected; the helper's result is the verdict.
+fn redirect(index: u32) -> Vec<[u8; 8]> {
+    vec![set(R1, index as i32), set(R2, 0), call(BPF_FUNC_REDIRECT)]
+}
+
+/// A program for TC (`struct __sk_buff`).
+fn tc(treatment: Treatment) -> Vec<[u8; 8]> {
+    const NEXT: i32 = -1;
+    const ACCEPT: i32 = 0;
+    const DROP: i32 = 2;
+    const BPF_JLE_K: u8 = 0xb5;
+
+    let treat = match treatment {
+        Treatment::Next => vec![set(R0, NEXT)],
+        Treatment::Accept => vec![set(R0, ACCEPT)],
+        Treatment::Drop => vec![set(R0, DROP)],
+        Treatment::Redirect(index) => redirect(index),
+        Treatment::Rewrite => vec![
+            store_half(R10, -8, WINDOW),
+            set(R2, WINDOW_OFFSET),
+            copy(R3, R10),
+            add(R3, -8),
+            set(R4, 2),
+            set(R5, 0),
+            call(BPF_FUNC_SKB_STORE_BYTES),
+            set(R0, NEXT),
+        ],
+    };
+    let skip = treat.len() as i16;
+    let select = [load_word(R2, R1, 0), set(R0, NEXT), instruction(BPF_JLE_K, R2, 0, skip, TREATED)];
+    [&select[..], &treat, &[exit()]].concat()
+}
+
+/// A program for XDP (`struct xdp_md`).
+fn xdp(treatment: Treatment) -> Vec<[u8; 8]> {
+    const DROP: i32 = 1;
+    const PASS: i32 = 2;
+    const BPF_JGT_X: u8 = 0x2d;
+
+    let treat = match treatment {
+        Treatment::Next | Treatment::Accept => vec![set(R0, PASS)],
+        Treatment::Drop => vec![set(R0, DROP)],
+        Treatment::Redirect(index) => redirect(index),
+        Treatment::Rewrite => vec![store_half(R2, WINDOW_OFFSET as i16, WINDOW), set(R0, PASS)],
+    };
+    let skip = treat.len() as i16;
+    let select = [
+        load_word(R2, R1, 0),
+        load_word(R3, R1, 4),
+        set(R0, PASS),
+        copy(R4, R2),
+        add(R4, TREATED),
+        instruction(BPF_JGT_X, R4, R3, skip, 0),
+    ];
+    [&select[..], &treat, &[exit()]].concat()
+}
+
+/// One call of bpf(2), with `attributes` as `union bpf_attr` has them for `command`.
+fn bpf<const N: usize>(command: libc::c_long, attributes: [u64; N]) -> io::Result<RawFd> {
+    // SAFETY: the attributes are as long as is said; what they point to is alive, and written to by no command used here.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), size_of_val(&attributes)) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as RawFd) }
+}
+
+/// Two fields of 32 bits.
+fn pair(first: u32, second: u32) -> u64 {
+    u64::from(first) | u64::from(second) << 32
+}
+
+fn load(kind: u32, name: &str, instructions: &[[u8; 8]]) -> OwnedFd {
+    const BPF_PROG_LOAD: libc::c_long = 5;
+
+    assert!(name.len() <= 15, "{name}");
+    let mut name_field = [0; 16];
+    name_field[..name.len()].copy_from_slice(name.as_bytes());
+    let [low, high] = [0, 8].map(|at| u64::from_le_bytes(*name_field[at..].first_chunk().expect("8 bytes")));
+    let attributes = [
+        pair(kind, instructions.len() as u32),
+        instructions.as_ptr().addr() as u64,
+        c"GPL".as_ptr().addr() as u64,
+        0,
+        0,
+        0,
+        low,
+        high,
+    ];
+    let program = bpf(BPF_PROG_LOAD, attributes).expect("it loads");
+    // SAFETY: a new descriptor.
+    unsafe { OwnedFd::from_raw_fd(program) }
+}
+
+/// Loads a program for TC.
+pub(crate) fn load_tc(name: &str, treatment: Treatment) -> OwnedFd {
+    const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+    load(BPF_PROG_TYPE_SCHED_CLS, name, &tc(treatment))
+}
+
+/// Attaches a program of its own kind to an interface, until what is returned is dropped.
+pub(crate) fn attach(
+    namespace: &Namespace,
+    interface: &'static str,
+    place: Place,
+    order: Order,
+    name: &str,
+    treatment: Treatment,
+) -> OwnedFd {
+    const BPF_PROG_TYPE_XDP: u32 = 6;
+    const BPF_LINK_CREATE: libc::c_long = 28;
+    const BPF_F_BEFORE: u32 = 8;
+    const XDP_FLAGS_SKB_MODE: u32 = 2;
+    const XDP_FLAGS_DRV_MODE: u32 = 4;
+
+    let program = match place {
+        Place::TcxIngress | Place::TcxEgress => load_tc(name, treatment),
+        Place::XdpNative | Place::XdpGeneric => load(BPF_PROG_TYPE_XDP, name, &xdp(treatment)),
+    };
+    let before = if matches!(order, Order::First) { BPF_F_BEFORE } else { 0 };
+    let (attach_type, flags) = match place {
+        Place::TcxIngress => (46, before),
+        Place::TcxEgress => (47, before),
+        Place::XdpNative => (37, XDP_FLAGS_DRV_MODE),
+        Place::XdpGeneric => (37, XDP_FLAGS_SKB_MODE),
+    };
+    namespace.run(move || {
+        let index = if_nametoindex(interface).expect("it exists");
+        let attributes = [pair(program.as_raw_fd() as u32, index), pair(attach_type, flags), 0, 0];
+        let link = bpf(BPF_LINK_CREATE, attributes).expect("it attaches");
+        // SAFETY: a new descriptor.
+        unsafe { OwnedFd::from_raw_fd(link) }
+    })
+}
+
+/// Lets `tc filter` add a program, with these words after `tc filter add dev INTERFACE`.
+pub(crate) fn add_filter(
+    namespace: &Namespace,
+    interface: &'static str,
+    words: &str,
+    name: &str,
+    treatment: Treatment,
+) {
+    const BPF_OBJ_PIN: libc::c_long = 6;
+    const NOTHING: Option<&str> = None;
+
+    let program = load_tc(name, treatment);
+    let path = std::ffi::CString::new(format!("/tmp/{name}")).expect("a name");
+    namespace.run(move || {
+        // tc takes a program by its path in a file system, which no one else needs to see.
+        unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+        mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING).expect("private mounts");
+        mount(NOTHING, "/tmp", Some("bpf"), MsFlags::empty(), NOTHING).expect("a file system for programs");
+        bpf(BPF_OBJ_PIN, [path.as_ptr().addr() as u64, program.as_raw_fd() as u64]).expect("it is pinned");
+    });
+    namespace.output(&format!("tc filter add dev {interface} {words} bpf da object-pinned /tmp/{name}"));
+    namespace.run(|| umount2(&PathBuf::from("/tmp"), MntFlags::MNT_DETACH)).expect("it is mounted");
+}
