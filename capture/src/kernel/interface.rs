@@ -1,6 +1,8 @@
 //! Network interfaces: which there are, and what a frame on them begins with.
 
-use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt as _};
+use std::{cmp::Reverse, ffi::OsStr, fmt, os::unix::ffi::OsStrExt as _};
+
+use strsim::jaro_winkler;
 
 use super::{
     KernelError,
@@ -10,6 +12,9 @@ use crate::packet::LinkType;
 
 /// `ARPHRD_RAWIP` of linux/if_arp.h, which the libc crate does not have.
 const ARPHRD_RAWIP: u16 = 519;
+
+/// How many names of interfaces a message has: they fit on two lines.
+const MOST_NAMES: usize = 10;
 
 /// An interface of the network namespace this process is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,26 +78,23 @@ impl Interface {
         let asked = name.as_ref().as_bytes();
         let called = |name: &[u8]| link_called(name).map_err(KernelError::Interfaces);
         if let Some(link) = called(asked)? {
-            return Self::from(link).asked_for_as(asked);
+            return Ok(Self::from(link).asked_for_as(asked));
         }
         let mut interfaces = Self::list()?;
         let number = str::from_utf8(asked).ok().and_then(|number| number.parse::<usize>().ok());
         if let Some(position) = number.and_then(|number| number.checked_sub(1))
             && position < interfaces.len()
         {
-            let numbered = interfaces.swap_remove(position);
-            let name = numbered.name.clone();
-            return numbered.asked_for_as(name.as_bytes());
+            return Ok(interfaces.swap_remove(position));
         }
         if let Some(colon) = asked.iter().position(|byte| *byte == b':')
             && let Some((before, _)) = asked.split_at_checked(colon)
             && let Some(link) = called(before)?
         {
-            return Self::from(link).asked_for_as(asked);
+            return Ok(Self::from(link).asked_for_as(asked));
         }
-        let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-        let have = names.join(", ");
         let name = String::from_utf8_lossy(asked).into_owned();
+        let have = Self::some(&interfaces, &name);
         Err(if name == "any" {
             KernelError::Any { have }
         } else {
@@ -100,15 +102,24 @@ impl Interface {
         })
     }
 
-    fn asked_for_as(mut self, asked: &[u8]) -> Result<Self, KernelError> {
-        // What is not UTF-8 cannot be passed on as a name.
-        if self.name.contains(char::REPLACEMENT_CHARACTER) {
-            return Err(KernelError::NameNotUtf8 { name: self.name });
+    /// The names of these interfaces, for a message; of many, the ones that are most like `wanted`.
+    pub fn some(interfaces: &[Self], wanted: &str) -> String {
+        let mut names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        let more = names.len().saturating_sub(MOST_NAMES);
+        if more == 0 {
+            return names.join(", ");
         }
+        // Their order remains where they are equally like it.
+        names.sort_by_cached_key(|name| Reverse((jaro_winkler(wanted, name) * 1e6) as u32));
+        names.truncate(MOST_NAMES);
+        format!("{} and {more} more, which `capture -D` lists", names.join(", "))
+    }
+
+    fn asked_for_as(mut self, asked: &[u8]) -> Self {
         if self.name.as_bytes() != asked {
             self.asked = Some(String::from_utf8_lossy(asked).into_owned());
         }
-        Ok(self)
+        self
     }
 
     /// Whether it is a loopback interface.
@@ -173,6 +184,19 @@ impl Interface {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_interfaces_a_message_names_those_most_like_the_one_that_was_meant() {
+        let called = |name: String| Interface::from(Link { name, ..Link::default() });
+        let mut interfaces: Vec<_> = (0..MOST_NAMES).map(|number| called(format!("veth{number}"))).collect();
+        let all = "veth0, veth1, veth2, veth3, veth4, veth5, veth6, veth7, veth8, veth9";
+        assert_eq!(Interface::some(&interfaces, "eht0"), all);
+        assert_eq!(Interface::some(&[], "eth0"), "");
+        interfaces.push(called("eth0".to_owned()));
+        assert_eq!(Interface::some(&interfaces, ""), format!("{all} and 1 more, which `capture -D` lists"));
+        assert!(Interface::some(&interfaces, "eht0").starts_with("eth0, veth0, veth1, "));
+        assert!(Interface::some(&interfaces, "veth99").starts_with("veth9, "));
+    }
 
     #[test]
     fn names_cannot_control_a_terminal() {

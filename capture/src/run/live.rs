@@ -41,8 +41,7 @@ pub fn run(config: &Config, options: &config::Live) -> Result<(), RunError> {
 async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError> {
     let interface = match &options.interface {
         Some(name) => Interface::find(name)?,
-        // Found once more, by its name: not every name can be passed on.
-        None => Interface::find(default_interface()?.name)?,
+        None => default_interface()?,
     };
     // Signals first: one that comes while the programs are being attached must not leave them behind.
     let mut signals =
@@ -106,8 +105,5 @@ fn default_interface() -> Result<Interface, RunError> {
     let interfaces = Interface::list()?;
     let usable = interfaces.iter().filter(|interface| interface.is_up() && !interface.is_loopback());
     let found = usable.min_by_key(|interface| !interface.is_running()).cloned();
-    found.ok_or_else(|| {
-        let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-        RunError::NoInterface { have: names.join(", ") }
-    })
+    found.ok_or_else(|| RunError::NoInterface { have: Interface::some(&interfaces, "") })
 }

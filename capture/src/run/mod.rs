@@ -117,8 +117,12 @@ fn list_interfaces() -> Result<(), RunError> {
 /// `patience`. Live, lines together have to wait for no longer than that for a while, or packets would be lost.
 fn printer(config: &Config, patience: Duration) -> Result<Printer, RunError> {
     let mut printer = Printer::new(config.text, TimeZone::system(), Conversations::new(CONVERSATION_LIMIT));
-    // A file can be printed where the machine does not tell its interfaces; they have no names then.
-    let interfaces = Interface::list().unwrap_or_default();
+    // "Cooked" packets, which files alone have, name their interfaces. A file can be printed where the machine does not
+    // list its interfaces; they have no names then.
+    let interfaces = match config.source {
+        Source::File(_) => Interface::list().unwrap_or_default(),
+        Source::Live(_) => Vec::new(),
+    };
     let names = interfaces.iter().map(|interface| (interface.index, interface.to_string()));
     printer.set_interfaces(names.collect());
     if config.resolve {

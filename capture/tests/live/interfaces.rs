@@ -171,3 +171,34 @@ fn without_cap_net_raw_a_capture_says_what_it_sees_and_goes_on() {
         assert!(capture.interrupt().status.success());
     }
 }
+
+#[test]
+#[ignore = "needs root"]
+fn among_800_interfaces_messages_stay_short() {
+    let namespace = Namespace::new();
+    let pairs: String =
+        (0..400).map(|number| format!("link add veth{number} type veth peer name peer{number}\n")).collect();
+    let batch = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("800-interfaces");
+    std::fs::write(&batch, pairs).expect("a file");
+    namespace.ip(&format!("-batch {}", batch.display()));
+    std::fs::remove_file(&batch).expect("it is ours");
+    for (arguments, begins) in [
+        ("-i vteh77", "capture: cannot attach to vteh77: no such interface (have: veth77, veth177, "),
+        ("-i any", "capture: cannot attach to any: all interfaces at once are not supported; "),
+        ("", "capture: no interface to capture on: all but loopback are down (have: lo, "),
+    ] {
+        let ended = Tracer::capture_failing(&namespace, arguments);
+        assert!(ended.stderr.starts_with(begins), "{}", ended.stderr);
+        assert!(ended.stderr.contains(" and 791 more, which `capture -D` lists)"), "{}", ended.stderr);
+        assert!(ended.stderr.len() < 320, "{}", ended.stderr);
+    }
+    let listed = Tracer::capture_failing(&namespace, "-D").stdout;
+    assert_eq!(listed.lines().count(), 801);
+    // The last one, by its name and by its number.
+    namespace.ip("link set veth399 up");
+    let line = listed.lines().find(|line| line.ends_with(".veth399")).expect("it is listed");
+    let (number, _) = line.split_once('.').expect("a number");
+    for interface in ["veth399", number] {
+        assert_eq!(listened_on(&namespace, interface)[1].as_deref(), Some("veth399"));
+    }
+}

@@ -15,6 +15,14 @@ use nix::{
 
 type Job = Box<dyn FnOnce() + Send>;
 
+const NOTHING: Option<&str> = None;
+
+/// Gives the calling thread mounts that no other process sees.
+fn own_mounts() {
+    unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+    mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING).expect("private mounts");
+}
+
 /// A network namespace of its own, with loopback up. It has no name: the kernel removes it, with everything in it,
 /// when its thread and the processes started in it have ended.
 pub(crate) struct Namespace {
@@ -84,12 +92,9 @@ impl Namespace {
 
     /// Lets the namespace's processes see these files with other contents. What does not exist stays so.
     pub(crate) fn with_files_of_its_own(&self, files: &[(&'static str, &'static str)]) {
-        const NOTHING: Option<&str> = None;
         let files = files.to_vec();
         self.run(move || {
-            unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
-            mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)
-                .expect("private mounts");
+            own_mounts();
             for (number, (path, text)) in files.into_iter().enumerate() {
                 if Path::new(path).exists() {
                     let name = format!("file-{}-{number}", std::process::id());
