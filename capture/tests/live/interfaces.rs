@@ -1,6 +1,8 @@
 //! Which interface is captured on, and what is believed of it.
 
-use std::{net::IpAddr, os::fd::AsRawFd as _};
+use std::{net::IpAddr, os::fd::AsRawFd as _, process::Command};
+
+use capture::kernel::{Capture, CaptureOptions, Direction, Hook, Interface, KernelError, LogLevel};
 
 use nix::sys::{
     signal::Signal,
@@ -9,6 +11,7 @@ use nix::sys::{
 
 use crate::{
     namespace::Namespace,
+    neighbours::tcx_programs,
     oracle::{Point, side_by_side},
     process::{Tracer, wait_until},
     traffic,
@@ -200,5 +203,72 @@ fn among_800_interfaces_messages_stay_short() {
     let (number, _) = line.split_once('.').expect("a number");
     for interface in ["veth399", number] {
         assert_eq!(listened_on(&namespace, interface)[1].as_deref(), Some("veth399"));
+    }
+}
+
+/// Runs `ip` in the calling thread's network namespace.
+fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split_whitespace()).status().expect("it starts");
+    assert!(status.success(), "ip {arguments}");
+}
+
+/// An interface that was found as `e0`, and is called `e1` by now: what was `e1` has taken its name.
+fn renamed_since() -> Interface {
+    let interface = Interface::find("e0").expect("it exists");
+    for (from, to) in [("e0", "between"), ("e1", "e0"), ("between", "e1")] {
+        // Before Linux 6.2 an interface that is up keeps its name.
+        ip(&format!("link set {from} down"));
+        ip(&format!("link set {from} name {to}"));
+        ip(&format!("link set {to} up"));
+    }
+    interface
+}
+
+fn two_interfaces() -> Namespace {
+    let namespace = Namespace::new();
+    for name in ["e0", "e1"] {
+        namespace.ip(&format!("link add {name} type veth peer name {name}peer"));
+        namespace.ip(&format!("link set {name} up"));
+        namespace.ip(&format!("link set {name}peer up"));
+    }
+    namespace
+}
+
+/// Between the look-up and each later step another may take an interface's name.
+#[test]
+#[ignore = "needs root"]
+fn the_interface_that_was_found_is_traced_and_watched_whatever_it_is_called() {
+    for hook in [Hook::Tc, Hook::XdpGeneric] {
+        let namespace = two_interfaces();
+        let (runtime, capture) = namespace.run(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let interface = renamed_since();
+            let guard = runtime.enter();
+            let capture = Capture::start(&CaptureOptions {
+                interface: &interface,
+                hook,
+                direction: Direction::Both,
+                promiscuous: true,
+                ports: None,
+                snaplen: 0,
+                buffer_size: 1 << 20,
+                log_level: LogLevel::Off,
+            });
+            drop(guard);
+            (runtime, capture.expect("it starts"))
+        });
+        let programs = if hook == Hook::Tc { 2 } else { 0 };
+        assert_eq!(["e0", "e1"].map(|name| tcx_programs(&namespace, name).len()), [0, programs]);
+        let xdp = ["e0", "e1"].map(|name| namespace.output(&format!("ip link show {name}")).contains(" xdp"));
+        assert_eq!(xdp, [false, hook != Hook::Tc]);
+        assert_eq!(["e0", "e1"].map(|name| promiscuity(&namespace, name)), ["0", "1"]);
+        namespace.ip("link del e0");
+        namespace.ip("link del e1");
+        let ended = namespace.run(move || {
+            let mut capture = capture;
+            runtime.block_on(capture.wait(true))
+        });
+        assert!(matches!(ended, Err(KernelError::Disappeared { .. })), "{ended:?}");
     }
 }
