@@ -16,6 +16,7 @@ mod oracle;
 mod packets;
 mod random;
 mod run;
+mod runner;
 mod setup;
 mod test;
 mod workspace;

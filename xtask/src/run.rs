@@ -1,6 +1,6 @@
 //! `cargo xtask run`.
 
-use std::{ffi::OsString, os::unix::process::CommandExt as _};
+use std::{env, ffi::OsString, os::unix::process::CommandExt as _};
 
 use anyhow::{Result, anyhow};
 
@@ -20,14 +20,18 @@ pub(crate) struct Arguments {
     arguments: Vec<OsString>,
 }
 
+/// As the alias `xtask` in .cargo/config.toml: progress is shown while something is built, and nothing else.
+const QUIETLY: [&str; 5] =
+    ["--quiet", "--config", "term.progress.when='always'", "--config", "term.progress.width=80"];
+
 const DEFAULT: [&str; 4] = ["--iface", "lo", "--port", "8888"];
 
 pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
-    // Built first and by itself, so that a long build is seen; then there is nothing left to do for `cargo run`.
-    const CAPTURE: [&str; 4] = ["--release", "--locked", "--package=capture", "--bin=capture"];
-    workspace::run(cargo().arg("build").args(CAPTURE))?;
     let mut command = cargo();
-    command.args(["run", "--quiet"]).args(CAPTURE);
+    command.args(["run", "--release", "--locked", "--package=capture", "--bin=capture"]);
+    if has_been_built() {
+        command.args(QUIETLY);
+    }
     if !is_root() {
         command.args(["--config", "target.'cfg(all())'.runner = ['sudo', '--']"]);
     }
@@ -35,6 +39,13 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
     // cargo replaces itself by what it runs too, so capture (or sudo, which passes signals on) takes our place: its
     // exit code, the terminal's signals and those sent to our process are its own.
     Err(anyhow!(command.exec()).context(format!("cannot run {}", workspace::shown(&command))))
+}
+
+/// Whether there is a binary, of this source or an older one. If not, cargo says in full what it builds and runs.
+fn has_been_built() -> bool {
+    // TARGET/debug/xtask is ourselves.
+    let target = env::current_exe().ok().and_then(|xtask| Some(xtask.parent()?.parent()?.to_owned()));
+    target.is_some_and(|target| target.join("release/capture").exists())
 }
 
 impl Arguments {

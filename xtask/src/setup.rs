@@ -6,14 +6,15 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     ebpf::toolchain::{self, BPF_LINKER_VERSION, Compiler, Installed},
+    runner,
     workspace::{self, cargo, is_root},
 };
 
-/// Install what build-ebpf and lint need to compile the programs in the kernel
+/// Install what test, build-ebpf and lint need besides stable Rust
 ///
-/// Nobody needs it who only builds or runs capture: the compiled programs are committed.
+/// Building and running capture needs none of it: the compiled programs are committed.
 ///
-/// On Debian it installs, with apt, a Rust compiler that knows eBPF, under /usr/bin: rustup's comes before it on the
+/// cargo-nextest, which runs the tests, is built into cargo's own folder. On Debian this task then installs, with apt, a Rust compiler that knows eBPF, under /usr/bin: rustup's comes before it on the
 /// PATH and stays the one in use. Then it builds the linker, bpf-linker, into ~/.cache/capture-xtask. It asks for root
 /// through sudo, for apt only, and removes no package. What is there already is left alone, so that it may be run
 /// again at any time. On other systems it changes nothing and prints what to install.
@@ -41,7 +42,10 @@ This is not a Debian system with the package libstd-rust-web-dev-bpf (Debian 12 
 in capture/ebpf/provenance.toml differs in its bytes: commit one only if the tests pass with it.";
 
 pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
-    if !arguments.check {
+    if arguments.check {
+        runner::find()?;
+    } else {
+        runner::install()?;
         if apt_has(DEBIAN_RUST[3]) {
             install()?;
         } else if Installed::find().is_err() {

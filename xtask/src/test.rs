@@ -7,14 +7,16 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    ebpf,
+    ebpf, runner,
     workspace::{self, cargo, is_root},
 };
 
 /// Run all tests
+///
+/// cargo-nextest runs each test in a process of its own, names those that are slow, and ends those that hang.
 ///
 /// Many tests load the programs into the kernel and send packets through network namespaces of their own. They need
 /// root, tcpdump, iproute2 and tzdata. Without root they are skipped, and named at the end; with the environment
@@ -28,7 +30,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     sudo: bool,
 
-    /// Arguments for cargo test, such as `--package capture --test live`
+    /// Arguments for cargo nextest run, such as `--package capture --test live loopback`
     #[arg(last = true, value_name = "ARGS")]
     arguments: Vec<OsString>,
 }
@@ -41,6 +43,11 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
     let as_root = is_root() || arguments.sudo;
     if ci && !as_root {
         bail!("CI=true, so no test may be skipped, and many need root: run `cargo xtask test` as root");
+    }
+    runner::find()?;
+    if arguments.arguments.is_empty() {
+        // nextest does not run the examples in the documentation.
+        workspace::run(cargo().args(["test", "--locked", "--doc"]))?;
     }
     // The committed object comes last, so that what is on the screen in the end is about what is shipped.
     if let Some(object) = other_object(ci)? {
@@ -67,47 +74,61 @@ fn other_object(ci: bool) -> Result<Option<PathBuf>> {
 }
 
 fn run(arguments: &Arguments, as_root: bool, object: Option<&Path>) -> Result<()> {
-    let mut command = cargo_test(arguments);
-    command.arg("--no-fail-fast");
-    if let Some(object) = object {
-        command.env("CAPTURE_EBPF_OBJECT", object);
-        if arguments.arguments.is_empty() {
-            command.args(TESTS_OF_THE_OBJECT);
+    let command = |more: &[&str]| {
+        let mut command = nextest("run", more, arguments);
+        if let Some(object) = object {
+            command.env("CAPTURE_EBPF_OBJECT", object);
+            if arguments.arguments.is_empty() {
+                command.args(TESTS_OF_THE_OBJECT);
+            }
         }
-    }
+        command
+    };
+    let options = ["--no-fail-fast", "--run-ignored", if as_root { "all" } else { "default" }];
     if arguments.sudo && !is_root() {
-        command.args(["--config", "target.'cfg(all())'.runner = ['sudo', '--preserve-env', '--']"]);
+        // Built first, as the user: then there is nothing left to do for root's cargo but to run.
+        workspace::run(&mut command(&["--no-run"]))?;
+        return workspace::run(&mut with_sudo(&command(&options))?);
     }
-    if as_root {
-        command.args(["--", "--include-ignored"]);
+    workspace::run(&mut command(&options))
+}
+
+/// The command as root, in the user's environment: sudo keeps neither the search path nor, always, the home folder,
+/// and cargo is in one and its downloads are in the other.
+fn with_sudo(command: &Command) -> Result<Command> {
+    let mut sudo = Command::new("sudo");
+    sudo.current_dir(workspace::root()).args(["--preserve-env", "--", "env"]);
+    for name in ["PATH", "HOME"] {
+        let mut setting = OsString::from(format!("{name}="));
+        setting.push(env::var_os(name).with_context(|| format!("{name} is not set"))?);
+        sudo.arg(setting);
     }
-    workspace::run(&mut command)
+    for (name, value) in command.get_envs() {
+        let mut setting = name.to_owned();
+        setting.push("=");
+        setting.push(value.unwrap_or_default());
+        sudo.arg(setting);
+    }
+    sudo.arg(command.get_program()).args(command.get_args());
+    Ok(sudo)
 }
 
 /// Tests that need root carry `#[ignore = "needs root"]`. Says which those are, as they did not run.
 fn report_skipped(arguments: &Arguments) -> Result<()> {
-    let mut command = cargo_test(arguments);
-    command.args(["--quiet", "--", "--ignored", "--list", "--format=terse"]);
-    let listed = workspace::output(&mut command)?;
-    let skipped = skipped(&listed);
+    let options = ["--run-ignored=only", "--message-format=oneline", "--cargo-quiet"];
+    let mut list = nextest("list", &options, arguments);
+    let skipped = workspace::output(&mut list)?;
     if !skipped.is_empty() {
-        eprintln!("\nSKIPPED, as they need root: {} tests", skipped.len());
-        for name in &skipped {
-            eprintln!("  {name}");
-        }
+        eprintln!("\nSKIPPED, as they need root: {} tests", skipped.lines().count());
+        skipped.lines().for_each(|name| eprintln!("  {name}"));
         eprintln!("`cargo xtask test --sudo` runs them.");
     }
     Ok(())
 }
 
-/// The tests in what `--list --format=terse` prints, one `name: test` to a line.
-fn skipped(listed: &str) -> Vec<&str> {
-    listed.lines().filter_map(|line| line.strip_suffix(": test")).collect()
-}
-
-fn cargo_test(arguments: &Arguments) -> Command {
+fn nextest(task: &str, options: &[&str], arguments: &Arguments) -> Command {
     let mut command = cargo();
-    command.args(["test", "--locked"]).args(&arguments.arguments);
+    command.args(["nextest", task, "--locked"]).args(options).args(&arguments.arguments);
     command
 }
 
@@ -116,10 +137,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn skipped_tests_are_found_in_cargos_list() {
-        let listed =
-            "live::loopback: test\nlive::veth: test\n\nsrc/lib.rs - f (line 3): test\nbench: benchmark\n";
-        assert_eq!(skipped(listed), ["live::loopback", "live::veth", "src/lib.rs - f (line 3)"]);
-        assert!(skipped("\n").is_empty());
+    fn root_gets_the_users_environment_and_the_same_command() {
+        let mut command = Command::new("/opt/cargo");
+        command.args(["nextest", "run"]).env("CAPTURE_EBPF_OBJECT", "/tmp/object");
+        let shown = workspace::shown(&with_sudo(&command).unwrap());
+        let (path, home) = (env::var("PATH").unwrap(), env::var("HOME").unwrap());
+        assert_eq!(
+            shown,
+            format!(
+                "sudo --preserve-env -- env PATH={path} HOME={home} CAPTURE_EBPF_OBJECT=/tmp/object /opt/cargo nextest run"
+            )
+        );
     }
 }
