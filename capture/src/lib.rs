@@ -2,7 +2,7 @@
 //!
 //! The way of a packet: [`kernel`] takes records out of the rings, or [`source`] reads a file, and each is a
 //! [`packet`]; [`text`] makes it lines, [`explain`] puts comments between them, [`resolve`] finds names for addresses;
-//! [`writer`] writes them, and [`summary`] is what is said last. [`run`] holds it together, as [`config`] says, which is
+//! [`writer`] writes them, [`messages`] is what is said on standard error, and [`summary`] what is said last. [`run`] holds it together, as [`config`] says, which is
 //! made from [`cli`] and [`ports`].
 
 #![deny(unsafe_code)]
@@ -12,6 +12,7 @@ pub mod config;
 pub mod explain;
 pub mod expression;
 pub mod kernel;
+pub mod messages;
 pub mod packet;
 pub mod ports;
 #[cfg(test)]

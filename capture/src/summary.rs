@@ -2,11 +2,14 @@
 
 use std::fmt;
 
+/// Different warnings that are repeated at the end.
+const WARNINGS: usize = 16;
+
 /// The accounts of a live capture. Every packet that matched is in exactly one of `captured`, `dropped`,
 /// `unreadable`, `unwritten` and, with `-c`, `beyond_count`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Packets whose lines were written.
+    /// Packets whose lines were written, to the last byte.
     pub captured: u64,
     /// Packets that matched.
     pub received: u64,
@@ -16,11 +19,31 @@ pub struct Summary {
     pub unreadable: u64,
     /// Packets that the interface had no room for, of all kinds: they are in no other number.
     pub dropped_by_interface: u64,
-    /// Packets that were read and could not be written: the output failed, was closed, or still blocked when the
-    /// capture was ended.
+    /// Packets that were read and not written.
     pub unwritten: u64,
+    /// Why they were not written.
+    pub reason: Unwritten,
     /// Packets that matched after the last one that `-c` asked for.
     pub beyond_count: u64,
+}
+
+/// Why packets were not written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unwritten {
+    /// The output failed, was closed, or took nothing any more when the capture ended.
+    #[default]
+    Output,
+    /// A second request to end did not wait for the output.
+    Hurried,
+}
+
+impl fmt::Display for Unwritten {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Output => "the output was blocked, closed or full",
+            Self::Hurried => "a second signal ended the capture at once",
+        })
+    }
 }
 
 impl Summary {
@@ -46,7 +69,7 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { captured, received, unwritten, dropped_by_interface, .. } = self;
+        let Self { captured, received, unwritten, reason, dropped_by_interface, .. } = self;
         writeln!(formatter, "{} captured", packets(*captured))?;
         writeln!(formatter, "{} received by filter", packets(*received))?;
         writeln!(formatter, "{} dropped by kernel", packets(self.lost()))?;
@@ -54,13 +77,42 @@ impl fmt::Display for Summary {
             writeln!(formatter, "{} dropped by interface", packets(*dropped_by_interface))?;
         }
         if *unwritten > 0 {
-            writeln!(
-                formatter,
-                "{} not written: the output was blocked, closed or full",
-                packets(*unwritten)
-            )?;
+            writeln!(formatter, "{} not written: {reason}", packets(*unwritten))?;
         }
         Ok(())
+    }
+}
+
+/// The warnings of a capture, as the summary repeats them: each once, and not more of them than can be read.
+#[derive(Clone, Debug, Default)]
+pub struct Warnings {
+    different: Vec<String>,
+    further: u64,
+}
+
+impl Warnings {
+    /// Keeps a warning.
+    pub fn add(&mut self, warning: String) {
+        if self.different.contains(&warning) {
+            return;
+        }
+        if self.different.len() < WARNINGS {
+            self.different.push(warning);
+        } else {
+            self.further += 1;
+        }
+    }
+}
+
+impl fmt::Display for Warnings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for warning in &self.different {
+            writeln!(formatter, "capture: warning: {warning}")?;
+        }
+        match self.further {
+            0 => Ok(()),
+            further => writeln!(formatter, "capture: warning: {further} further warning(s) are above"),
+        }
     }
 }
 
@@ -83,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_interface_dropped_is_told_if_it_dropped_any() {
+    fn what_the_interface_dropped_has_a_line_if_it_dropped_any() {
         let summary = Summary { captured: 2, received: 2, dropped_by_interface: 1, ..Summary::default() };
         assert!(
             summary.to_string().ends_with("\n0 packets dropped by kernel\n1 packet dropped by interface\n")
@@ -92,12 +144,29 @@ mod tests {
     }
 
     #[test]
-    fn what_the_output_did_not_take_has_a_line_of_its_own() {
+    fn what_was_not_written_has_a_line_with_the_reason() {
         let summary = Summary { captured: 2, received: 5, unwritten: 3, ..Summary::default() };
-        assert!(
-            summary
-                .to_string()
-                .ends_with("\n3 packets not written: the output was blocked, closed or full\n")
-        );
+        let end = "\n3 packets not written: the output was blocked, closed or full\n";
+        assert!(summary.to_string().ends_with(end));
+        let summary = Summary { reason: Unwritten::Hurried, ..summary };
+        let end = "\n3 packets not written: a second signal ended the capture at once\n";
+        assert!(summary.to_string().ends_with(end));
+    }
+
+    /// An interface that comes and goes for weeks does not fill the memory.
+    #[test]
+    fn warnings_are_repeated_once_each() {
+        let mut warnings = Warnings::default();
+        assert_eq!(warnings.to_string(), "");
+        for _ in 0..2 {
+            warnings.add("one".to_owned());
+        }
+        assert_eq!(warnings.to_string(), "capture: warning: one\n");
+        for number in 0..100 {
+            warnings.add(number.to_string());
+        }
+        let text = warnings.to_string();
+        assert_eq!(text.lines().count(), WARNINGS + 1);
+        assert!(text.ends_with("capture: warning: 85 further warning(s) are above\n"), "{text}");
     }
 }

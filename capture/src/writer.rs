@@ -67,7 +67,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// When there is no thread to be had.
+    /// When the system has no more threads.
     pub fn spawn(mut output: impl Write + AsFd + Send + 'static, has_reader: bool) -> io::Result<Self> {
         let (chunks, mut queue) = mpsc::channel::<Chunk>(QUEUE);
         let (end, ended) = oneshot::channel();
@@ -81,8 +81,8 @@ impl Writer {
                     break;
                 }
             }
-            // The daemon may have gone without waiting; then nobody wants to know.
-            let _nobody = end.send(result);
+            // The daemon may have gone without waiting.
+            let _gone = end.send(result);
         })?;
         Ok(Self { chunks: Some(chunks), progress, ended })
     }
@@ -140,6 +140,12 @@ impl Writer {
         self.progress.pieces.load(Ordering::Relaxed)
     }
 
+    /// Tells [`progress`](Self::progress), while the writer is waited for.
+    pub fn progress_counter(&self) -> impl Fn() -> u64 + use<> {
+        let progress = Arc::clone(&self.progress);
+        move || progress.pieces.load(Ordering::Relaxed)
+    }
+
     /// Waits until the output has failed or, once it is [closed](Self::close), everything has been written.
     pub async fn ended(&mut self) -> Ended {
         (&mut self.ended).await.unwrap_or(Ok(()))
@@ -153,30 +159,40 @@ fn write_chunk(
     progress: &Progress,
 ) -> Ended {
     let Chunk { text, ends } = chunk;
-    let piece = if has_reader { PIPE_BUF } else { text.len() };
     let (mut start, mut packets) = (0, 0);
     while start < text.len() {
-        // As many whole packets as fit, or a part of one that does not.
-        let fitting = ends.partition_point(|end| *end <= start + piece);
-        let (end, whole) = match ends.get(fitting) {
-            Some(_) if fitting > packets => (ends[fitting - 1], fitting),
-            Some(_) => (start + piece, packets),
-            None => (text.len().min(start + piece), fitting),
-        };
+        let end = if has_reader { end_of_piece(start, ends, text.len()) } else { text.len() };
         if has_reader {
-            // The wait for a reader is here, where it holds up nobody: what there is room for is written at once.
+            // The wait for a reader is here, where it holds up nothing: what there is room for is written at once.
             wait_for_room(output)?;
         }
         let stopped = progress.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         if *stopped {
             return Ok(());
         }
-        write_all(output, &text[start..end])?;
-        progress.packets.fetch_add((whole - packets) as u64, Ordering::Relaxed);
-        progress.pieces.fetch_add(1, Ordering::Relaxed);
-        (start, packets) = (end, whole);
+        while start < end {
+            start += write_some(output, &text[start..end])?;
+            // A packet has been written when its last byte has.
+            let whole = ends.partition_point(|end| *end <= start);
+            progress.packets.fetch_add((whole - packets) as u64, Ordering::Relaxed);
+            progress.pieces.fetch_add(1, Ordering::Relaxed);
+            packets = whole;
+        }
     }
     Ok(())
+}
+
+/// Where a piece ends that begins at `start`: behind as many whole packets as fit, or within one that does not.
+fn end_of_piece(start: usize, ends: &[usize], length: usize) -> usize {
+    let longest = start + PIPE_BUF;
+    if length <= longest {
+        return length;
+    }
+    let fitting = ends.partition_point(|end| *end <= longest);
+    match fitting.checked_sub(1).and_then(|last| ends.get(last)) {
+        Some(end) if *end > start && fitting < ends.len() => *end,
+        _ => longest,
+    }
 }
 
 /// Waits until something can be written, or writing fails at once.
@@ -190,21 +206,18 @@ fn wait_for_room(output: &impl AsFd) -> Ended {
     }
 }
 
-/// Like [`Write::write_all`], for outputs in non-blocking mode too: that is a property of the open file, and whoever
-/// shares it may have set it.
-fn write_all(output: &mut (impl Write + AsFd), mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
+/// Writes something, and how much that was. Also for outputs in non-blocking mode: that is a property of the open file,
+/// and another process that shares it may have set it.
+fn write_some(output: &mut (impl Write + AsFd), bytes: &[u8]) -> io::Result<usize> {
+    loop {
         match output.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = &bytes[count..],
+            Ok(count) => return Ok(count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wait_for_room(output)?;
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_for_room(output)?,
             Err(error) => return Err(error),
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

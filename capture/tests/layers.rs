@@ -47,11 +47,12 @@ const LAYERS: &[Layer] = &[
     // Where packets come from.
     Layer { module: "ports", imports: &[], touches: &[] },
     Layer { module: "source", imports: &["packet"], touches: &[] },
-    Layer { module: "kernel", imports: &["packet"], touches: &[Aya, Tokio, Clock, Output, Unsafe] },
+    Layer { module: "kernel", imports: &["messages", "packet"], touches: &[Aya, Tokio, Clock, Unsafe] },
     // Names for addresses: waits for them, by the clock.
     Layer { module: "resolve", imports: &["text"], touches: &[Clock] },
     // Where lines go. It waits for room in its output with poll(2), through nix and without `unsafe`.
     Layer { module: "writer", imports: &[], touches: &[Tokio, Unsafe] },
+    Layer { module: "messages", imports: &[], touches: &[Unsafe] },
     Layer { module: "summary", imports: &[], touches: &[] },
     // What was asked for.
     Layer { module: "cli", imports: &["kernel", "ports"], touches: &[] },

@@ -18,7 +18,10 @@ use super::{
     rings::Rings,
     watch::Watch,
 };
-use crate::packet::{LinkType, Packet};
+use crate::{
+    messages::Messages,
+    packet::{LinkType, Packet},
+};
 
 /// How long the rings are left alone while packets come.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
@@ -56,6 +59,8 @@ pub struct CaptureOptions<'a> {
     pub buffer_size: usize,
     /// What the programs log.
     pub log_level: LogLevel,
+    /// Where the log goes.
+    pub messages: &'a Messages,
 }
 
 /// A running capture. Dropping it detaches.
@@ -67,11 +72,12 @@ pub struct Capture {
     promiscuity: Option<Promiscuity>,
     watch: Watch,
     log: Option<KernelLog>,
+    /// What is to be said of the capture, in the order in which it was noticed.
+    notices: Vec<String>,
     description: String,
     link_type: LinkType,
     buffers: (usize, usize),
     interface: Interface,
-    warnings: Vec<KernelError>,
     /// What the interface had [dropped](Interface::dropped) before.
     dropped_before: u64,
 }
@@ -92,6 +98,7 @@ impl Capture {
             snaplen,
             buffer_size,
             log_level,
+            messages,
         } = *options;
         // What is not UTF-8 cannot be passed on as a name.
         if interface.name.contains(char::REPLACEMENT_CHARACTER) {
@@ -119,13 +126,13 @@ impl Capture {
             size: ring_size,
             source,
         })?;
-        let log = KernelLog::start(&mut object.ebpf, log_level)?;
-        let mut warnings = Vec::new();
+        let log = KernelLog::start(&mut object.ebpf, log_level, messages)?;
+        let mut notices = Vec::new();
         // On loopback there is nothing that is addressed to others.
         let promiscuity = if promiscuous && !interface.is_loopback() {
             let wanted = Promiscuity::new(interface.index)
                 .map_err(|source| KernelError::NotPromiscuous { interface: interface.name.clone(), source });
-            wanted.map_err(|warning| warnings.push(warning)).ok()
+            wanted.map_err(|warning| notices.push(warning.to_string())).ok()
         } else {
             None
         };
@@ -138,10 +145,10 @@ impl Capture {
             promiscuity,
             watch,
             log,
+            notices,
             link_type,
             buffers,
             interface: interface.clone(),
-            warnings,
             dropped_before: interface.dropped(),
         })
     }
@@ -149,11 +156,6 @@ impl Capture {
     /// Where it is attached, in words.
     pub fn description(&self) -> &str {
         &self.description
-    }
-
-    /// What did not work, without which the capture goes on.
-    pub fn warnings(&self) -> &[KernelError] {
-        &self.warnings
     }
 
     /// How many rings there are, and the size of each in bytes.
@@ -217,6 +219,13 @@ impl Capture {
             log.finish();
         }
         ended
+    }
+
+    /// What was noticed since the last call that limits what the capture can show: each a sentence without an end, to be
+    /// printed as a warning. To be asked for after each [`drain`](Self::drain) and [`wait`](Self::wait), and after
+    /// [`detach`](Self::detach).
+    pub fn notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Packets that the interface had no room for since the capture began: nobody has seen them.

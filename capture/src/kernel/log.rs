@@ -1,16 +1,9 @@
 //! Diagnostics of the programs in the kernel, which aya-log brings through a ring of its own.
 
 use std::{
-    fmt::Write as _,
-    io::{self, PipeReader, PipeWriter, Write as _},
+    io::{self, PipeReader, PipeWriter},
     os::fd::AsFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, Sender},
-    },
-    thread,
-    time::Duration,
+    thread::{self, JoinHandle},
 };
 
 use aya::Ebpf;
@@ -21,6 +14,7 @@ use nix::{
 };
 
 use super::{KernelError, error::chain};
+use crate::messages::Messages;
 
 /// What the programs log: those levels of aya-log that they use, of which each includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -35,42 +29,29 @@ pub enum LogLevel {
     Trace = 5,
 }
 
-/// Writes each message as a line to standard error, until it is muted.
+/// Makes each message a line on standard error.
 #[derive(Debug)]
-struct Stderr {
-    muted: Arc<AtomicBool>,
-}
+struct Lines(Messages);
 
-impl log::Log for Stderr {
+impl log::Log for Lines {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        !self.muted.load(Ordering::Relaxed)
+        true
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        let mut line = String::new();
         let level = record.level().as_str().to_ascii_lowercase();
-        let written = writeln!(line, "capture: kernel: {level}: {}", record.args());
-        if written.is_ok() {
-            // Where standard error is gone there is nobody to tell.
-            let _gone = io::stderr().write_all(line.as_bytes());
-        }
+        self.0.log(&format!("capture: kernel: {level}: {}\n", record.args()));
     }
 
     fn flush(&self) {}
 }
 
-/// The thread that writes the programs' log. Standard error may be slow; that must not keep anybody from the packets.
+/// The thread that reads the programs' log: making lines of it must not hold up the packets.
 #[derive(Debug)]
 pub(super) struct KernelLog {
-    /// Set when standard error is needed for something else.
-    muted: Arc<AtomicBool>,
     /// Dropped to make the thread end.
     stop: PipeWriter,
-    /// Closed by the thread's end.
-    ended: Receiver<()>,
+    thread: JoinHandle<()>,
 }
 
 impl KernelLog {
@@ -79,36 +60,33 @@ impl KernelLog {
     /// # Errors
     ///
     /// [`KernelError::Log`] when there is no way to read it.
-    pub(super) fn start(ebpf: &mut Ebpf, level: LogLevel) -> Result<Option<Self>, KernelError> {
+    pub(super) fn start(
+        ebpf: &mut Ebpf,
+        level: LogLevel,
+        messages: &Messages,
+    ) -> Result<Option<Self>, KernelError> {
         if level == LogLevel::Off {
             return Ok(None);
         }
         let failed = |error: &dyn std::error::Error| KernelError::Log(chain(error));
-        let muted = Arc::new(AtomicBool::new(false));
-        let stderr = Stderr { muted: Arc::clone(&muted) };
-        let mut logger = EbpfLogger::init_with_logger(ebpf, stderr).map_err(|error| failed(&error))?;
+        let lines = Lines(messages.clone());
+        let mut logger = EbpfLogger::init_with_logger(ebpf, lines).map_err(|error| failed(&error))?;
         let (stopped, stop) = io::pipe().map_err(|error| failed(&error))?;
-        let (end, ended) = mpsc::channel();
         let run = move || {
-            // Dropped when the thread ends.
-            let _end: Sender<()> = end;
             while wait(&logger, &stopped) {
                 logger.flush();
             }
             logger.flush();
         };
-        thread::Builder::new().name("log".to_owned()).spawn(run).map_err(|error| failed(&error))?;
-        Ok(Some(Self { muted, stop, ended }))
+        let thread = thread::Builder::new().name("log".to_owned()).spawn(run);
+        Ok(Some(Self { stop, thread: thread.map_err(|error| failed(&error))? }))
     }
 
-    /// Lets the messages there are be written, as far as standard error takes them soon.
+    /// Reads the messages there are, once the programs have ended.
     pub(super) fn finish(self) {
-        const PATIENCE: Duration = Duration::from_secs(1);
-
-        let Self { muted, stop, ended } = self;
+        let Self { stop, thread } = self;
         drop(stop);
-        let _ended_or_not = ended.recv_timeout(PATIENCE);
-        muted.store(true, Ordering::Relaxed);
+        let _panicked = thread.join();
     }
 }
 

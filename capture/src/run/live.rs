@@ -2,8 +2,9 @@
 
 use std::{
     fs::{File, FileType},
-    io::{self, IsTerminal as _},
-    os::{fd::AsFd as _, unix::fs::FileTypeExt as _},
+    io::IsTerminal as _,
+    os::unix::fs::FileTypeExt as _,
+    process::ExitCode,
     time::Duration,
 };
 
@@ -12,41 +13,74 @@ use capture_common::ports::Ports as _;
 use tokio::runtime;
 
 use super::{
-    RunError, printer, say,
-    session::{BUFFERED, Session, Tally},
+    RunError, conclude,
+    patience::Patience,
+    printer,
+    session::{BUFFERED, Session, Tally, warn},
     signals::Signals,
+    standard_error, standard_output,
 };
 use crate::{
     config::{self, Config},
     explain::{self, Explainer},
     kernel::{Capture, CaptureOptions, Interface},
+    messages::Messages,
+    summary::Warnings,
     writer::Writer,
 };
 
 /// How long a line waits for a name, with `--resolve`.
 const NAME_PATIENCE: Duration = Duration::from_millis(5);
+/// How long lines wait for the greeting, which comes before them on a terminal.
+const GREETING_PATIENCE: Duration = Duration::from_millis(100);
 
-/// Captures and prints until it is told to stop.
-///
-/// # Errors
-///
-/// When the capture cannot be started, or the output takes no more for another reason than that its reader has gone.
-pub fn run(config: &Config, options: &config::Live) -> Result<(), RunError> {
+/// Captures and prints until there is a reason to stop, and says on standard error what went wrong: when the capture
+/// cannot be started, or the output takes no more for another reason than that its reader has gone.
+pub(super) fn run(config: &Config, options: &config::Live) -> ExitCode {
+    // Signals first: no thread may be without their mask, and one that comes while the programs are being attached must
+    // not leave them behind.
+    let started = Signals::new()
+        .map_err(|source| RunError::Start { what: "listening to signals", source })
+        .and_then(|signals| Ok((signals, start_messages()?)));
+    let (mut signals, messages) = match started {
+        Ok(started) => started,
+        Err(error) => return conclude(Err(error), super::say),
+    };
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    runtime
-        .map_err(|source| RunError::Start { what: "the runtime", source })?
-        .block_on(capture(config, options))
+    let (result, patience) = match runtime {
+        Ok(runtime) => runtime.block_on(capture(config, options, &mut signals, &messages)),
+        Err(source) => (Err(RunError::Start { what: "the runtime", source }), Patience::limited()),
+    };
+    let status = conclude(result, |text| messages.last(text));
+    messages.wait(patience.for_last_words());
+    status
 }
 
-async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError> {
+fn start_messages() -> Result<Messages, RunError> {
+    let started = standard_error().and_then(Messages::spawn);
+    started.map_err(|source| RunError::Start { what: "the thread of standard error", source })
+}
+
+async fn capture(
+    config: &Config,
+    options: &config::Live,
+    signals: &mut Signals,
+    messages: &Messages,
+) -> (Result<(), RunError>, Patience) {
+    match start(config, options, messages) {
+        Ok(session) => session.run(signals).await,
+        Err(error) => (Err(error), Patience::limited()),
+    }
+}
+
+/// Attaches, and greets. To be called within a tokio runtime.
+fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result<Session, RunError> {
+    let output = standard_output()?;
     let interface = match &options.interface {
         Some(name) => Interface::find(name)?,
         None => default_interface()?,
     };
-    // Signals first: one that comes while the programs are being attached must not leave them behind.
-    let mut signals =
-        Signals::new().map_err(|source| RunError::Start { what: "listening to signals", source })?;
-    let capture = Capture::start(&CaptureOptions {
+    let mut capture = Capture::start(&CaptureOptions {
         interface: &interface,
         hook: options.hook,
         direction: options.direction,
@@ -55,30 +89,30 @@ async fn capture(config: &Config, options: &config::Live) -> Result<(), RunError
         snaplen: options.snaplen,
         buffer_size: options.buffer_size,
         log_level: options.log_level,
+        messages,
     })?;
-    let stdout = io::stdout();
-    let line_buffered = config.line_buffered || stdout.is_terminal();
-    let output = File::from(stdout.as_fd().try_clone_to_owned().map_err(RunError::Output)?);
+    let mut warnings = Warnings::default();
+    warn(&mut capture, messages, &mut warnings);
+    messages.say(&greeting(&interface, &capture, options));
+    messages.wait(GREETING_PATIENCE);
+    let line_buffered = config.line_buffered || output.is_terminal();
     let has_reader = has_reader(&output);
-    for warning in capture.warnings() {
-        say(&format!("capture: {warning}\n"));
-    }
-    say(&greeting(&interface, &capture, options));
-    let session = Session {
+    Ok(Session {
         capture,
         printer: printer(config, NAME_PATIENCE)?,
         explainer: config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT)),
         writer: Writer::spawn(output, has_reader)
             .map_err(|source| RunError::Start { what: "the writer's thread", source })?,
+        messages: messages.clone(),
+        warnings,
         text: BytesMut::new(),
         ends: Vec::new(),
         tally: Tally::new(config.count),
         buffered: if line_buffered { 1 } else { BUFFERED },
-    };
-    session.run(&mut signals).await
+    })
 }
 
-/// Whether somebody takes what is written, in their own time: a pipe, a socket or a terminal.
+/// Whether what is written has a reader, who takes it in their own time: of a pipe, a socket or a terminal.
 fn has_reader(output: &File) -> bool {
     let is_stream = |kind: FileType| kind.is_fifo() || kind.is_socket();
     output.is_terminal() || output.metadata().is_ok_and(|metadata| is_stream(metadata.file_type()))

@@ -1,13 +1,16 @@
-//! From a validated command to its end: live captures ([`live`], [`session`], [`signals`]), files ([`offline`]), the list
-//! of interfaces.
+//! From a validated command to its end: live captures ([`live`], [`session`], [`signals`], [`patience`]), files
+//! ([`offline`]), the list of interfaces.
 
-pub mod live;
+mod live;
 pub mod offline;
+mod patience;
 mod session;
 mod signals;
 
 use std::{
+    fs::File,
     io::{self, Write as _},
+    os::fd::AsFd as _,
     process::ExitCode,
     time::Duration,
 };
@@ -17,8 +20,10 @@ use jiff::tz::TimeZone;
 use crate::{
     config::{Command, Config, Source},
     kernel::{Interface, KernelError, printable},
+    messages,
     resolve::{Patience, Resolver},
     source::file::FileError,
+    summary::Unwritten,
     text::{Conversations, Printer},
 };
 
@@ -40,10 +45,10 @@ pub enum RunError {
     /// The output took no more.
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
-    /// The output was still blocked when the capture ended.
-    #[error("the capture is incomplete: the output did not take all of it")]
-    Incomplete,
-    /// A thread, a runtime or a signal handler could not be had.
+    /// The output has not taken everything when the capture ends.
+    #[error("the capture is incomplete: {0}")]
+    Incomplete(Unwritten),
+    /// The system refused a thread, a descriptor or the like.
     #[error("cannot start {what}: {source}")]
     Start {
         /// What was to be started.
@@ -65,13 +70,20 @@ pub enum RunError {
 
 /// Runs the command, and says on standard error what went wrong.
 pub fn run(command: &Command) -> ExitCode {
-    let result = match command {
-        Command::ListInterfaces => list_interfaces(),
-        Command::Print(config) => print(config),
-    };
+    match command {
+        Command::ListInterfaces => conclude(list_interfaces(), say),
+        Command::Print(config) => match &config.source {
+            Source::File(path) => conclude(offline::run(config, path), say),
+            Source::Live(options) => live::run(config, options),
+        },
+    }
+}
+
+/// The exit status, after saying what went wrong.
+fn conclude(result: Result<(), RunError>, say: impl FnOnce(&str)) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Who has read enough has said so.
+        // The reader has read enough.
         Err(RunError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("capture: {}\n", without_number(&error.to_string())));
@@ -80,11 +92,16 @@ pub fn run(command: &Command) -> ExitCode {
     }
 }
 
-fn print(config: &Config) -> Result<(), RunError> {
-    match &config.source {
-        Source::File(path) => offline::run(config, path),
-        Source::Live(options) => live::run(config, options),
-    }
+/// Standard output as a file: [`io::stdout`] has a lock and a buffer of its own, and takes a descriptor that cannot be
+/// written to for one that takes everything.
+fn standard_output() -> Result<File, RunError> {
+    let output = io::stdout().as_fd().try_clone_to_owned();
+    output.map(File::from).map_err(RunError::Output)
+}
+
+/// Standard error as a file, likewise.
+fn standard_error() -> io::Result<File> {
+    io::stderr().as_fd().try_clone_to_owned().map(File::from)
 }
 
 /// The system's errors in its own words, as tcpdump has them: without the number that [`io::Error`] puts behind them.
@@ -110,7 +127,7 @@ fn list_interfaces() -> Result<(), RunError> {
         let words = if words.is_empty() { String::new() } else { format!(" [{}]", words.join(", ")) };
         text.push_str(&format!("{number}.{interface}{words}\n"));
     }
-    io::stdout().write_all(text.as_bytes()).map_err(RunError::Output)
+    standard_output()?.write_all(text.as_bytes()).map_err(RunError::Output)
 }
 
 /// The printer that the configuration asks for. With `--resolve`, a line waits for a name for no longer than
@@ -137,22 +154,20 @@ fn printer(config: &Config, patience: Duration) -> Result<Printer, RunError> {
     Ok(printer)
 }
 
-/// Says how many conversations were forgotten, if any were: only then can lines differ from tcpdump's.
-fn say_forgotten(printer: &Printer) {
-    let forgotten = printer.conversations().evicted();
-    if forgotten > 0 {
-        say(&format!(
+/// How many conversations were forgotten, if any were: only then can lines differ from tcpdump's.
+fn forgotten(printer: &Printer) -> String {
+    match printer.conversations().evicted() {
+        0 => String::new(),
+        forgotten => format!(
             "capture: more than {CONVERSATION_LIMIT} conversations of one IP version: {forgotten} were forgotten; if seen \
              again, they began with absolute sequence numbers\n"
-        ));
+        ),
     }
 }
 
-/// Writes to standard error, with a `?` for each control character: a file's name must not control a terminal. Where
-/// standard error is gone there is nobody to tell.
+/// Writes to standard error. Where it is gone, the text is lost.
 pub fn say(text: &str) {
-    let text = text.replace(|character: char| character.is_control() && character != '\n', "?");
-    let _gone = io::stderr().write_all(text.as_bytes());
+    let _gone = io::stderr().write_all(messages::printable(text).as_bytes());
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use capture_common::parse::Selection;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{RunError, printer, say, say_forgotten};
+use super::{RunError, forgotten, printer, say, standard_output};
 use crate::{
     config::Config,
     explain::{self, Explainer},
@@ -37,9 +37,9 @@ const BUFFERED: usize = 64 * 1024;
 /// When the file cannot be opened, is not a capture, or is cut off or corrupt: what is whole has been printed then.
 pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let precision = if config.text.nanoseconds { Precision::Nano } else { Precision::Micro };
-    let stdout = io::stdout();
+    let stdout = standard_output()?;
     let line_buffered = config.line_buffered || stdout.is_terminal();
-    let output = RefCell::new(Output::new(stdout.lock(), if line_buffered { 1 } else { BUFFERED }));
+    let output = RefCell::new(Output::new(stdout, if line_buffered { 1 } else { BUFFERED }));
     let input = Input { file: file::open(path)?, output: &output };
     let mut source = FileSource::new(input, precision)?;
     say(&greeting(path, &source));
@@ -150,6 +150,6 @@ fn print<R: Read, W: Write>(
         explainer.finish(&mut output.text);
     }
     output.write().map_err(RunError::Output)?;
-    say_forgotten(&printer);
+    say(&forgotten(&printer));
     end.map_err(RunError::File)
 }

@@ -1,22 +1,24 @@
 //! A running capture: drain, print, hand to the writer; wait; and its end.
 //!
-//! While packets come, the rings are drained once per millisecond and no packet wakes anybody. After an interval
+//! While packets come, the rings are drained once per millisecond and no packet wakes the daemon. After an interval
 //! without a packet the daemon sleeps until the kernel wakes it: no timer runs while the wire is silent.
 
-use std::{io, ops::ControlFlow, thread, time::Duration};
+use std::{io, ops::ControlFlow};
 
 use bytes::BytesMut;
 use capture_common::counters::Counters;
-use tokio::time::timeout;
 
 use super::{
-    RunError, say, say_forgotten,
+    RunError, forgotten,
+    patience::Patience,
     signals::{Asked, Signals},
+    without_number,
 };
 use crate::{
     explain::Explainer,
     kernel::{Capture, KernelError, Left},
-    summary::Summary,
+    messages::Messages,
+    summary::{Summary, Unwritten, Warnings},
     text::Printer,
     writer::{Chunk, Writer},
 };
@@ -26,15 +28,11 @@ use crate::{
 pub(super) const BUFFERED: usize = 4096;
 /// Text that is made in one go, at most (and one packet more). It bounds how long a signal waits.
 const CHUNK: usize = 256 * 1024;
-/// How long an output that takes nothing is waited for when the capture ends.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a write that is stuck halfway is waited for after that.
-const LAST_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Why a capture ends.
 #[derive(Debug)]
 enum Stop {
-    /// SIGINT, SIGTERM or SIGHUP.
+    /// A signal asked for it.
     Signal,
     /// `-c`.
     Count,
@@ -42,6 +40,30 @@ enum Stop {
     Output,
     /// The kernel's side failed.
     Kernel(KernelError),
+}
+
+/// How the output ended.
+#[derive(Debug)]
+enum OutputEnd {
+    /// Everything was written, or writing failed.
+    Written(io::Result<()>),
+    /// The output took nothing any more.
+    Blocked,
+    /// A second request to end came.
+    Hurried,
+}
+
+/// What is still to be done for the output, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rest {
+    /// Printing what is in the rings.
+    Rings,
+    /// What follows the last packet.
+    Epilogue,
+    /// Handing the text to the writer.
+    HandOver,
+    /// Writing.
+    Write,
 }
 
 /// What became of the packets that were read.
@@ -66,7 +88,7 @@ impl Tally {
         self.printed == self.count
     }
 
-    /// The numbers to be told when `written` of the packets have been written.
+    /// The numbers when `written` of the packets have been written.
     fn summary(&self, written: u64, counters: &Counters) -> Summary {
         let beyond_count = if self.is_complete() { self.skipped } else { 0 };
         Summary {
@@ -87,6 +109,8 @@ pub(super) struct Session {
     pub(super) printer: Printer,
     pub(super) explainer: Option<Explainer>,
     pub(super) writer: Writer,
+    pub(super) messages: Messages,
+    pub(super) warnings: Warnings,
     /// Lines that the writer has not got yet, and where in them each packet ends.
     pub(super) text: BytesMut,
     pub(super) ends: Vec<usize>,
@@ -96,24 +120,27 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Prints until there is a reason to stop; then detaches and says how it ended.
+    /// Prints until there is a reason to stop; then detaches and says how it ended. Also returns what is left of the
+    /// patience with outputs that take nothing.
     ///
     /// # Errors
     ///
     /// When the kernel's side or the output failed, or the output did not take everything.
-    pub(super) async fn run(mut self, signals: &mut Signals) -> Result<(), RunError> {
+    pub(super) async fn run(mut self, signals: &mut Signals) -> (Result<(), RunError>, Patience) {
         let stop = self.print(signals).await;
         self.finish(stop, signals).await
     }
 
     async fn print(&mut self, signals: &mut Signals) -> Stop {
+        let mut flush = false;
         loop {
             // Nothing is drained before the writer has room for it.
             tokio::select! {
                 biased;
                 asked = signals.next() => match asked {
-                    Asked::Stop => return Stop::Signal,
+                    Asked::End | Asked::EndNow => return Stop::Signal,
                     Asked::Report => { self.report(); continue; }
+                    Asked::Flush => { flush = true; continue; }
                 },
                 room = self.writer.room() => if !room { return Stop::Output },
             }
@@ -122,12 +149,15 @@ impl Session {
                 Ok(left) => left,
                 Err(error) => return Stop::Kernel(error),
             };
+            warn(&mut self.capture, &self.messages, &mut self.warnings);
             if self.tally.is_complete() {
                 return Stop::Count;
             }
-            if self.text.len() >= self.buffered && !self.hand_over() {
+            let enough = if flush { 1 } else { self.buffered };
+            if self.text.len() >= enough && !self.hand_over() {
                 return Stop::Output;
             }
+            flush = false;
             let idle = match left {
                 Left::More => continue,
                 Left::Held => false,
@@ -136,8 +166,9 @@ impl Session {
             tokio::select! {
                 biased;
                 asked = signals.next() => match asked {
-                    Asked::Stop => return Stop::Signal,
+                    Asked::End | Asked::EndNow => return Stop::Signal,
                     Asked::Report => self.report(),
+                    Asked::Flush => flush = true,
                 },
                 () = self.writer.failed() => return Stop::Output,
                 waited = self.capture.wait(idle) => if let Err(error) = waited { return Stop::Kernel(error) },
@@ -175,8 +206,7 @@ impl Session {
             Ok(counters) => self.summary(&counters).one_line(),
             Err(error) => error.to_string(),
         };
-        // Standard error may be full of the programs' log, and the packets do not wait.
-        let _no_thread = thread::Builder::new().spawn(move || say(&format!("capture: {report}\n")));
+        self.messages.say(&format!("capture: {report}\n"));
     }
 
     fn summary(&self, counters: &Counters) -> Summary {
@@ -185,91 +215,97 @@ impl Session {
     }
 
     /// Detaches, prints what is still in the rings, waits for the output within reason, and says tcpdump's last words.
-    async fn finish(mut self, stop: Stop, signals: &mut Signals) -> Result<(), RunError> {
+    async fn finish(mut self, stop: Stop, signals: &mut Signals) -> (Result<(), RunError>, Patience) {
         let mut failed = self.capture.detach().err();
-        let mut hurried = false;
-        if matches!(stop, Stop::Signal | Stop::Kernel(_)) {
+        // After -c the output has all the time it needs: it is to get that many lines.
+        let mut patience =
+            if matches!(stop, Stop::Count) { Patience::unlimited() } else { Patience::limited() };
+        let mut rest =
+            if matches!(stop, Stop::Signal | Stop::Kernel(_)) { Rest::Rings } else { Rest::Epilogue };
+        // tcpdump, too, ends an interrupted capture with an empty line, in case one was being printed (tcpdump.c,
+        // `main`).
+        let epilogue = if matches!(stop, Stop::Signal) { "\n" } else { "" };
+        let end = loop {
             tokio::select! {
-                result = self.print_rest() => match result {
-                    Ok(all) => hurried = !all,
-                    Err(error) => failed = failed.or(Some(error)),
+                biased;
+                asked = signals.next() => match asked {
+                    Asked::End => patience.limit(),
+                    Asked::EndNow => break OutputEnd::Hurried,
+                    Asked::Report => self.report(),
+                    Asked::Flush => {}
                 },
-                () = signals.stop_again() => hurried = true,
+                end = self.write_rest(&mut rest, epilogue, &mut patience, &mut failed) => break end,
             }
-        }
-        if let Some(explainer) = &mut self.explainer {
-            explainer.finish(&mut self.text);
-        }
-        if let Stop::Signal = stop {
-            // tcpdump, too, ends an interrupted capture with an empty line, in case one was being printed
-            // (tcpdump.c, `main`).
-            self.text.extend_from_slice(b"\n");
-        }
+        };
         failed = failed.or(self.skip_rest().err());
-        // After -c there is nothing to hurry for: who asked for that many lines gets them, however slowly.
-        let patience = match stop {
-            _ if hurried => Duration::ZERO,
-            Stop::Count => Duration::MAX,
-            _ => PATIENCE,
-        };
-        let ended = tokio::select! {
-            ended = self.write_rest(patience) => ended,
-            () = signals.stop_again() => Ok(()),
-        };
-        self.writer.stop(LAST_PATIENCE).await;
-        let summary = self.summary(&self.capture.counters()?);
-        say(&summary.to_string());
-        say_forgotten(&self.printer);
-        ended.map_err(RunError::Output)?;
-        match stop {
-            Stop::Kernel(error) => Err(error.into()),
-            _ if failed.is_some() => failed.map_or(Ok(()), |error| Err(error.into())),
-            _ if summary.unwritten > 0 => Err(RunError::Incomplete),
-            _ => Ok(()),
-        }
+        self.writer.stop(patience.for_last_write()).await;
+        warn(&mut self.capture, &self.messages, &mut self.warnings);
+        let result = self.last_words(stop, end, failed);
+        (result, patience)
     }
 
-    /// Prints what is in the rings, unless the output takes nothing. Whether that was all.
-    async fn print_rest(&mut self) -> Result<bool, KernelError> {
-        while self.room(PATIENCE).await {
-            let left = self.print_batch()?;
-            if left == Left::Nothing || self.tally.is_complete() {
-                return Ok(true);
+    /// Prints and writes what is left, unless the output takes nothing any more. May be dropped and called again.
+    async fn write_rest(
+        &mut self,
+        rest: &mut Rest,
+        epilogue: &str,
+        patience: &mut Patience,
+        failed: &mut Option<KernelError>,
+    ) -> OutputEnd {
+        while *rest < Rest::Write {
+            let writer = &self.writer;
+            tokio::select! {
+                // The writer that has ended has failed, and says how.
+                room = writer.room() => if !room { break },
+                () = patience.exhausted(|| writer.progress()) => return OutputEnd::Blocked,
             }
-            self.hand_over();
-        }
-        Ok(false)
-    }
-
-    /// Waits for room at the writer, unless the output takes nothing for as long as `patience`.
-    async fn room(&self, patience: Duration) -> bool {
-        loop {
-            let progress = self.writer.progress();
-            match timeout(patience, self.writer.room()).await {
-                Ok(room) => return room,
-                Err(_) if self.writer.progress() == progress => return false,
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// Waits until everything has been written, unless the output takes nothing for as long as `patience`.
-    async fn write_rest(&mut self, mut patience: Duration) -> io::Result<()> {
-        if !self.text.is_empty() {
-            if self.room(patience).await {
-                self.hand_over();
-            } else {
-                patience = Duration::ZERO;
+            match *rest {
+                Rest::Rings => match self.print_batch() {
+                    Ok(left) if left != Left::Nothing && !self.tally.is_complete() => {
+                        self.hand_over();
+                    }
+                    Ok(_) => *rest = Rest::Epilogue,
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                        *rest = Rest::Epilogue;
+                    }
+                },
+                Rest::Epilogue => {
+                    if let Some(explainer) = &mut self.explainer {
+                        explainer.finish(&mut self.text);
+                    }
+                    self.text.extend_from_slice(epilogue.as_bytes());
+                    *rest = Rest::HandOver;
+                }
+                Rest::HandOver | Rest::Write => {
+                    if !self.text.is_empty() {
+                        self.hand_over();
+                    }
+                    *rest = Rest::Write;
+                }
             }
         }
         self.writer.close();
-        loop {
-            let progress = self.writer.progress();
-            match timeout(patience, self.writer.ended()).await {
-                Ok(ended) => return ended,
-                Err(_) if self.writer.progress() == progress => return Ok(()),
-                Err(_) => {}
-            }
+        let progress = self.writer.progress_counter();
+        tokio::select! {
+            ended = self.writer.ended() => OutputEnd::Written(ended),
+            () = patience.exhausted(progress) => OutputEnd::Blocked,
+        }
+    }
+
+    /// Says how it ended.
+    fn last_words(&self, stop: Stop, end: OutputEnd, failed: Option<KernelError>) -> Result<(), RunError> {
+        let reason = if matches!(end, OutputEnd::Hurried) { Unwritten::Hurried } else { Unwritten::Output };
+        let summary = Summary { reason, ..self.summary(&self.capture.counters()?) };
+        self.messages.last(&format!("{summary}{}{}", self.warnings, forgotten(&self.printer)));
+        if let OutputEnd::Written(written) = end {
+            written.map_err(RunError::Output)?;
+        }
+        match stop {
+            Stop::Kernel(error) => Err(error.into()),
+            _ if failed.is_some() => failed.map_or(Ok(()), |error| Err(error.into())),
+            _ if summary.unwritten > 0 => Err(RunError::Incomplete(reason)),
+            _ => Ok(()),
         }
     }
 
@@ -281,6 +317,15 @@ impl Session {
             ControlFlow::Continue(())
         })?;
         Ok(())
+    }
+}
+
+/// Passes on what the capture noticed.
+pub(super) fn warn(capture: &mut Capture, messages: &Messages, warnings: &mut Warnings) {
+    for notice in capture.notices() {
+        let warning = without_number(&notice);
+        messages.say(&format!("capture: warning: {warning}\n"));
+        warnings.add(warning);
     }
 }
 

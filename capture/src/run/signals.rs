@@ -1,67 +1,170 @@
 //! The signals that a live capture listens to.
+//!
+//! They are blocked and read from a descriptor (signalfd(2)), because only that tells where a signal comes from. Blocked
+//! they interrupt nothing: not the loading of programs, and not an attachment halfway.
 
-use std::io;
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::{
+        signal::{SigSet, Signal},
+        signalfd::SignalFd,
+    },
+};
+use tokio::sync::mpsc;
 
-/// The signals a capture listens to.
+/// From this time after the first request to end, another one is a request to end now. What comes sooner belongs to
+/// the first: timeout(1) sends its signal twice, a shell and the kernel both send SIGHUP.
+const LATER: Duration = Duration::from_secs(2);
+
+/// The signals a capture listens to. Dropped with the process.
+#[derive(Debug)]
 pub(super) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    /// Not listened to where it was ignored from the start, as nohup(1) does.
-    hang_up: Option<Signal>,
-    report: Signal,
+    received: mpsc::Receiver<Received>,
+    requests: Requests,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// To end, with everything that has been matched.
+    End,
+    /// To end without waiting for the output.
+    EndNow,
+    /// The numbers so far, on standard error.
+    Report,
+    /// To write out the lines that are buffered.
+    Flush,
+}
+
+/// A signal, when it came, and whether a key of the terminal sent it.
+#[derive(Clone, Copy, Debug)]
+struct Received {
+    signal: Signal,
+    at: Instant,
+    from_terminal: bool,
+}
+
+/// The requests to end so far.
+#[derive(Debug, Default)]
+struct Requests {
+    first: Option<Instant>,
+    from_terminal: bool,
 }
 
 impl Signals {
+    /// Blocks the signals, and starts the thread that waits for them. To be called before any other thread is started:
+    /// they inherit what is blocked.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no more threads or descriptors.
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: if is_hang_up_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
-            report: signal(SignalKind::user_defined1())?,
-        })
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mut set = SigSet::empty();
+        for signal in Signal::iterator().filter(|signal| is_listened_to(*signal, ignored(&status))) {
+            set.add(signal);
+        }
+        set.thread_block()?;
+        let signals = SignalFd::new(&set)?;
+        // Signals that come meanwhile wait in the kernel, one of each.
+        let (send, received) = mpsc::channel(1);
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            loop {
+                let received = match signals.read_signal() {
+                    Ok(Some(info)) => received_as(info.ssi_signo, info.ssi_code, Instant::now()),
+                    Ok(None) | Err(Errno::EINTR) => None,
+                    Err(_) => return,
+                };
+                if received.is_some_and(|received| send.blocking_send(received).is_err()) {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { received, requests: Requests::default() })
     }
 
     /// Waits for the next one.
     pub(super) async fn next(&mut self) -> Asked {
-        let hang_up = async {
-            match &mut self.hang_up {
-                Some(signal) => signal.recv().await,
-                None => std::future::pending().await,
+        while let Some(received) = self.received.recv().await {
+            if let Some(asked) = self.requests.judge(received) {
+                return asked;
             }
-        };
-        tokio::select! {
-            _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.terminate.recv() => Asked::Stop,
-            _ = hang_up => Asked::Stop,
-            _ = self.report.recv() => Asked::Report,
+        }
+        // The thread has ended, which it does not.
+        std::future::pending().await
+    }
+}
+
+impl Requests {
+    /// What a signal asks for, if it asks for anything that was not asked for before.
+    fn judge(&mut self, Received { signal, at, from_terminal }: Received) -> Option<Asked> {
+        match signal {
+            Signal::SIGUSR1 => return Some(Asked::Report),
+            Signal::SIGUSR2 => return Some(Asked::Flush),
+            _ => {}
+        }
+        let again_from_terminal = self.from_terminal && from_terminal;
+        self.from_terminal |= from_terminal;
+        match self.first {
+            None => {
+                self.first = Some(at);
+                Some(Asked::End)
+            }
+            Some(first) if again_from_terminal || at.duration_since(first) >= LATER => Some(Asked::EndNow),
+            Some(_) => None,
         }
     }
+}
 
-    /// Waits until one asks to stop, once more.
-    pub(super) async fn stop_again(&mut self) {
-        while let Asked::Report = self.next().await {}
+/// Whether a capture listens to a signal, given the mask of those that were ignored from the start.
+fn is_listened_to(signal: Signal, ignored: u64) -> bool {
+    match signal {
+        // tcpdump, too, listens to these even where they were ignored, as for children of a shell in the background.
+        Signal::SIGINT | Signal::SIGTERM | Signal::SIGUSR1 | Signal::SIGUSR2 => true,
+        // They cannot be blocked.
+        Signal::SIGKILL | Signal::SIGSTOP => false,
+        // Faults, and abort(3): there is nothing that could be trusted to end in order.
+        Signal::SIGILL
+        | Signal::SIGTRAP
+        | Signal::SIGABRT
+        | Signal::SIGBUS
+        | Signal::SIGFPE
+        | Signal::SIGSEGV
+        | Signal::SIGSYS => false,
+        // Job control, and what does nothing by default (signal(7)).
+        Signal::SIGCHLD
+        | Signal::SIGCONT
+        | Signal::SIGTSTP
+        | Signal::SIGTTIN
+        | Signal::SIGTTOU
+        | Signal::SIGURG
+        | Signal::SIGWINCH => false,
+        // The write that causes them reports an error.
+        Signal::SIGPIPE | Signal::SIGXFSZ => false,
+        // Everything else would end the process. nohup(1) lets it ignore SIGHUP.
+        other => ignored & (1 << (other as u32 - 1)) == 0,
     }
 }
 
-/// Whether SIGHUP is ignored.
-fn is_hang_up_ignored() -> bool {
-    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hang_up(&status))
-}
-
-/// What a process's status says of SIGHUP (proc(5), `SigIgn`: bit n-1 for signal n).
-fn ignores_hang_up(status: &str) -> bool {
+/// The signals that a process's status says are ignored (proc(5), `SigIgn`: bit n-1 for signal n).
+fn ignored(status: &str) -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// What a signal asks for.
-pub(super) enum Asked {
-    /// To stop.
-    Stop,
-    /// The numbers so far, on standard error.
-    Report,
+/// A signal as signalfd(2) has it: its number, and its origin as in sigaction(2).
+fn received_as(number: u32, code: i32, at: Instant) -> Option<Received> {
+    let signal = Signal::try_from(i32::try_from(number).ok()?).ok()?;
+    // The kernel itself sends what a key of the terminal asks for (drivers/tty/n_tty.c, `isig`); kill(2) has other
+    // codes.
+    let is_key = matches!(signal, Signal::SIGINT | Signal::SIGQUIT);
+    Some(Received { signal, at, from_terminal: is_key && code == libc::SI_KERNEL })
 }
 
 #[cfg(test)]
@@ -69,9 +172,52 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hang_up_is_ignored_where_the_first_bit_says_so() {
-        assert!(ignores_hang_up("SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"));
-        assert!(!ignores_hang_up("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\nSigCgt:\t1\n"));
-        assert!(!ignores_hang_up(""));
+    fn what_ends_a_process_ends_a_capture_unless_it_was_ignored() {
+        let listened = |ignored| {
+            let signals = Signal::iterator().filter(|signal| is_listened_to(*signal, ignored));
+            signals.map(Signal::as_str).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            listened(0),
+            "SIGHUP SIGINT SIGQUIT SIGUSR1 SIGUSR2 SIGALRM SIGTERM SIGSTKFLT SIGXCPU SIGVTALRM SIGPROF SIGIO SIGPWR"
+        );
+        assert_eq!(listened(u64::MAX), "SIGINT SIGUSR1 SIGUSR2 SIGTERM");
+        let hang_up = ignored("SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0\n");
+        assert!(!is_listened_to(Signal::SIGHUP, hang_up));
+        assert!(is_listened_to(Signal::SIGQUIT, hang_up));
+        assert_eq!(ignored(""), 0);
+    }
+
+    #[test]
+    fn only_a_key_or_a_later_signal_asks_to_end_now() {
+        const MOMENT: Duration = Duration::from_millis(1);
+        let now = Instant::now();
+        let key = |signal: Signal| received_as(signal as u32, libc::SI_KERNEL, now).unwrap();
+        let sent = |signal: Signal| received_as(signal as u32, libc::SI_USER, now).unwrap();
+        let (int, term, hup) = (Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP);
+        for (first, second, after, expected) in [
+            // timeout(1), which signals its child and then its group; with -s INT, too.
+            (sent(term), sent(term), MOMENT, None),
+            (sent(int), sent(int), MOMENT, None),
+            // `timeout --foreground` on a terminal passes on what the key sent already.
+            (key(int), sent(int), MOMENT, None),
+            // A terminal that goes away: the kernel's SIGHUP and the shell's.
+            (key(hup), sent(hup), MOMENT, None),
+            (key(hup), key(hup), MOMENT, None),
+            // systemd with SendSIGHUP=yes.
+            (sent(term), sent(hup), MOMENT, None),
+            (sent(term), key(int), MOMENT, None),
+            (key(int), key(int), MOMENT, Some(Asked::EndNow)),
+            (key(int), key(Signal::SIGQUIT), MOMENT, Some(Asked::EndNow)),
+            (sent(term), sent(term), LATER, Some(Asked::EndNow)),
+            (key(int), sent(term), LATER, Some(Asked::EndNow)),
+        ] {
+            let mut requests = Requests::default();
+            assert_eq!(requests.judge(first), Some(Asked::End));
+            let second = Received { at: now + after, ..second };
+            assert_eq!(requests.judge(second), expected, "{first:?} {second:?}");
+            assert_eq!(requests.judge(sent(Signal::SIGUSR1)), Some(Asked::Report));
+            assert_eq!(requests.judge(sent(Signal::SIGUSR2)), Some(Asked::Flush));
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::{net::IpAddr, os::fd::AsRawFd as _, process::Command};
 
-use capture::kernel::{Capture, CaptureOptions, Direction, Hook, Interface, KernelError, LogLevel};
-
+use capture::{
+    kernel::{Capture, CaptureOptions, Direction, Hook, Interface, KernelError, LogLevel},
+    messages::Messages,
+};
 use nix::sys::{
     signal::Signal,
     socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sendto, socket},
@@ -158,8 +160,8 @@ fn promiscuous_mode_ends_with_the_process() {
 fn without_cap_net_raw_a_capture_says_what_it_sees_and_goes_on() {
     let (here, there) = Namespace::pair();
     let [one, two] = [1, 2].map(|number| IpAddr::from([10, 0, 0, number]));
-    let sentence = "capture: veth0 is not in promiscuous mode, which takes the capability cap_net_raw (Operation not \
-                    permitted (os error 1)): only what the interface takes without it is captured; grant the \
+    let sentence = "capture: warning: veth0 is not in promiscuous mode, which takes the capability cap_net_raw \
+                    (Operation not permitted): only what the interface takes without it is captured; grant the \
                     capability, or give -p\n";
     for (capabilities, flag, expected) in
         [("", "", sentence), ("", "-p", ""), (",+net_raw", "", ""), (",+net_raw", "-p", "")]
@@ -245,6 +247,7 @@ fn the_interface_that_was_found_is_traced_and_watched_whatever_it_is_called() {
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let interface = renamed_since();
             let guard = runtime.enter();
+            let messages = Messages::spawn(std::io::stderr()).expect("a thread");
             let capture = Capture::start(&CaptureOptions {
                 interface: &interface,
                 hook,
@@ -254,6 +257,7 @@ fn the_interface_that_was_found_is_traced_and_watched_whatever_it_is_called() {
                 snaplen: 0,
                 buffer_size: 1 << 20,
                 log_level: LogLevel::Off,
+                messages: &messages,
             });
             drop(guard);
             (runtime, capture.expect("it starts"))

@@ -1,0 +1,276 @@
+//! What a live capture says on standard error: a thread writes it from a bounded queue, so that a standard error that
+//! is not read holds up nothing. What the queue has no room for is dropped, counted, and reported when standard error
+//! takes something again.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    os::fd::AsFd,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// Bytes that wait at most, besides the [last words](Messages::last). The log gets half of them, so that it does not
+/// keep out what is more important.
+const LIMIT: usize = 64 * 1024;
+/// What is written at a time: a pipe takes as much whole or not at all (pipe(7)), so that messages do not mix with those
+/// of other processes.
+const PIECE: usize = 4096;
+
+/// A handle of the queue.
+#[derive(Clone, Debug)]
+pub struct Messages {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Signalled when the queue has changed.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<String>,
+    /// The length of all messages.
+    bytes: usize,
+    /// Messages that had no room and have not been reported yet.
+    dropped: u64,
+    /// Whether the thread has taken something that it has not written yet.
+    is_writing: bool,
+    /// Pieces that have been written.
+    pieces: u64,
+    /// Whether writing has failed: from then on there is nobody to write to, and nothing is kept.
+    has_failed: bool,
+}
+
+impl Messages {
+    /// Starts the thread, which writes to `output`.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no more threads.
+    pub fn spawn(output: impl Write + AsFd + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let thread = Arc::clone(&shared);
+        thread::Builder::new().name("messages".to_owned()).spawn(move || thread.write(output))?;
+        Ok(Self { shared })
+    }
+
+    /// Says `text`, which ends with a newline. Never waits.
+    pub fn say(&self, text: &str) {
+        self.shared.push(text, LIMIT);
+    }
+
+    /// Says a line of the log.
+    pub fn log(&self, text: &str) {
+        self.shared.push(text, LIMIT / 2);
+    }
+
+    /// Says something that is not dropped, however little is taken. Only for what comes once.
+    pub fn last(&self, text: &str) {
+        self.shared.push(text, usize::MAX);
+    }
+
+    /// Waits until everything has been written, but not longer than `patience` without progress.
+    pub fn wait(&self, patience: Duration) {
+        let mut queue = self.shared.lock();
+        loop {
+            let pieces = queue.pieces;
+            let is_pending = |queue: &mut Queue| queue.is_pending() && queue.pieces == pieces;
+            let waited = self.shared.changed.wait_timeout_while(queue, patience, is_pending);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if !queue.is_pending() || queue.pieces == pieces {
+                return;
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn is_pending(&self) -> bool {
+        self.is_writing || !self.messages.is_empty()
+    }
+
+    fn push(&mut self, text: String) {
+        self.bytes += text.len();
+        self.messages.push_back(text);
+    }
+
+    /// As many messages as make a piece, and at least one.
+    fn take(&mut self) -> String {
+        let mut piece = self.messages.pop_front().unwrap_or_default();
+        while let Some(next) = self.messages.front()
+            && piece.len() + next.len() <= PIECE
+        {
+            piece.push_str(next);
+            self.messages.pop_front();
+        }
+        self.bytes -= piece.len();
+        piece
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, text: &str, limit: usize) {
+        let mut queue = self.lock();
+        if queue.has_failed {
+            return;
+        }
+        if queue.bytes.saturating_add(text.len()) > limit {
+            queue.dropped += 1;
+            return;
+        }
+        queue.push(printable(text));
+        self.changed.notify_all();
+    }
+
+    /// Writes what comes until writing fails.
+    fn write(&self, mut output: impl Write + AsFd) {
+        loop {
+            let mut queue = self.lock();
+            if queue.messages.is_empty() && queue.dropped > 0 {
+                let dropped = std::mem::take(&mut queue.dropped);
+                queue.push(format!(
+                    "capture: {dropped} message(s) dropped here: standard error did not take them in time\n"
+                ));
+            }
+            if queue.messages.is_empty() {
+                drop(self.changed.wait(queue));
+                continue;
+            }
+            let piece = queue.take();
+            queue.is_writing = true;
+            drop(queue);
+            let written = write_all(&mut output, piece.as_bytes());
+            let mut queue = self.lock();
+            queue.is_writing = false;
+            queue.pieces += 1;
+            if written.is_err() {
+                *queue = Queue { has_failed: true, ..Queue::default() };
+            }
+            self.changed.notify_all();
+            if queue.has_failed {
+                return;
+            }
+        }
+    }
+}
+
+/// Like [`Write::write_all`], for outputs in non-blocking mode too.
+fn write_all(output: &mut (impl Write + AsFd), mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match output.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // An error shows at the next write.
+                let _any = poll(&mut [PollFd::new(output.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// With a `?` for each control character: a file's name must not control a terminal.
+pub fn printable(text: &str) -> String {
+    text.replace(|character: char| character.is_control() && character != '\n', "?")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Read as _, os::fd::OwnedFd};
+
+    use super::*;
+
+    const NEVER: Duration = Duration::from_secs(30);
+    const SOON: Duration = Duration::from_millis(50);
+
+    fn messages() -> (io::PipeReader, Messages) {
+        let (reader, writer) = io::pipe().unwrap();
+        (reader, Messages::spawn(File::from(OwnedFd::from(writer))).unwrap())
+    }
+
+    /// Says more than a pipe and the queue hold, and how many messages that were.
+    fn flood(messages: &Messages) -> usize {
+        let full = || messages.shared.lock().dropped > 10;
+        (1..)
+            .find(|number| {
+                messages.say(&format!("{number:0100}\n"));
+                // The thread must have filled the pipe, or there would be room again.
+                full() && {
+                    thread::sleep(Duration::from_millis(1));
+                    full()
+                }
+            })
+            .unwrap()
+    }
+
+    /// Nothing waits for a reader; what was dropped is reported at the place where it is missing; the last words come.
+    #[test]
+    fn what_is_not_read_is_dropped_and_counted() {
+        let (mut reader, messages) = messages();
+        let said = flood(&messages);
+        messages.last("the last words\n");
+        messages.wait(SOON);
+        let dropped = messages.shared.lock().dropped as usize;
+        let read = thread::spawn(move || {
+            let mut text = String::new();
+            let mut byte = [0];
+            while !text.contains("in time\n") {
+                reader.read_exact(&mut byte).unwrap();
+                text.push(byte[0] as char);
+            }
+            text
+        });
+        let text = read.join().unwrap();
+        assert_eq!(text.lines().filter(|line| line.starts_with('0')).count(), said - dropped);
+        let report = format!("capture: {dropped} message(s) dropped here: ");
+        let (_, end) = text.split_once("the last words\n").unwrap();
+        assert!(end.starts_with(&report), "{end}");
+    }
+
+    /// The log leaves room for the rest.
+    #[test]
+    fn the_log_does_not_keep_out_a_message() {
+        let (_reader, messages) = messages();
+        flood(&messages);
+        let mut queue = messages.shared.lock();
+        *queue = Queue::default();
+        drop(queue);
+        let line = "x".repeat(99);
+        for _ in 0..LIMIT {
+            messages.log(&line);
+        }
+        let before = messages.shared.lock().dropped;
+        messages.say(&line);
+        assert_eq!(messages.shared.lock().dropped, before);
+        assert!(before > 0);
+    }
+
+    #[test]
+    fn the_wait_ends_when_everything_is_written_or_writing_fails() {
+        let (mut reader, messages) = messages();
+        messages.say("a\u{1b}b\n");
+        messages.wait(NEVER);
+        let mut text = [0; 4];
+        reader.read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"a?b\n");
+        drop(reader);
+        messages.say("c\n");
+        messages.wait(NEVER);
+        messages.say("d\n");
+        messages.wait(NEVER);
+        assert!(messages.shared.lock().has_failed);
+    }
+}
