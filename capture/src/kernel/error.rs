@@ -78,8 +78,8 @@ pub enum KernelError {
 
     /// The interface cannot be made promiscuous.
     #[error(
-        "{} is not in promiscuous mode, which takes the capability cap_net_raw ({source}): only what the interface \
-         takes without it is captured; grant the capability, or give -p",
+        "{} is not in promiscuous mode, which takes a packet socket and the capability cap_net_raw ({source}): only \
+         what the interface takes without it is captured; grant the capability, or give -p",
         printable(.interface)
     )]
     NotPromiscuous {

@@ -1,5 +1,5 @@
 //! Requests to rtnetlink (rtnetlink(7)) over a small synchronous socket. The crates netlink-packet-core and
-//! netlink-packet-route know what messages look like; what is here decides which of them are believed.
+//! netlink-packet-route know what messages look like; what is here decides which of them count.
 //!
 //! * Only the kernel's messages count: their sender has the port id 0. Any process with CAP_NET_ADMIN in the network
 //!   namespace, a container's root included, can send to our port or to a multicast group.

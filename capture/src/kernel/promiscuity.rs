@@ -8,8 +8,8 @@ use std::{
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
-/// Keeps an interface in promiscuous mode. The kernel counts who wants it, and takes a process's wish back with its
-/// socket, however the process ends (packet(7), `PACKET_ADD_MEMBERSHIP`); the flag `IFF_PROMISC` would stay.
+/// Keeps an interface in promiscuous mode. The kernel counts the sockets that ask for it, and a socket is closed however
+/// its process ends (packet(7), `PACKET_ADD_MEMBERSHIP`); the flag `IFF_PROMISC` would stay.
 #[derive(Debug)]
 #[expect(dead_code, reason = "held for its drop, which closes it")]
 pub(super) struct Promiscuity(OwnedFd);
