@@ -17,15 +17,17 @@ pub struct Counters {
     /// Selected frames lost because the kernel did not give out their bytes, although it said that they are there.
     /// Nothing known makes this happen; it is counted because nothing is lost in silence.
     pub unreadable: u64,
+    /// Padding to the size of a cache line: the counters that CPUs write for each packet lie in different ones.
+    pub reserved: [u64; 4],
 }
 
-const _: () = assert!(size_of::<Counters>() == 32);
+const _: () = assert!(size_of::<Counters>() == 64);
 const _: () = assert!(align_of::<Counters>() == 8);
 
 impl Counters {
     /// Adds the numbers of another CPU.
     pub fn add(&mut self, other: &Self) {
-        let Self { matched, ring_full, too_short, unreadable } = other;
+        let Self { matched, ring_full, too_short, unreadable, reserved: _ } = other;
         self.matched += matched;
         self.ring_full += ring_full;
         self.too_short += too_short;

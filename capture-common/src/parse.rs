@@ -3,8 +3,9 @@
 //! What is selected is what tcpdump's filter `tcp` (no ports) or `tcp port N` selects, instruction for instruction as
 //! `tcpdump -d` prints it: the IPv4 header length is honoured but neither it nor the version is checked; later
 //! fragments do not match a port; an IPv6 extension header hides the TCP header; a source port that matches is
-//! enough even where the frame ends before the destination port. The one addition is that up to two VLAN tags in the
-//! frame are looked behind, because live tcpdump sees frames whose tag the kernel has already taken out.
+//! enough even where the frame ends before the destination port. The one addition is that up to two VLAN tags are looked
+//! behind, because live tcpdump sees frames whose tag the kernel has already taken out. A tag that the kernel has taken
+//! out is one of the two, so that a frame gives one answer, live and from a file.
 
 use crate::{
     headers::{ethernet, ipv4, ipv6, tcp},
@@ -18,6 +19,12 @@ use crate::{
 pub trait Frame {
     /// The `N` bytes at `offset` from the start of the frame; `None` if the frame ends before `offset + N`.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// VLAN tags that stand before those in the bytes and have been taken out of them.
+    #[inline(always)]
+    fn stripped_tags(&self) -> usize {
+        0
+    }
 }
 
 impl Frame for [u8] {
@@ -68,7 +75,7 @@ pub fn select_ethernet<F: Frame + ?Sized, P: Ports>(frame: &F, ports: &P) -> Sel
     let mut ethertype = u16::from_be_bytes(ethertype);
     // Most frames are IPv4: they are not compared with three kinds of tags first.
     if ethertype != ethernet::TYPE_IPV4 {
-        let mut tags = 0;
+        let mut tags = frame.stripped_tags();
         while ethernet::is_tag(ethertype) && tags < ethernet::MAX_TAGS {
             offset += ethernet::TAG_LENGTH;
             let Some(inner) = frame.read(offset) else { return Selection::TooShort };

@@ -3,7 +3,7 @@
 
 /// The version of this layout. It is in every record, so that a daemon and an object that do not belong together
 /// find out at the first packet.
-pub const ABI_VERSION: u8 = 1;
+pub const ABI_VERSION: u8 = 2;
 
 /// The longest capture of one frame, in bytes: tcpdump's own ceiling (netdissect.h, `MAXIMUM_SNAPLEN`).
 pub const MAX_SNAPLEN: u32 = 262_144;
@@ -12,7 +12,7 @@ pub const MAX_SNAPLEN: u32 = 262_144;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordHeader {
-    /// `CLOCK_MONOTONIC` when the program saw the packet, in nanoseconds.
+    /// `CLOCK_BOOTTIME` of the initial time namespace when the program saw the packet, in nanoseconds.
     pub time: u64,
     /// Length of the frame on the wire (or of the GSO/GRO packet that stands for several), in bytes, with the link
     /// header and with the VLAN tag that the kernel keeps beside the frame.

@@ -12,6 +12,10 @@ static LINK_HEADER: Global<u8> = Global::new(1);
 #[unsafe(no_mangle)]
 static SNAPLEN: Global<u32> = Global::new(0);
 
+/// 1 where one run of the programs can interrupt another on the same CPU: kernels with PREEMPT_RT.
+#[unsafe(no_mangle)]
+static PREEMPTIBLE: Global<u8> = Global::new(0);
+
 /// 1 for every TCP packet, 0 for those with a port in [`PORTS`].
 #[unsafe(no_mangle)]
 static ANY_PORT: Global<u8> = Global::new(1);
@@ -28,6 +32,11 @@ pub(crate) fn link_header() -> bool {
 #[inline(always)]
 pub(crate) fn snaplen() -> u32 {
     SNAPLEN.load()
+}
+
+#[inline(always)]
+pub(crate) fn preemptible() -> bool {
+    PREEMPTIBLE.load() != 0
 }
 
 #[inline(always)]

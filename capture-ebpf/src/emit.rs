@@ -2,7 +2,7 @@
 
 use core::{arch::asm, mem::MaybeUninit};
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use capture_common::{
     headers::ethernet,
     parse::Layers,
@@ -40,15 +40,15 @@ const TAGGED: usize = TAG_OFFSET + ethernet::TAG_LENGTH;
 /// the case is the daemon's choice, see its ring reader.
 const ADAPTIVE_WAKEUP: u64 = 0;
 
-/// Makes the record of a selected frame and gives it to the ring of this CPU.
+/// Makes the record of a selected frame and gives it to the ring of `cpu`, which is the one this runs on.
 #[inline(always)]
-pub(crate) fn emit<F: Capture>(frame: &F, layers: &Layers, hook: u8) -> Outcome {
-    let Some(ring) = ring() else { return Outcome::RingFull };
+pub(crate) fn emit<F: Capture>(frame: &F, layers: &Layers, hook: u8, cpu: u32) -> Outcome {
+    let Some(ring) = ring(cpu) else { return Outcome::RingFull };
     let tag = frame.stripped_tag();
     let inserted = if tag.is_some() { TAG_LENGTH } else { 0 };
     let wire_len = frame.len() + inserted;
     let snaplen = config::snaplen();
-    let captured_len = captured_len(wire_len, layers.headers_end as u32 + inserted, snaplen);
+    let captured_len = captured_len(wire_len, layers.headers_end as u32 + inserted, snaplen).min(F::REACH);
     let header = RecordHeader {
         time: 0,
         wire_len,
@@ -63,7 +63,7 @@ pub(crate) fn emit<F: Capture>(frame: &F, layers: &Layers, hook: u8) -> Outcome 
     // The verifier wants every reservation to have a constant size, so records come in sizes: the common header
     // stacks in the smallest that hold them, each a multiple of 8 with the 24 bytes of the record's header.
     // 72: IPv4 with timestamps and the byte behind. 96: IPv6 with timestamps, or a SYN of either family.
-    // 152: two tags and one put back, 60 bytes of IPv4 and 60 of TCP.
+    // 152: two tags, 60 bytes of IPv4 and 60 of TCP, and the byte behind.
     match captured_len {
         ..=72 => record.submit::<72>(),
         73..=96 => record.submit::<96>(),
@@ -100,7 +100,7 @@ impl<F: Capture> Pending<'_, F> {
         // Behind the reservation, so that stamps are in the order of places also where CPUs share a ring, but for what
         // lies between the two. And a record that finds no place costs no look at the clock.
         // SAFETY: the helper takes no arguments and only reads the clock.
-        header.time = unsafe { bpf_ktime_get_ns() };
+        header.time = unsafe { bpf_ktime_get_boot_ns() };
         let record = MaybeUninit::as_mut_ptr(&mut entry);
         // SAFETY: `record` points to the reserved memory.
         let to = unsafe {
@@ -108,8 +108,8 @@ impl<F: Capture> Pending<'_, F> {
             (&raw mut (*record).bytes).cast::<u8>()
         };
         let copied = match tag {
-            // SAFETY: `len` is within the capacity.
-            None => bounded(len, CAPACITY as u64).is_some_and(|len| unsafe { frame.copy(0, to, len as u32) }),
+            // SAFETY: the record has room for `CAPACITY` bytes.
+            None => unsafe { copy::<CAPACITY, F>(frame, to, len) },
             Some(tag) => {
                 // SAFETY: every capacity has room for the addresses and a tag.
                 let addresses = unsafe {
@@ -132,6 +132,35 @@ impl<F: Capture> Pending<'_, F> {
             Outcome::Unreadable
         }
     }
+}
+
+/// Copies the first `len` bytes of a frame to `to`: at once, or in pieces where the record has room for more than the
+/// frame's helper reads at once. False if `len` is not between 1 and `CAPACITY`, or the frame does not have the bytes.
+///
+/// # Safety
+///
+/// `to` is valid for writes of `CAPACITY` bytes.
+#[inline(always)]
+unsafe fn copy<const CAPACITY: usize, F: Capture>(frame: &F, to: *mut u8, len: u64) -> bool {
+    if CAPACITY <= F::MOST_AT_ONCE {
+        // SAFETY: `len` is within the capacity.
+        return bounded(len, CAPACITY as u64).is_some_and(|len| unsafe { frame.copy(0, to, len as u32) });
+    }
+    let mut start = 0;
+    while start < CAPACITY && start <= F::MOST_AT_ONCE {
+        let room = (CAPACITY - start).min(F::MOST_AT_ONCE) as u64;
+        let rest = len.wrapping_sub(start as u64);
+        let Some(length) = bounded(rest.min(room), room) else { return false };
+        // SAFETY: from `start` on there is room for `length` bytes.
+        if !unsafe { frame.copy(start as u32, to.add(start), length as u32) } {
+            return false;
+        }
+        if rest <= room {
+            return true;
+        }
+        start += F::MOST_AT_ONCE;
+    }
+    false
 }
 
 /// `length` if it is between 1 and `most`.

@@ -8,6 +8,12 @@ use capture_common::parse::Frame;
 
 /// What a record needs to know of a frame besides the bytes that the parser reads.
 pub(crate) trait Capture {
+    /// How many bytes [`copy`](Self::copy) copies at most, and the highest offset that it takes.
+    const MOST_AT_ONCE: usize;
+
+    /// How many bytes of a frame can be read, from its start on.
+    const REACH: u32;
+
     /// Length of the frame in bytes, without a tag that is kept beside it.
     fn len(&self) -> u32;
 
@@ -60,9 +66,17 @@ impl Frame for TcFrame {
         // SAFETY: the buffer is N bytes long.
         unsafe { self.copy(offset as u32, bytes.as_mut_ptr(), N as u32) }.then_some(bytes)
     }
+
+    #[inline(always)]
+    fn stripped_tags(&self) -> usize {
+        usize::from(self.stripped_tag().is_some())
+    }
 }
 
 impl Capture for TcFrame {
+    const MOST_AT_ONCE: usize = i32::MAX as usize;
+    const REACH: u32 = u32::MAX;
+
     #[inline(always)]
     fn len(&self) -> u32 {
         // SAFETY: the context is valid while the program runs.
@@ -121,6 +135,11 @@ impl Frame for XdpFrame {
 }
 
 impl Capture for XdpFrame {
+    /// `bpf_xdp_load_bytes` refuses more than 65,535 bytes, and offsets above that (net/core/filter.c,
+    /// `bpf_xdp_pointer`). Generic XDP sees larger frames: 64 KiB of IP behind an Ethernet header, and more with BIG TCP.
+    const MOST_AT_ONCE: usize = 0xffff;
+    const REACH: u32 = 2 * 0xffff;
+
     #[inline(always)]
     fn len(&self) -> u32 {
         // SAFETY: the context is valid while the program runs.

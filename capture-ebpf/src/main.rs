@@ -29,7 +29,7 @@ use capture_common::{
 use crate::{
     emit::{Outcome, emit},
     frame::{Capture, TcFrame, XdpFrame},
-    maps::counters,
+    maps::{counters, cpu},
     matcher::PortFilter,
 };
 
@@ -87,22 +87,23 @@ fn trace_packet<F: Frame + Capture>(frame: &F, hook: u8) -> Fate {
     match selection {
         Selection::Other => Fate::Other,
         Selection::TooShort => {
-            if let Some(counters) = counters() {
-                counters.too_short += 1;
+            if let Some(counters) = counters(cpu()) {
+                counters.too_short();
             }
             Fate::TooShort
         }
         Selection::Match(layers) => {
-            let Some(counters) = counters() else { return Fate::Other };
-            counters.matched += 1;
-            match emit(frame, &layers, hook) {
+            let cpu = cpu();
+            let Some(counters) = counters(cpu) else { return Fate::Other };
+            counters.matched();
+            match emit(frame, &layers, hook, cpu) {
                 Outcome::Submitted => Fate::Submitted,
                 Outcome::RingFull => {
-                    counters.ring_full += 1;
+                    counters.ring_full();
                     Fate::RingFull
                 }
                 Outcome::Unreadable => {
-                    counters.unreadable += 1;
+                    counters.unreadable();
                     Fate::Unreadable
                 }
             }

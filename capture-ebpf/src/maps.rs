@@ -1,11 +1,15 @@
 //! The maps: the rings and the counters.
 
+use core::arch::asm;
+
 use aya_ebpf::{
-    btf_maps::{ArrayOfMaps, PerCpuArray, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, RingBuf},
     helpers::generated::bpf_get_smp_processor_id,
     macros::btf_map,
 };
 use capture_common::counters::Counters;
+
+use crate::config;
 
 /// A ring of records. The size is a placeholder, a multiple of any page size: the daemon makes the rings, as large as it
 /// was told to.
@@ -17,22 +21,85 @@ pub(crate) type Ring = RingBuf<u64, 65536>;
 #[btf_map]
 static RINGS: ArrayOfMaps<Ring, 1> = ArrayOfMaps::new();
 
+/// One entry for each CPU. An array with CPUs for indices, and no per-CPU map: the kernel looks up an entry without a
+/// call, and the daemon reads the entries without knowing how many CPUs are possible. The number of entries is a
+/// placeholder, as that of [`RINGS`].
 #[btf_map]
-static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
+static COUNTERS: Array<Counters, 1> = Array::new();
 
-/// The ring of the CPU this runs on.
+/// The number of the CPU this runs on. It stays the same while the program runs, also on a preemptible kernel: the
+/// kernel disables migration (include/linux/bpf.h, `bpf_prog_run_pin_on_cpu`).
 #[inline(always)]
-pub(crate) fn ring() -> Option<&'static Ring> {
+pub(crate) fn cpu() -> u32 {
     // SAFETY: the helper takes no arguments and only reads the CPU's number.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
+    unsafe { bpf_get_smp_processor_id() }
+}
+
+/// The ring of a CPU.
+#[inline(always)]
+pub(crate) fn ring(cpu: u32) -> Option<&'static Ring> {
     RINGS.get(cpu)
 }
 
-/// The counters of the CPU this runs on. Nothing else writes them while the program runs: it cannot be migrated, nor
-/// interrupted by another run of itself on this CPU.
+/// The counters of a CPU.
+#[derive(Clone, Copy)]
+pub(crate) struct CpuCounters(*mut Counters);
+
+/// The counters of `cpu`, which is the one this runs on.
 #[inline(always)]
-pub(crate) fn counters() -> Option<&'static mut Counters> {
-    let counters = COUNTERS.get_ptr_mut(0)?;
-    // SAFETY: the pointer is to this CPU's slot, valid while the program runs, and unaliased as said above.
-    Some(unsafe { &mut *counters })
+pub(crate) fn counters(cpu: u32) -> Option<CpuCounters> {
+    COUNTERS.get_ptr_mut(cpu).map(CpuCounters)
+}
+
+impl CpuCounters {
+    #[inline(always)]
+    pub(crate) fn matched(self) {
+        // SAFETY: the pointer is to this CPU's entry, which is valid while the program runs.
+        unsafe { increment(&raw mut (*self.0).matched) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn ring_full(self) {
+        // SAFETY: as in `matched`.
+        unsafe { increment(&raw mut (*self.0).ring_full) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn too_short(self) {
+        // SAFETY: as in `matched`.
+        unsafe { increment(&raw mut (*self.0).too_short) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn unreadable(self) {
+        // SAFETY: as in `matched`.
+        unsafe { increment(&raw mut (*self.0).unreadable) }
+    }
+}
+
+/// Adds one to a counter of this CPU.
+///
+/// On most kernels the plain addition is right: softirqs are off around these programs, so no other run of one
+/// interrupts this one on the same CPU. With PREEMPT_RT another task can do so. There the addition is atomic; it is
+/// spelled out because what the compiler makes of `fetch_add` needs Linux 5.12 (`BPF_FETCH`).
+///
+/// # Safety
+///
+/// `counter` is valid for reads and writes.
+#[inline(always)]
+unsafe fn increment(counter: *mut u64) {
+    if config::preemptible() {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe {
+            asm!(
+                "lock *(u64 *)({counter} + 0) += {one}",
+                counter = in(reg) counter,
+                one = in(reg) 1_u64,
+                options(nostack),
+            );
+        }
+    } else {
+        // SAFETY: the caller vouches for the pointer.
+        unsafe { *counter += 1 }
+    }
 }

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::{
     KernelError,
     attach::Attached,
+    cpus,
     hook::{Direction, Hook, Mechanism},
     interface::Interface,
     log::{KernelLog, LogLevel},
@@ -172,9 +173,9 @@ impl Capture {
     ///
     /// # Errors
     ///
-    /// [`KernelError::Record`] for a record that is not of this daemon's layout.
+    /// None so far.
     pub fn drain(&mut self, each: impl FnMut(&Packet<'_>) -> ControlFlow<()>) -> Result<Left, KernelError> {
-        self.rings.drain(self.attached.is_none(), each)
+        Ok(self.rings.drain(self.attached.is_none(), each))
     }
 
     /// Arms the wake-up for the next packet. False if there is something to drain already.
@@ -233,6 +234,12 @@ impl Capture {
         self.interface.dropped().saturating_sub(self.dropped_before)
     }
 
+    /// Records in the rings that were not of this daemon's layout: of an object from another release, or put there by
+    /// another program. They are passed over.
+    pub fn foreign(&self) -> u64 {
+        self.rings.foreign()
+    }
+
     /// The counters.
     ///
     /// # Errors
@@ -253,7 +260,7 @@ fn layout(buffer_size: usize, cpus: usize, snaplen: u32) -> (usize, usize) {
 
 /// CPUs that a program can run on: those that are online, which share their rings with any that come later.
 fn online_cpus() -> usize {
-    aya::util::online_cpus().map_or(1, |cpus| cpus.len().max(1))
+    cpus::online().map_or(1, |cpus| cpus.len())
 }
 
 #[cfg(test)]

@@ -5,21 +5,46 @@ use std::io;
 use super::{
     hook::{Hook, Side},
     interface::printable,
+    privileges::Denial,
 };
 
 /// The result of a failed request to the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The process may not do what it has to.
-    #[error(
-        "not permitted to {action}: run as root, or grant the capabilities once with \
-         `setcap cap_bpf,cap_net_admin,cap_net_raw,cap_perfmon+ep {executable}`"
-    )]
+    #[error("not permitted to {action}: {denial}")]
     NotPermitted {
         /// What was refused.
         action: &'static str,
-        /// The path of the running executable.
-        executable: String,
+        /// Why.
+        denial: Denial,
+    },
+
+    /// There are no more file descriptors.
+    #[error(
+        "cannot {action}: the limit of {limit} open files is too low; raise it (`ulimit -Hn`, or LimitNOFILE=)"
+    )]
+    TooManyFiles {
+        /// What needed one.
+        action: &'static str,
+        /// How many there may be.
+        limit: u64,
+    },
+
+    /// The verifier was interrupted by one signal after the other.
+    #[error("cannot load program {program}: signals interrupted the kernel's verifier each time; try again")]
+    Interrupted {
+        /// The program.
+        program: &'static str,
+    },
+
+    /// The kernel has no memory for a program.
+    #[error(
+        "cannot load program {program}: the kernel has no memory for it; raise the memory limit of the cgroup"
+    )]
+    NoMemory {
+        /// The program.
+        program: &'static str,
     },
 
     /// The kernel is older than what the programs need.
@@ -189,8 +214,8 @@ pub enum KernelError {
 
     /// The verifier does not accept a program.
     #[error(
-        "the kernel's verifier refused program {program}: {source}\n{log}\nThis is a bug: please report it with the \
-         output of `uname -a`"
+        "the kernel's verifier refused program {program}: {source} ({reason}); this is a bug: please report it with the \
+         output of `uname -a` and of the same command with `--log-level debug`{log}"
     )]
     Refused {
         /// The program.
@@ -198,7 +223,9 @@ pub enum KernelError {
         /// The kernel's answer.
         #[source]
         source: io::Error,
-        /// The end of the verifier's log.
+        /// The last line of the verifier's log.
+        reason: String,
+        /// The end of the verifier's log after a newline, if it is asked for.
         log: String,
     },
 
@@ -216,20 +243,6 @@ pub enum KernelError {
         /// The kernel's answer.
         #[source]
         source: io::Error,
-    },
-
-    /// A record in a ring is not one of this daemon's.
-    #[error(
-        "a record of {length} bytes with layout version {version} came through the ring, this daemon reads version \
-         {expected}: the eBPF object belongs to another release; rebuild with `cargo xtask build-ebpf`"
-    )]
-    Record {
-        /// Its length in bytes.
-        length: usize,
-        /// The version it names.
-        version: u8,
-        /// The version that was expected.
-        expected: u8,
     },
 
     /// Waiting for the rings failed.
@@ -288,7 +301,5 @@ pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
 
 /// That `action` was refused for want of privileges.
 pub(super) fn not_permitted(action: &'static str) -> KernelError {
-    let executable = std::env::current_exe();
-    let executable = executable.map_or_else(|_| "capture".to_owned(), |path| path.display().to_string());
-    KernelError::NotPermitted { action, executable }
+    KernelError::NotPermitted { action, denial: Denial::of_this_process() }
 }

@@ -6,9 +6,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, ops::ControlFlow};
 
-use capture_common::record::{ABI_VERSION, RecordHeader};
-
-use super::KernelError;
+use capture_common::record::RecordHeader;
 
 /// Where records wait.
 pub trait Queue {
@@ -30,43 +28,47 @@ pub enum Left {
     More,
 }
 
-/// Merges queues. It keeps nothing between two calls but memory.
+/// Merges queues. Between two calls it keeps memory and a count.
 #[derive(Debug, Default)]
 pub struct Merge {
     /// Queues that have a record, by the stamp of their next one.
     heads: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Records that were not of this daemon's layout, and were passed over.
+    foreign: u64,
 }
 
 impl Merge {
     /// Hands records to `each`, the oldest first and none that is stamped later than `due`, until it breaks. A record
-    /// is taken when `each` has had it.
-    ///
-    /// # Errors
-    ///
-    /// [`KernelError::Record`] for a record that is not of this daemon's layout.
+    /// is taken when `each` has had it. Records of another layout are passed over and [counted](Self::foreign).
     #[inline]
     pub fn drain<Q: Queue>(
         &mut self,
         queues: &mut [Q],
         due: u64,
         mut each: impl FnMut(&RecordHeader, &[u8]) -> ControlFlow<()>,
-    ) -> Result<Left, KernelError> {
-        let Self { heads } = self;
+    ) -> Left {
+        let Self { heads, foreign } = self;
         heads.clear();
         for (index, queue) in queues.iter_mut().enumerate() {
-            if let Some(record) = queue.peek() {
-                let (header, _) = parse(record)?;
-                heads.push(Reverse((header.time, index)));
+            while let Some(record) = queue.peek() {
+                if let Some((header, _)) = RecordHeader::from_record(record) {
+                    heads.push(Reverse((header.time, index)));
+                    break;
+                }
+                pass_over(queue, foreign);
             }
         }
         while let Some(Reverse((time, index))) = heads.pop() {
             if time > due {
-                return Ok(Left::Held);
+                return Left::Held;
             }
             let until = heads.peek().map_or(due, |Reverse((next, _))| due.min(*next));
             let Some(queue) = queues.get_mut(index) else { break };
             while let Some(record) = queue.peek() {
-                let (header, captured) = parse(record)?;
+                let Some((header, captured)) = RecordHeader::from_record(record) else {
+                    pass_over(queue, foreign);
+                    continue;
+                };
                 if header.time > until {
                     heads.push(Reverse((header.time, index)));
                     break;
@@ -75,31 +77,33 @@ impl Merge {
                 let length = record.len();
                 queue.skip(length);
                 if flow.is_break() {
-                    return Ok(Left::More);
+                    return Left::More;
                 }
             }
         }
-        Ok(Left::Nothing)
+        Left::Nothing
+    }
+
+    /// Records that were not of this daemon's layout: of an object from another release, or put into the ring by
+    /// another program.
+    pub fn foreign(&self) -> u64 {
+        self.foreign
     }
 }
 
-#[inline]
-fn parse(record: &[u8]) -> Result<(RecordHeader, &[u8]), KernelError> {
-    RecordHeader::from_record(record).ok_or_else(|| foreign(record))
-}
-
 #[cold]
-fn foreign(record: &[u8]) -> KernelError {
-    KernelError::Record {
-        length: record.len(),
-        version: record.get(RecordHeader::ABI_VERSION_OFFSET).copied().unwrap_or_default(),
-        expected: ABI_VERSION,
+fn pass_over(queue: &mut impl Queue, foreign: &mut u64) {
+    if let Some(length) = queue.peek().map(<[u8]>::len) {
+        queue.skip(length);
+        *foreign += 1;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+
+    use capture_common::record::ABI_VERSION;
 
     use super::*;
     use crate::random::Random;
@@ -147,7 +151,7 @@ mod tests {
             records.push((header.time, captured[0]));
             if records.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        (records, left.unwrap())
+        (records, left)
     }
 
     #[test]
@@ -176,11 +180,20 @@ mod tests {
     }
 
     #[test]
-    fn records_of_another_layout_are_refused() {
-        let mut queues = queues(&[&[1, 2]]);
+    fn records_of_another_layout_are_passed_over_and_counted() {
+        let mut queues = queues(&[&[1, 2, 3], &[4]]);
         queues[0].0[1][RecordHeader::ABI_VERSION_OFFSET] = ABI_VERSION + 1;
-        let drained = Merge::default().drain(&mut queues, u64::MAX, |_, _| ControlFlow::Continue(()));
-        assert!(matches!(drained, Err(KernelError::Record { .. })));
+        // The first of its queue; shorter than a header; and empty.
+        queues[1].0.push_front(vec![0xff; 100]);
+        queues[1].0.push_back(vec![0; RecordHeader::SIZE - 1]);
+        queues[1].0.push_back(Vec::new());
+        let mut merge = Merge::default();
+        let mut stamps = Vec::new();
+        let left = merge.drain(&mut queues, u64::MAX, |header, _| {
+            stamps.push(header.time);
+            ControlFlow::Continue(())
+        });
+        assert_eq!((left, stamps, merge.foreign()), (Left::Nothing, vec![1, 3, 4], 4));
     }
 
     /// What several CPUs do: each stamps in order and commits up to `LATE` later, while batches are drained. As long as

@@ -8,6 +8,7 @@ mod attach;
 mod bpf;
 mod capture;
 mod clock;
+mod cpus;
 mod error;
 mod hook;
 mod interface;
@@ -16,6 +17,7 @@ mod log;
 pub mod merge;
 mod netlink;
 mod object;
+mod privileges;
 mod program;
 mod promiscuity;
 mod ring;
@@ -31,7 +33,8 @@ pub use hook::{Direction, Hook, Mechanism};
 pub use interface::{Interface, printable};
 pub use log::LogLevel;
 pub use merge::Left;
-pub use object::{OBJECT, Object, ObjectOptions};
+pub use object::{OBJECT, Object, ObjectOptions, lift_file_limit};
+pub use privileges::Denial;
 
 /// The size of a page in bytes.
 fn page_size() -> usize {

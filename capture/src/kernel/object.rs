@@ -4,16 +4,21 @@ use std::{io, os::fd::AsFd as _, thread};
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{ArrayOfMaps, Map, MapData, MapError, PerCpuArray},
+    maps::{Array, ArrayOfMaps, Map, MapData, MapError},
     programs::ProgramError,
-    util::KernelVersion,
 };
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use capture_common::{counters::Counters, ports::PortBitmap};
+use nix::sys::{
+    resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit},
+    signal::{SigSet, SigmaskHow, pthread_sigmask},
+};
 
 use super::{
+    cpus,
     error::{KernelError, chain, errno, not_permitted},
     log::LogLevel,
+    privileges::Denial,
 };
 
 /// The committed object, or the one that was named at build time (see `build.rs`).
@@ -21,6 +26,8 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 
 /// Lines of the verifier's log that are shown when it refuses a program.
 const LOG_TAIL: usize = 12;
+/// How often a program is loaded when the verifier is interrupted.
+const LOAD_ATTEMPTS: usize = 10;
 
 /// Counters of one CPU as aya reads them.
 #[derive(Clone, Copy)]
@@ -54,6 +61,10 @@ pub struct Object {
     pub(super) ebpf: Ebpf,
     /// The rings, until the reader takes them.
     pub(super) rings: Vec<MapData>,
+    /// How many CPUs have counters.
+    cpu_ids: u32,
+    /// Whether the verifier's log is shown when it refuses a program.
+    with_log: bool,
 }
 
 impl Object {
@@ -61,24 +72,36 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// When the kernel is too old, the process not privileged, or a ring cannot be made.
+    /// When the kernel has no ring buffers, the process is not privileged, or a ring cannot be made.
     pub fn load(bytes: &[u8], options: &ObjectOptions<'_>) -> Result<Self, KernelError> {
-        // Ring buffers are from 5.8; a map of rings whose size is not fixed in the object is from 5.10.
-        require_kernel(KernelVersion::new(5, 10, 0), "a map of BPF ring buffers", "5.10")?;
+        Self::load_for(is_preemptible(), bytes, options)
+    }
+
+    /// As [`load`](Self::load), for a kernel on which one run of the programs can interrupt another, or cannot.
+    pub(super) fn load_for(
+        preemptible: bool,
+        bytes: &[u8],
+        options: &ObjectOptions<'_>,
+    ) -> Result<Self, KernelError> {
         lift_memory_limit();
+        let _undisturbed = Undisturbed::new();
         let unreadable = |(path, error)| KernelError::Load(format!("{path}: {error}"));
-        let online = aya::util::online_cpus().map_err(unreadable)?;
-        let cpu_ids = cpu_ids().map_err(unreadable)?;
+        let online = cpus::online().map_err(unreadable)?;
+        let cpu_ids = cpus::ids().map_err(unreadable)?;
+        require_ring_buffers()?;
         let any_port = u8::from(options.ports.is_none());
         let link_header = u8::from(options.link_header);
+        let preemptible = u8::from(preemptible);
         let log_level = options.log_level as u8;
-        let mut loader = EbpfLoader::new();
+        let mut loader = loader_without_kernel_types();
         loader
             .override_global("ANY_PORT", &any_port, true)
             .override_global("LINK_HEADER", &link_header, true)
+            .override_global("PREEMPTIBLE", &preemptible, true)
             .override_global("SNAPLEN", &options.snaplen, true)
             .override_global(aya_log::LEVEL, &log_level, true)
-            .map_max_entries("RINGS", cpu_ids);
+            .map_max_entries("RINGS", cpu_ids)
+            .map_max_entries("COUNTERS", cpu_ids);
         if let Some(ports) = options.ports {
             loader.override_global("PORTS", ports, true);
         }
@@ -87,6 +110,7 @@ impl Object {
         }
         let ebpf = loader.load(bytes).map_err(|error| match errno(&error) {
             Some(libc::EPERM | libc::EACCES) => not_permitted("load eBPF programs"),
+            Some(libc::EMFILE) => too_many_files("load eBPF programs"),
             _ => KernelError::Load(chain(&error)),
         })?;
 
@@ -95,6 +119,7 @@ impl Object {
             .and_then(|rings| place_rings(&ebpf, &rings, &online, cpu_ids).map(|()| rings))
             .map_err(|error| match errno(&error) {
                 Some(libc::EPERM) => not_permitted("create BPF maps"),
+                Some(libc::EMFILE) => too_many_files("create ring buffers"),
                 number => KernelError::Rings {
                     count: options.rings,
                     size: options.ring_size,
@@ -102,33 +127,29 @@ impl Object {
                         .map_or_else(|| io::Error::other(chain(&error)), io::Error::from_raw_os_error),
                 },
             })?;
-        Ok(Self { ebpf, rings })
+        Ok(Self { ebpf, rings, cpu_ids, with_log: options.log_level != LogLevel::Off })
     }
 
     /// Loads one of the programs into the kernel and returns it.
     ///
     /// # Errors
     ///
-    /// When the verifier refuses it.
+    /// When the verifier refuses it, or the process is not privileged.
     pub(super) fn program<'a, P>(&'a mut self, name: &'static str) -> Result<&'a mut P, KernelError>
     where
         P: LoadProgram + 'a,
         &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
     {
         let missing = || KernelError::Load(format!("the object has no program {name}"));
+        let with_log = self.with_log;
         let program = self.ebpf.program_mut(name).ok_or_else(missing)?;
         let program: &mut P =
             program.try_into().map_err(|error: ProgramError| KernelError::Load(chain(&error)))?;
-        match program.load() {
+        match load_undisturbed(program) {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
-            Err(ProgramError::LoadError { io_error, .. }) if io_error.raw_os_error() == Some(libc::EPERM) => {
-                Err(not_permitted("load eBPF programs"))
+            Err(ProgramError::LoadError { io_error, verifier_log }) => {
+                Err(refusal(name, io_error, &verifier_log.to_string(), with_log))
             }
-            Err(ProgramError::LoadError { io_error, verifier_log }) => Err(KernelError::Refused {
-                program: name,
-                source: io_error,
-                log: tail(&verifier_log.to_string(), LOG_TAIL),
-            }),
             Err(error) => Err(KernelError::Load(chain(&error))),
         }
     }
@@ -153,10 +174,11 @@ impl Object {
     pub fn counters(&self) -> Result<Counters, KernelError> {
         let failed = |error: MapError| KernelError::Counters(chain(&error));
         let map = self.ebpf.map("COUNTERS").ok_or_else(|| KernelError::Counters("no such map".to_owned()))?;
-        let counters = PerCpuArray::<_, PodCounters>::try_from(map).map_err(failed)?;
+        let counters = Array::<_, PodCounters>::try_from(map).map_err(failed)?;
         let mut sum = Counters::default();
-        for PodCounters(cpu) in counters.get(&0, 0).map_err(failed)?.iter() {
-            sum.add(cpu);
+        for cpu in 0..self.cpu_ids {
+            let PodCounters(cpu) = counters.get(&cpu, 0).map_err(failed)?;
+            sum.add(&cpu);
         }
         Ok(sum)
     }
@@ -179,17 +201,88 @@ impl LoadProgram for aya::programs::Xdp {
     }
 }
 
-/// Refuses kernels older than `version`.
-pub(super) fn require_kernel(
-    version: KernelVersion,
-    what: &'static str,
-    needed: &'static str,
-) -> Result<(), KernelError> {
-    let too_old_for_it = KernelVersion::current().is_ok_and(|current| current < version);
-    if too_old_for_it { Err(too_old(what, needed)) } else { Ok(()) }
+/// Holds back the signals of this thread for as long as it lives. A signal interrupts the verifier, which then gives up
+/// with `EAGAIN` (kernel/bpf/verifier.c, `do_check`), also where aya tries what the kernel can do.
+struct Undisturbed(Option<SigSet>);
+
+impl Undisturbed {
+    fn new() -> Self {
+        let mut before = SigSet::empty();
+        let masked = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before));
+        Self(masked.is_ok().then_some(before))
+    }
 }
 
-/// That the running kernel lacks `what`, which came with Linux `needed`.
+impl Drop for Undisturbed {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _restored = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(before), None);
+        }
+    }
+}
+
+/// Loads a program. What cannot be held back, such as SIGSTOP, makes it try again.
+fn load_undisturbed(program: &mut impl LoadProgram) -> Result<(), ProgramError> {
+    let _undisturbed = Undisturbed::new();
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) && attempts < LOAD_ATTEMPTS => {}
+            loaded => return loaded,
+        }
+    }
+}
+
+/// Why a program was not loaded. Without a capability that it needs the verifier refuses it in words of its own, so
+/// the capabilities are looked at first.
+fn refusal(program: &'static str, source: io::Error, log: &str, with_log: bool) -> KernelError {
+    let denial = Denial::of_this_process();
+    match source.raw_os_error() {
+        Some(libc::EPERM) => not_permitted("load eBPF programs"),
+        Some(libc::EMFILE) => too_many_files("load eBPF programs"),
+        _ if denial.is_missing_capability() => not_permitted("load eBPF programs"),
+        // The verifier has nothing to say where it was not asked.
+        Some(libc::EAGAIN | libc::EINTR) => KernelError::Interrupted { program },
+        Some(libc::ENOMEM) => KernelError::NoMemory { program },
+        _ => KernelError::Refused {
+            program,
+            source,
+            reason: tail(log, 1),
+            log: if with_log { format!("\n{}", tail(log, LOG_TAIL)) } else { String::new() },
+        },
+    }
+}
+
+/// aya's loader without the types of the running kernel, which no program here needs. `EbpfLoader::new` reads them all
+/// the same, and that takes 10 to 70 MiB for a moment: more than all that follows, and too much for a small memory
+/// cgroup. It ignores an error there, so for as long as it runs the process opens no files. Nothing else runs in the
+/// daemon yet.
+fn loader_without_kernel_types() -> EbpfLoader<'static> {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE);
+    if let Ok((_, hard)) = limit {
+        let _best_effort = setrlimit(Resource::RLIMIT_NOFILE, 0, hard);
+    }
+    let loader = EbpfLoader::new();
+    if let Ok((soft, hard)) = limit {
+        let _restored = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+    }
+    loader
+}
+
+/// Refuses kernels without ring buffers, whatever their version says: distributions bring features to older kernels.
+/// Ring buffers are from Linux 5.8; that they can be as large as the daemon wants within a map of maps is from 5.10, and
+/// a kernel without that refuses to place them.
+fn require_ring_buffers() -> Result<(), KernelError> {
+    match make_ring(0, super::page_size()) {
+        Err(error) if errno(&error) == Some(libc::EINVAL) => Err(too_old("BPF ring buffers", "5.10")),
+        // Whatever else is wrong has its words later.
+        _ => Ok(()),
+    }
+}
+
+/// That the running kernel lacks `what`, which Linux has since version `needed`.
 pub(super) fn too_old(what: &'static str, needed: &'static str) -> KernelError {
     let release = nix::sys::utsname::uname();
     let release =
@@ -197,11 +290,40 @@ pub(super) fn too_old(what: &'static str, needed: &'static str) -> KernelError {
     KernelError::KernelTooOld { release, what, needed }
 }
 
-/// Before Linux 5.11 maps count as locked memory, of which a process may have little. Where the limit cannot be
-/// lifted and matters, making the maps fails and says so.
+/// Whether the kernel is one with PREEMPT_RT (its version then says so: scripts/mkcompile_h, init/build-version).
+fn is_preemptible() -> bool {
+    nix::sys::utsname::uname().is_ok_and(|name| name.version().to_string_lossy().contains("PREEMPT_RT"))
+}
+
+/// Before Linux 5.11 maps count as locked memory, of which a process may have little. Where the limit cannot be lifted
+/// and matters, making the maps fails and says so.
 fn lift_memory_limit() {
-    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
     let _best_effort = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+}
+
+/// Lifts the soft limit of open files, 1024 as a rule, to the hard one: each ring takes a descriptor. To be called
+/// before anything else of a live capture.
+///
+/// # Errors
+///
+/// [`KernelError::TooManyFiles`] where no capture could start: not every library that opens files can say so.
+pub fn lift_file_limit() -> Result<(), KernelError> {
+    /// What a capture with one ring has open, and the standard streams.
+    const LEAST: u64 = 32;
+
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
+    if hard < LEAST {
+        return Err(too_many_files("start a capture"));
+    }
+    if soft < hard {
+        let _best_effort = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+    Ok(())
+}
+
+fn too_many_files(action: &'static str) -> KernelError {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    KernelError::TooManyFiles { action, limit }
 }
 
 fn make_ring(index: usize, size: usize) -> Result<MapData, MapError> {
@@ -257,18 +379,6 @@ fn order_of_cpus(online: &[u32], cpu_ids: u32) -> impl Iterator<Item = u32> {
     online.iter().copied().chain((0..cpu_ids).filter(|cpu| !online.contains(cpu)))
 }
 
-/// One more than the highest number that a CPU of this machine can have. There may be fewer CPUs than that.
-fn cpu_ids() -> Result<u32, (&'static str, io::Error)> {
-    const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
-    let list = std::fs::read_to_string(POSSIBLE).map_err(|error| (POSSIBLE, error))?;
-    highest_cpu(&list).map(|highest| highest + 1).ok_or((POSSIBLE, io::ErrorKind::InvalidData.into()))
-}
-
-/// The last number of a list such as `0-3,8-11` (Documentation/admin-guide/cputopology.rst).
-fn highest_cpu(list: &str) -> Option<u32> {
-    list.trim().rsplit(['-', ',']).next()?.parse().ok()
-}
-
 /// The last `lines` lines of a verifier's log: empty ones left out, and the statistics that come behind the reason.
 fn tail(text: &str, lines: usize) -> String {
     const STATISTICS: [&str; 3] = ["verification time ", "stack depth ", "processed "];
@@ -298,9 +408,6 @@ mod tests {
         let online = [0, 2, 4, 6];
         let cpus: Vec<u32> = order_of_cpus(&online, 8).collect();
         assert_eq!(cpus, [0, 2, 4, 6, 1, 3, 5, 7]);
-        assert_eq!(highest_cpu("0-3,8-11\n"), Some(11));
-        assert_eq!(highest_cpu("0\n"), Some(0));
-        assert_eq!(highest_cpu(""), None);
     }
 
     #[test]

@@ -87,15 +87,15 @@ impl Ring {
     pub(super) fn peek(&mut self) -> Option<&[u8]> {
         loop {
             if self.position >= self.produced {
-                // Acquire pairs with the kernel's release of the position in `__bpf_ringbuf_reserve`.
-                self.produced = self.producer_position().load(Ordering::Acquire);
+                // Pairs with the kernel's release of the position in `__bpf_ringbuf_reserve`.
+                self.produced = acquire(self.producer_position(), AtomicU64::load);
                 if self.position >= self.produced {
                     return None;
                 }
             }
-            // Acquire pairs with the kernel's exchange of the header in `bpf_ringbuf_commit`: what it wrote into the
-            // record is visible after this.
-            let header = self.header_at(self.position).load(Ordering::Acquire);
+            // Pairs with the kernel's exchange of the header in `bpf_ringbuf_commit`: what it wrote into the record is
+            // visible after this.
+            let header = acquire(self.header_at(self.position), AtomicU32::load);
             if header & BUSY != 0 {
                 return None;
             }
@@ -185,6 +185,15 @@ impl Ring {
         // SAFETY: the position is the first word of the mapping, and both sides access it atomically.
         unsafe { &*self.producer.start.as_ptr().cast::<AtomicU64>() }
     }
+}
+
+/// Reads what the kernel has released, from a page that is read-only here. On such pages only relaxed loads are sure to
+/// work, and a fence makes them acquire (std::sync::atomic, "Atomic accesses to read-only memory").
+#[inline(always)]
+fn acquire<A, V>(atomic: &A, load: impl FnOnce(&A, Ordering) -> V) -> V {
+    let value = load(atomic, Ordering::Relaxed);
+    fence(Ordering::Acquire);
+    value
 }
 
 impl AsRawFd for Ring {

@@ -10,7 +10,6 @@ use aya::maps::MapData;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    KernelError,
     clock::Clock,
     merge::{Left, Merge, Queue},
     ring::Ring,
@@ -63,26 +62,23 @@ impl Rings {
 
     /// Hands packets to `each`, oldest first, until it breaks or all that is due has been read. With `all`, everything
     /// is due: to be used once nothing is attached any more.
-    ///
-    /// # Errors
-    ///
-    /// [`KernelError::Record`] for a record that is not of this daemon's layout.
-    pub(super) fn drain(
-        &mut self,
-        all: bool,
-        mut each: impl FnMut(&Packet<'_>) -> ControlFlow<()>,
-    ) -> Result<Left, KernelError> {
+    pub(super) fn drain(&mut self, all: bool, mut each: impl FnMut(&Packet<'_>) -> ControlFlow<()>) -> Left {
         let Self { rings, merge, clock, link_type } = self;
         let now = clock.refresh();
         let due = if all || rings.len() == 1 { u64::MAX } else { now.saturating_sub(HOLD_BACK) };
         let left = merge.drain(rings, due, |header, data| {
             let time = clock.wall(header.time);
             each(&Packet { time, link_type: *link_type, wire_len: header.wire_len, data })
-        })?;
+        });
         for ring in rings {
             ring.get_mut().publish_but_one();
         }
-        Ok(left)
+        left
+    }
+
+    /// Records that were not of this daemon's layout.
+    pub(super) fn foreign(&self) -> u64 {
+        self.merge.foreign()
     }
 
     /// Prepares for [`readable`](Self::readable): from now on the next record wakes. False if there is one already.

@@ -182,6 +182,18 @@ fn tc_takes(bytes: &[u8]) -> bool {
 
 /// Runs the corpus through one program; returns how many records were compared.
 fn check(program: &'static str, hook: u8, ports: &PortSet, link_header: bool, snaplen: u32) -> u64 {
+    check_on(false, program, hook, ports, link_header, snaplen)
+}
+
+/// As [`check`], for a kernel with or without PREEMPT_RT.
+fn check_on(
+    preemptible: bool,
+    program: &'static str,
+    hook: u8,
+    ports: &PortSet,
+    link_header: bool,
+    snaplen: u32,
+) -> u64 {
     use capture_common::ports::Ports as _;
     let options = ObjectOptions {
         ports: (!ports.any()).then(|| ports.bitmap()),
@@ -191,7 +203,7 @@ fn check(program: &'static str, hook: u8, ports: &PortSet, link_header: bool, sn
         rings: 1,
         log_level: LogLevel::Off,
     };
-    let mut object = Object::load(OBJECT, &options).unwrap();
+    let mut object = Object::load_for(preemptible, OBJECT, &options).unwrap();
     let mut ring = Ring::new(object.rings.remove(0), RING_SIZE).unwrap();
     let mut expected_counters = Counters::default();
     let corpus =
@@ -241,6 +253,7 @@ fn check_all(program: &'static str, hook: u8) {
         {
             assert!(check(program, hook, ports, link_header, snaplen) > 100);
         }
+        assert!(check_on(true, program, hook, &port, link_header, 0) > 100);
         // What lies where the ports of a header with a wrong length would be is not this port either.
         assert_eq!(check(program, hook, &other, link_header, 0), 0);
     }
@@ -262,6 +275,32 @@ fn tc_egress_records_are_what_the_parser_says() {
 #[ignore = "needs root"]
 fn xdp_records_are_what_the_parser_says() {
     check_all("xdp", hook::XDP);
+}
+
+/// Reading the types of the running kernel takes more memory than all of a capture. The loader must not do it.
+#[test]
+#[ignore = "needs root"]
+fn the_kernels_types_are_not_read() {
+    let status = || std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = |status: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    };
+    let types = std::fs::metadata("/sys/kernel/btf/vmlinux").unwrap().len() / 1024;
+    // From here on the peak is the present size (proc(5), `clear_refs`).
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = peak(&status());
+    let options = ObjectOptions {
+        ports: None,
+        link_header: true,
+        snaplen: 0,
+        ring_size: 4096,
+        rings: 1,
+        log_level: LogLevel::Off,
+    };
+    let _object = Object::load(OBJECT, &options).unwrap();
+    let grown = peak(&status()) - before;
+    assert!(grown < types, "{grown} KiB more, and the kernel's types have {types}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     config::{self, Config},
     explain::{self, Explainer},
-    kernel::{Capture, CaptureOptions, Interface},
+    kernel::{Capture, CaptureOptions, Interface, lift_file_limit},
     messages::Messages,
     summary::Warnings,
     writer::Writer,
@@ -39,8 +39,11 @@ const GREETING_PATIENCE: Duration = Duration::from_millis(100);
 pub(super) fn run(config: &Config, options: &config::Live) -> ExitCode {
     // Signals first: no thread may be without their mask, and one that comes while the programs are being attached must
     // not leave them behind.
-    let started = Signals::new()
-        .map_err(|source| RunError::Start { what: "listening to signals", source })
+    let started = lift_file_limit()
+        .map_err(RunError::from)
+        .and_then(|()| {
+            Signals::new().map_err(|source| RunError::Start { what: "listening to signals", source })
+        })
         .and_then(|signals| Ok((signals, start_messages()?)));
     let (mut signals, messages) = match started {
         Ok(started) => started,

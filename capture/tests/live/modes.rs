@@ -112,6 +112,27 @@ fn whole_packets_at_xdp() {
     }
 }
 
+/// The kernel's helper for XDP reads no more than 65,535 bytes at once.
+#[test]
+#[ignore = "needs root"]
+fn frames_above_64_kib_at_xdp() {
+    let namespace = Namespace::new();
+    let mut point = Point::whole(&namespace, "lo", "-t -e -x");
+    point.capture.push_str(" --hook xdp-generic");
+    let printed = side_by_side(
+        &[point],
+        || {
+            for length in [65_000, 65_520, 65_521, 65_522, 65_535] {
+                traffic::raw_frame(&namespace, "lo", &traffic::long_frame(length));
+            }
+        },
+        || traffic::marker(&namespace, LOOPBACK, LOOPBACK),
+    );
+    let (capture, tcpdump) = &printed[0];
+    assert!(capture.stdout.contains(", length 65549: "));
+    assert_eq!(capture.stdout, tcpdump.stdout);
+}
+
 /// `-c` counts packets, not lines.
 #[test]
 #[ignore = "needs root"]
