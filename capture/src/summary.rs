@@ -25,6 +25,9 @@ pub struct Summary {
     pub reason: Unwritten,
     /// Packets that matched after the last one that `-c` asked for.
     pub beyond_count: u64,
+    /// Records in the rings that were not capture's own: another program put them there, or the programs are those of
+    /// another release, whose packets are then in no other number.
+    pub foreign: u64,
 }
 
 /// Why packets were not written.
@@ -69,7 +72,7 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { captured, received, unwritten, reason, dropped_by_interface, .. } = self;
+        let Self { captured, received, unwritten, reason, dropped_by_interface, foreign, .. } = self;
         writeln!(formatter, "{} captured", packets(*captured))?;
         writeln!(formatter, "{} received by filter", packets(*received))?;
         writeln!(formatter, "{} dropped by kernel", packets(self.lost()))?;
@@ -78,6 +81,14 @@ impl fmt::Display for Summary {
         }
         if *unwritten > 0 {
             writeln!(formatter, "{} not written: {reason}", packets(*unwritten))?;
+        }
+        if *foreign > 0 {
+            let plural = if *foreign == 1 { "" } else { "s" };
+            writeln!(
+                formatter,
+                "{foreign} record{plural} in the ring buffers not capture's own: another program wrote them, or the eBPF \
+                 object is from another release"
+            )?;
         }
         Ok(())
     }
@@ -132,6 +143,13 @@ mod tests {
         assert_eq!(summary.to_string(), expected);
         let expected = "1 packet captured, 22 packets received by filter, 21 packets dropped by kernel";
         assert_eq!(summary.one_line(), expected);
+    }
+
+    #[test]
+    fn records_of_others_have_a_line_if_there_are_any() {
+        let summary = Summary { foreign: 2, ..Summary::default() };
+        assert!(summary.to_string().contains("\n2 records in the ring buffers not capture's own: "));
+        assert!(!Summary::default().to_string().contains("record"));
     }
 
     #[test]

@@ -170,12 +170,8 @@ impl Capture {
     }
 
     /// Hands packets to `each`, oldest first, until it breaks or what is due has been read.
-    ///
-    /// # Errors
-    ///
-    /// None so far.
-    pub fn drain(&mut self, each: impl FnMut(&Packet<'_>) -> ControlFlow<()>) -> Result<Left, KernelError> {
-        Ok(self.rings.drain(self.attached.is_none(), each))
+    pub fn drain(&mut self, each: impl FnMut(&Packet<'_>) -> ControlFlow<()>) -> Left {
+        self.rings.drain(self.attached.is_none(), each)
     }
 
     /// Arms the wake-up for the next packet. False if there is something to drain already.

@@ -145,10 +145,7 @@ impl Session {
                 room = self.writer.room() => if !room { return Stop::Output },
             }
             let before = self.tally.printed;
-            let left = match self.print_batch() {
-                Ok(left) => left,
-                Err(error) => return Stop::Kernel(error),
-            };
+            let left = self.print_batch();
             warn(&mut self.capture, &self.messages, &mut self.warnings);
             if self.tally.is_complete() {
                 return Stop::Count;
@@ -177,7 +174,7 @@ impl Session {
     }
 
     /// Makes lines of what is in the rings, up to [`CHUNK`].
-    fn print_batch(&mut self) -> Result<Left, KernelError> {
+    fn print_batch(&mut self) -> Left {
         let Self { capture, printer, explainer, text, ends, tally, .. } = self;
         capture.drain(|packet| {
             if let Some(explainer) = explainer {
@@ -211,12 +208,13 @@ impl Session {
 
     fn summary(&self, counters: &Counters) -> Summary {
         let summary = self.tally.summary(self.writer.written(), counters);
-        Summary { dropped_by_interface: self.capture.dropped_by_interface(), ..summary }
+        let (dropped_by_interface, foreign) = (self.capture.dropped_by_interface(), self.capture.foreign());
+        Summary { dropped_by_interface, foreign, ..summary }
     }
 
     /// Detaches, prints what is still in the rings, waits for the output within reason, and says tcpdump's last words.
     async fn finish(mut self, stop: Stop, signals: &mut Signals) -> (Result<(), RunError>, Patience) {
-        let mut failed = self.capture.detach().err();
+        let failed = self.capture.detach().err();
         // After -c the output has all the time it needs: it is to get that many lines.
         let mut patience =
             if matches!(stop, Stop::Count) { Patience::unlimited() } else { Patience::limited() };
@@ -234,10 +232,10 @@ impl Session {
                     Asked::Report => self.report(),
                     Asked::Flush => {}
                 },
-                end = self.write_rest(&mut rest, epilogue, &mut patience, &mut failed) => break end,
+                end = self.write_rest(&mut rest, epilogue, &mut patience) => break end,
             }
         };
-        failed = failed.or(self.skip_rest().err());
+        self.skip_rest();
         self.writer.stop(patience.for_last_write()).await;
         warn(&mut self.capture, &self.messages, &mut self.warnings);
         let result = self.last_words(stop, end, failed);
@@ -245,13 +243,7 @@ impl Session {
     }
 
     /// Prints and writes what is left, unless the output takes nothing any more. May be dropped and called again.
-    async fn write_rest(
-        &mut self,
-        rest: &mut Rest,
-        epilogue: &str,
-        patience: &mut Patience,
-        failed: &mut Option<KernelError>,
-    ) -> OutputEnd {
+    async fn write_rest(&mut self, rest: &mut Rest, epilogue: &str, patience: &mut Patience) -> OutputEnd {
         while *rest < Rest::Write {
             let writer = &self.writer;
             tokio::select! {
@@ -260,16 +252,13 @@ impl Session {
                 () = patience.exhausted(|| writer.progress()) => return OutputEnd::Blocked,
             }
             match *rest {
-                Rest::Rings => match self.print_batch() {
-                    Ok(left) if left != Left::Nothing && !self.tally.is_complete() => {
+                Rest::Rings => {
+                    if self.print_batch() != Left::Nothing && !self.tally.is_complete() {
                         self.hand_over();
-                    }
-                    Ok(_) => *rest = Rest::Epilogue,
-                    Err(error) => {
-                        failed.get_or_insert(error);
+                    } else {
                         *rest = Rest::Epilogue;
                     }
-                },
+                }
                 Rest::Epilogue => {
                     if let Some(explainer) = &mut self.explainer {
                         explainer.finish(&mut self.text);
@@ -310,13 +299,12 @@ impl Session {
     }
 
     /// Counts what is still in the rings, without printing it.
-    fn skip_rest(&mut self) -> Result<(), KernelError> {
+    fn skip_rest(&mut self) {
         let Self { capture, tally, .. } = self;
         capture.drain(|_| {
             tally.skipped += 1;
             ControlFlow::Continue(())
-        })?;
-        Ok(())
+        });
     }
 }
 
