@@ -1,6 +1,9 @@
 //! One capture, from loading to detaching.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use capture_common::{counters::Counters, ports::PortBitmap};
 
@@ -9,6 +12,7 @@ use tokio::time::sleep;
 use super::{
     KernelError,
     attach::Attached,
+    chain::{Chains, Notice},
     cpus,
     hook::{Direction, Hook, Mechanism},
     interface::Interface,
@@ -17,6 +21,7 @@ use super::{
     object::{OBJECT, Object, ObjectOptions},
     promiscuity::Promiscuity,
     rings::Rings,
+    timer::Timer,
     watch::Watch,
 };
 use crate::{
@@ -26,6 +31,8 @@ use crate::{
 
 /// How long the rings are left alone while packets come.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
+/// How often the programs of others are looked at: the only timer on a silent wire.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// What a ring should have at least, in bytes: a CPU's packets of several drain intervals. Where the memory does not
 /// go so far, CPUs share rings.
 const RING_SHARE: usize = 1 << 20;
@@ -73,12 +80,19 @@ pub struct Capture {
     promiscuity: Option<Promiscuity>,
     watch: Watch,
     log: Option<KernelLog>,
-    /// What is to be said of the capture, in the order in which it was noticed.
-    notices: Vec<String>,
     description: String,
     link_type: LinkType,
     buffers: (usize, usize),
     interface: Interface,
+    chains: Chains,
+    /// Wakes the process for the next look at the chains.
+    timer: Timer,
+    /// When that is due.
+    next_look: Instant,
+    /// What has been noticed and not been asked for yet.
+    notices: Vec<Notice>,
+    /// Why nothing comes any more.
+    lost: Option<KernelError>,
     /// What the interface had [dropped](Interface::dropped) before.
     dropped_before: u64,
 }
@@ -133,11 +147,15 @@ impl Capture {
         let promiscuity = if promiscuous && !interface.is_loopback() {
             let wanted = Promiscuity::new(interface.index)
                 .map_err(|source| KernelError::NotPromiscuous { interface: interface.name.clone(), source });
-            wanted.map_err(|warning| notices.push(warning.to_string())).ok()
+            wanted.map_err(|error| notices.push(Notice::Warning(error.to_string()))).ok()
         } else {
             None
         };
         let attached = Attached::new(&mut object, interface, hook, Mechanism::Auto, direction)?;
+        let timer = Timer::new(LOOK_INTERVAL).map_err(KernelError::Wait)?;
+        let mut chains = Chains::new(interface, attached.own());
+        notices.extend(attached.notice(interface));
+        notices.extend(chains.look()?);
         Ok(Self {
             object,
             rings,
@@ -146,10 +164,14 @@ impl Capture {
             promiscuity,
             watch,
             log,
-            notices,
             link_type,
             buffers,
             interface: interface.clone(),
+            chains,
+            timer,
+            next_look: Instant::now() + LOOK_INTERVAL,
+            notices,
+            lost: None,
             dropped_before: interface.dropped(),
         })
     }
@@ -157,6 +179,12 @@ impl Capture {
     /// Where it is attached, in words.
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// What has been noticed since the last call. To be asked for at the start, after each [`drain`](Self::drain) and
+    /// after [`detach`](Self::detach).
+    pub fn notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
     }
 
     /// How many rings there are, and the size of each in bytes.
@@ -171,6 +199,14 @@ impl Capture {
 
     /// Hands packets to `each`, oldest first, until it breaks or what is due has been read.
     pub fn drain(&mut self, each: impl FnMut(&Packet<'_>) -> ControlFlow<()>) -> Left {
+        let now = Instant::now();
+        if self.next_look <= now && self.attached.is_some() {
+            self.next_look = now + LOOK_INTERVAL;
+            match self.chains.look() {
+                Ok(noticed) => self.notices.extend(noticed),
+                Err(error) => self.lost = Some(error),
+            }
+        }
         self.rings.drain(self.attached.is_none(), each)
     }
 
@@ -180,13 +216,17 @@ impl Capture {
     }
 
     /// Waits for packets: `asleep` for the next one, as armed by [`sleep`](Self::sleep), otherwise for the time after
-    /// which the rings are drained again.
+    /// which the rings are drained again. Ends also when it is time to look at the chains, which [`drain`](Self::drain)
+    /// does.
     ///
     /// # Errors
     ///
-    /// When the interface is gone, or tokio's runtime is shutting down.
+    /// When the interface is gone, a program is no longer attached to it, or tokio's runtime is shutting down.
     pub async fn wait(&mut self, asleep: bool) -> Result<(), KernelError> {
-        let Self { rings, watch, .. } = self;
+        if let Some(error) = self.lost.take() {
+            return Err(error);
+        }
+        let Self { rings, watch, timer, next_look, .. } = self;
         let packets = async {
             if asleep {
                 rings.readable().await.map_err(KernelError::Wait)
@@ -198,31 +238,30 @@ impl Capture {
         tokio::select! {
             result = packets => result,
             error = watch.lost() => Err(error),
+            elapsed = timer.elapsed() => {
+                *next_look = Instant::now();
+                elapsed.map_err(KernelError::Wait)
+            }
         }
     }
 
-    /// Detaches, and waits until the last program has ended: from here on nothing changes in the rings and the
-    /// counters, and what is in the rings is due at once.
+    /// Looks at the chains for the last time, detaches, and waits until the last program has ended: from here on nothing
+    /// changes in the rings and the counters, and what is in the rings is due at once.
     ///
     /// # Errors
     ///
-    /// When the kernel does not say when the last program has ended.
+    /// When the kernel does not say when the last program has ended, or one was no longer attached.
     pub fn detach(&mut self) -> Result<(), KernelError> {
-        let Self { object, rings, attached, promiscuity, log, .. } = self;
+        let Self { object, rings, attached, promiscuity, log, chains, notices, .. } = self;
+        let looked = if attached.is_some() { chains.look() } else { Ok(Vec::new()) };
+        let looked = looked.map(|noticed| notices.extend(noticed));
         *attached = None;
         *promiscuity = None;
         let ended = rings.any_map().map_or(Ok(()), |ring| object.wait_for_programs(ring));
         if let Some(log) = log.take() {
             log.finish();
         }
-        ended
-    }
-
-    /// What was noticed since the last call that limits what the capture can show: each a sentence without an end, to be
-    /// printed as a warning. To be asked for after each [`drain`](Self::drain) and [`wait`](Self::wait), and after
-    /// [`detach`](Self::detach).
-    pub fn notices(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notices)
+        looked.and(ended)
     }
 
     /// Packets that the interface had no room for since the capture began: nobody has seen them.

@@ -122,6 +122,19 @@ pub enum KernelError {
         name: String,
     },
 
+    /// Another process has detached a program of this capture.
+    #[error(
+        "capture was detached from {side} of {} by another process (`tc qdisc del` does that, `bpftool`, too): the \
+         capture has ended; start it again",
+        printable(.interface)
+    )]
+    Detached {
+        /// The interface.
+        interface: String,
+        /// The side.
+        side: Side,
+    },
+
     /// Frames on the interface begin with something that is not understood.
     #[error(
         "cannot capture on {}: its hardware type {hardware_type} (ARPHRD_ in linux/if_arp.h) is neither Ethernet nor \
@@ -144,6 +157,31 @@ pub enum KernelError {
     NoClsact {
         /// The interface.
         interface: String,
+    },
+
+    /// The interface has a qdisc in the place of clsact that is for incoming packets alone.
+    #[error(
+        "cannot capture outgoing packets on {name}: its qdisc `ingress` is for incoming ones, and stands where clsact \
+         would; use `-Q in` or `--hook xdp`, or make room for clsact (`tc qdisc del dev {name} ingress`, which removes its \
+         filters)",
+        name = printable(.interface)
+    )]
+    IngressOnly {
+        /// The interface.
+        interface: String,
+    },
+
+    /// The filters of the interface are those of others, too.
+    #[error(
+        "cannot attach tc to {}: it shares the filters of its {side} with other interfaces (a block: tc(8)); use \
+         `--hook xdp`, or give it a clsact qdisc of its own",
+        printable(.interface)
+    )]
+    SharedBlock {
+        /// The interface.
+        interface: String,
+        /// The side that is shared.
+        side: Side,
     },
 
     /// On loopback, packets are captured where they come in.

@@ -34,7 +34,7 @@ pub struct Interface {
 
 impl From<Link> for Interface {
     fn from(link: Link) -> Self {
-        let Link { name, index, flags, hardware_type, xdp: _, dropped: _ } = link;
+        let Link { name, index, flags, hardware_type, xdp: _, dropped: _, kind: _ } = link;
         Self { name, asked: None, index, flags, hardware_type }
     }
 }
@@ -149,6 +149,11 @@ impl Interface {
     /// Packets that the interface itself had no room for, since it was made. 0 if it is gone.
     pub(super) fn dropped(&self) -> u64 {
         self.now().map_or(0, |link| link.dropped)
+    }
+
+    /// Whether it is one end of a pair of virtual Ethernet devices.
+    pub(super) fn is_veth(&self) -> bool {
+        self.now().is_some_and(|link| link.kind == "veth")
     }
 
     /// The id of the program in the XDP slot, if there is one, and the slot's mode, if that is known.

@@ -2,14 +2,17 @@
 
 use std::io;
 
-use libc::{IFLA_ALT_IFNAME, IFLA_IFNAME, IFLA_STATS64, IFLA_XDP, RTM_DELLINK, RTM_NEWLINK};
+use libc::{
+    IFLA_ALT_IFNAME, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_STATS64, IFLA_XDP, RTM_DELLINK,
+    RTM_NEWLINK,
+};
 use netlink_packet_core::{DefaultNla, NlaBuffer, ParseableParametrized as _};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{LinkAttribute, LinkExtentMask, LinkHeader, LinkMessage, LinkXdp},
 };
 
-use super::netlink::{Message, dump, request};
+use super::netlink::{Message, attributes, dump, request};
 
 /// `struct ifinfomsg`, in bytes.
 const HEADER: usize = 16;
@@ -29,6 +32,8 @@ pub(super) struct Link {
     pub(super) xdp: Option<(u32, &'static str)>,
     /// Packets that it had no room for since it was made.
     pub(super) dropped: u64,
+    /// `veth`, `bridge` ..; empty for hardware.
+    pub(super) kind: String,
 }
 
 /// All links of the network namespace, without their counters.
@@ -96,9 +101,10 @@ fn link(message: Message<'_>) -> Option<Link> {
     };
     for attribute in message.attributes(HEADER) {
         match attribute.kind() {
-            IFLA_IFNAME => {
-                let name = attribute.value();
-                link.name = String::from_utf8_lossy(name.strip_suffix(b"\0").unwrap_or(name)).into();
+            IFLA_IFNAME => link.name = text(attribute.value()),
+            IFLA_LINKINFO => {
+                let kind = attributes(attribute.value()).find(|part| part.kind() == IFLA_INFO_KIND);
+                link.kind = kind.map_or_else(String::new, |kind| text(kind.value()));
             }
             IFLA_XDP | IFLA_STATS64 => match decoded(&attribute) {
                 Some(LinkAttribute::Xdp(slots)) => link.xdp = xdp(&slots),
@@ -112,6 +118,10 @@ fn link(message: Message<'_>) -> Option<Link> {
         }
     }
     Some(link)
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned()
 }
 
 /// `None` for a message of another address family: a bridge announces its ports with `AF_BRIDGE`, and that one has
@@ -163,8 +173,15 @@ mod tests {
         link(Message { kind: RTM_NEWLINK, body: &body(attributes) }).unwrap()
     }
 
-    const PLAIN: Link =
-        Link { name: String::new(), index: 7, flags: 0x49, hardware_type: 772, xdp: None, dropped: 0 };
+    const PLAIN: Link = Link {
+        name: String::new(),
+        index: 7,
+        flags: 0x49,
+        hardware_type: 772,
+        xdp: None,
+        dropped: 0,
+        kind: String::new(),
+    };
 
     #[test]
     fn links_are_read_with_name_type_flags_and_xdp_program() {

@@ -7,9 +7,11 @@
 mod attach;
 mod bpf;
 mod capture;
+mod chain;
 mod clock;
 mod cpus;
 mod error;
+mod filter;
 mod hook;
 mod interface;
 mod link;
@@ -24,10 +26,12 @@ mod ring;
 mod rings;
 #[cfg(test)]
 mod signature;
+mod timer;
 mod watch;
 
 pub use attach::Attached;
 pub use capture::{Capture, CaptureOptions};
+pub use chain::Notice;
 pub use error::KernelError;
 pub use hook::{Direction, Hook, Mechanism};
 pub use interface::{Interface, printable};

@@ -28,7 +28,7 @@ impl Program {
         let detail = if detail.is_empty() { String::new() } else { format!(", {detail}") };
         match &self.identity {
             Some((name, _)) if !name.is_empty() => format!("program {name} (id {}{detail})", self.id),
-            _ => format!("a program (id {}{detail})", self.id),
+            _ => format!("program (id {}{detail})", self.id),
         }
     }
 }
@@ -50,8 +50,8 @@ mod tests {
             identity: identity.map(|(name, tag)| (name.to_owned(), tag)),
         };
         assert_eq!(program(Some(("drop", 1))).to_string(), "program drop (id 7)");
-        assert_eq!(program(Some(("", 1))).to_string(), "a program (id 7)");
-        assert_eq!(program(None).with("native"), "a program (id 7, native)");
+        assert_eq!(program(Some(("", 1))).to_string(), "program (id 7)");
+        assert_eq!(program(None).with("native"), "program (id 7, native)");
         assert_eq!(program(Some(("drop", 1))).with("native"), "program drop (id 7, native)");
     }
 }

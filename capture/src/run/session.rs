@@ -1,7 +1,8 @@
 //! A running capture: drain, print, hand to the writer; wait; and its end.
 //!
 //! While packets come, the rings are drained once per millisecond and no packet wakes the daemon. After an interval
-//! without a packet the daemon sleeps until the kernel wakes it: no timer runs while the wire is silent.
+//! without a packet the daemon sleeps until the kernel wakes it, or until the programs of others are looked at, every
+//! ten seconds.
 
 use std::{io, ops::ControlFlow};
 
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     explain::Explainer,
-    kernel::{Capture, KernelError, Left},
+    kernel::{Capture, KernelError, Left, Notice},
     messages::Messages,
     summary::{Summary, Unwritten, Warnings},
     text::Printer,
@@ -311,9 +312,14 @@ impl Session {
 /// Passes on what the capture noticed.
 pub(super) fn warn(capture: &mut Capture, messages: &Messages, warnings: &mut Warnings) {
     for notice in capture.notices() {
-        let warning = without_number(&notice);
-        messages.say(&format!("capture: warning: {warning}\n"));
-        warnings.add(warning);
+        match notice {
+            Notice::Note(note) => messages.say(&format!("capture: note: {}\n", without_number(&note))),
+            Notice::Warning(warning) => {
+                let warning = without_number(&warning);
+                messages.say(&format!("capture: warning: {warning}\n"));
+                warnings.add(warning);
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod process;
 mod traffic;
 
 mod accounting;
+mod chain;
 mod environment;
 mod errors;
 mod interfaces;

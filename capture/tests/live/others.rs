@@ -4,6 +4,7 @@ use std::{
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
     path::PathBuf,
+    process::{Child, Command},
 };
 
 use nix::{
@@ -260,4 +261,82 @@ pub(crate) fn add_filter(
     });
     namespace.output(&format!("tc filter add dev {interface} {words} bpf da object-pinned /tmp/{name}"));
     namespace.run(|| umount2(&PathBuf::from("/tmp"), MntFlags::MNT_DETACH)).expect("it is mounted");
+}
+
+/// Spawns a process for which bpf(2) answers as a kernel without TCX does: that it knows neither links nor queries of
+/// such a kind. (It knows no links of any kind; XDP does without.)
+pub(crate) fn spawn_without_tcx(command: &mut Command) -> io::Result<Child> {
+    const BPF_PROG_QUERY: u32 = 16;
+    const BPF_LINK_CREATE: u32 = 28;
+    /// Where `struct seccomp_data` has the call's number and the low half of its first argument.
+    const NUMBER: u32 = 0;
+    const COMMAND: u32 = 16;
+
+    let load = |offset| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
+    let unless = |value, skip| libc::sock_filter {
+        jf: skip,
+        ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value)
+    };
+    let verdict = |value| statement(libc::BPF_RET | libc::BPF_K, value);
+    let mut filter = [
+        load(NUMBER),
+        unless(libc::SYS_bpf as u32, 4),
+        load(COMMAND),
+        libc::sock_filter { jt: 1, ..unless(BPF_PROG_QUERY, 0) },
+        unless(BPF_LINK_CREATE, 1),
+        verdict(libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32),
+        verdict(libc::SECCOMP_RET_ALLOW),
+    ];
+    // A filter is that of a thread and of the processes it starts.
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+            // SAFETY: the kernel reads the program, whose length is stated.
+            let result = unsafe {
+                libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0)
+            };
+            assert_eq!(result, 0, "{}", io::Error::last_os_error());
+            command.spawn()
+        });
+        thread.join().expect("privileges")
+    })
+}
+
+fn statement(code: u32, operand: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: 0, jf: 0, k: operand }
+}
+
+/// Detaches the programs that a process holds by links, as `bpftool link detach` does.
+pub(crate) fn detach_links_of(process: nix::unistd::Pid) {
+    const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
+    const BPF_LINK_DETACH: libc::c_long = 34;
+
+    for entry in std::fs::read_dir(format!("/proc/{process}/fdinfo")).expect("it runs") {
+        let description = std::fs::read_to_string(entry.expect("an entry").path()).unwrap_or_default();
+        let id =
+            description.lines().find_map(|line| line.strip_prefix("link_id:")?.trim().parse::<u64>().ok());
+        if let Some(id) = id {
+            let link = bpf(BPF_LINK_GET_FD_BY_ID, [id]).expect("the link is there");
+            bpf(BPF_LINK_DETACH, [link as u64]).expect("it is attached");
+            nix::unistd::close(link).expect("it is ours");
+        }
+    }
+}
+
+/// Whether an interface of this network namespace takes TCP segments that are to be cut (ethtool(8), `tso`).
+pub(crate) fn segmentation_offload(interface: &str) -> bool {
+    const SIOCETHTOOL: libc::Ioctl = 0x8946;
+    /// linux/ethtool.h.
+    const ETHTOOL_GTSO: u32 = 0x1e;
+
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    let mut value = [ETHTOOL_GTSO, 0];
+    // `struct ifreq`: the name, and a pointer in what follows it.
+    let mut request = [0_u8; 40];
+    request[..interface.len()].copy_from_slice(interface.as_bytes());
+    request[16..24].copy_from_slice(&value.as_mut_ptr().expose_provenance().to_ne_bytes());
+    // SAFETY: SIOCETHTOOL reads a `struct ifreq`, and ETHTOOL_GTSO writes a `struct ethtool_value`, which is two words.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    value[1] != 0
 }

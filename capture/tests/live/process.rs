@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{PipeWriter, Read as _},
+    io::{self, PipeWriter, Read as _},
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::namespace::Namespace;
+use crate::{namespace::Namespace, others};
 
 /// A condition that has not come true after this long never will.
 pub(crate) const NEVER: Duration = Duration::from_secs(30);
@@ -79,7 +79,8 @@ impl Tracer {
 
     /// Starts `capture` with its standard error where the test wants it, and does not wait.
     pub(crate) fn capture_with_stderr(namespace: &Namespace, arguments: &str, stderr: PipeWriter) -> Self {
-        Self::start_with(namespace, env!("CARGO_BIN_EXE_capture"), arguments, None, Some(stderr.into()))
+        let program = env!("CARGO_BIN_EXE_capture");
+        Self::start_with(namespace, program, arguments, None, Some(stderr.into()), Command::spawn)
     }
 
     /// Starts `capture` and does not wait: it is to fail.
@@ -90,6 +91,12 @@ impl Tracer {
     /// Starts a program and does not wait.
     pub(crate) fn program(namespace: &Namespace, program: &str, arguments: &str) -> Self {
         Self::start(namespace, program, arguments, None)
+    }
+
+    /// Starts `capture` as if the kernel had no TCX, and does not wait.
+    pub(crate) fn without_tcx(namespace: &Namespace, arguments: &str) -> Self {
+        let program = env!("CARGO_BIN_EXE_capture");
+        Self::start_with(namespace, program, arguments, None, None, others::spawn_without_tcx)
     }
 
     /// Starts `capture` as root with a bounding set of capabilities, and does not wait.
@@ -108,7 +115,7 @@ impl Tracer {
     }
 
     fn start(namespace: &Namespace, program: &str, arguments: &str, stdout_to: Option<Stdio>) -> Self {
-        Self::start_with(namespace, program, arguments, stdout_to, None)
+        Self::start_with(namespace, program, arguments, stdout_to, None, Command::spawn)
     }
 
     fn start_with(
@@ -117,6 +124,7 @@ impl Tracer {
         arguments: &str,
         stdout_to: Option<Stdio>,
         stderr_to: Option<Stdio>,
+        spawn: fn(&mut Command) -> io::Result<Child>,
     ) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -135,7 +143,7 @@ impl Tracer {
         command.env("RES_OPTIONS", "timeout:30 attempts:5");
         command.stdin(Stdio::null()).stdout(to_stdout).stderr(to_stderr);
         let child =
-            namespace.run(move || command.spawn()).unwrap_or_else(|error| panic!("{program}: {error}"));
+            namespace.run(move || spawn(&mut command)).unwrap_or_else(|error| panic!("{program}: {error}"));
         Self { child, stdout, stderr, ended: None }
     }
 

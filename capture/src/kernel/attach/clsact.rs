@@ -1,55 +1,132 @@
 //! clsact: filters of a qdisc, over netlink, below Linux 6.6. They are removed on exit, but left behind by SIGKILL.
 
-use aya::programs::{
-    ProgramError, SchedClassifier,
-    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcAttachType, TcError, qdisc_add_clsact},
-};
+use std::{io, os::fd::AsFd as _};
+
+use aya::programs::SchedClassifier;
 
 use super::super::{
-    error::{KernelError, chain, errno, not_permitted},
+    error::{KernelError, chain, not_permitted},
+    filter::{Filter, add_clsact, add_filter, delete_filter, filters, ingress_qdisc},
     hook::{Hook, Side},
     interface::Interface,
 };
 
-/// Adds the qdisc, unless it is there.
-pub(super) fn add_qdisc(interface: &Interface) -> Result<(), KernelError> {
-    match qdisc_add_clsact(&interface.name) {
-        Ok(()) | Err(TcError::AlreadyAttached) => Ok(()),
-        Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(()),
-        Err(error) if errno(&error) == Some(libc::ENOENT) => {
-            Err(KernelError::NoClsact { interface: interface.name.clone() })
+/// How often a place is looked for that someone else takes first.
+const TRIES: usize = 8;
+
+/// An attached program; detached when dropped.
+#[derive(Debug)]
+pub(super) struct FilterLink {
+    interface: u32,
+    side: Side,
+    filter: Filter,
+}
+
+impl Drop for FilterLink {
+    fn drop(&mut self) {
+        let Self { interface, side, filter } = self;
+        // What has our priority and handle is not ours if someone has removed ours and put another one in its place.
+        let is_ours = |found: &Filter| {
+            let id = |filter: &Filter| filter.program.as_ref().map(|program| program.id);
+            (found.priority, found.handle, id(found)) == (filter.priority, filter.handle, id(filter))
+        };
+        if filters(*interface, *side).is_ok_and(|filters| filters.iter().any(is_ours)) {
+            let _gone_meanwhile = delete_filter(*interface, *side, filter);
         }
-        Err(error) => Err(failed(interface, error.into())),
     }
 }
 
-/// Attaches a program as near to the front as it can. Filters with a low number for a priority come first; of those
-/// with the same priority and kind, the newest.
-pub(super) fn attach(
-    program: &mut SchedClassifier,
-    interface: &Interface,
-    side: Side,
-) -> Result<SchedClassifierLink, KernelError> {
-    let attach_type = match side {
-        Side::Ingress => TcAttachType::Ingress,
-        Side::Egress => TcAttachType::Egress,
-    };
-    let mut attach = |priority| {
-        let options = TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() });
-        program.attach_with_options(&interface.name, attach_type, options)
-    };
-    let attached = match attach(1) {
-        // A filter of another kind has that priority: the kernel finds one that is free.
-        Err(error) if errno(&error) == Some(libc::EINVAL) => attach(0),
-        attached => attached,
-    };
-    let link = attached.map_err(|error| failed(interface, error))?;
-    program.take_link(link).map_err(|error| failed(interface, error))
+/// Adds the qdisc, unless it is there. A qdisc of kind `ingress` takes its place, and will do for what comes in.
+pub(super) fn add_qdisc(interface: &Interface, sides: &[Side]) -> Result<(), KernelError> {
+    match add_clsact(interface.index) {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+        added => return added.map_err(|error| failed(interface, &error)),
+    }
+    let kind = ingress_qdisc(interface.index).map_err(|error| failed(interface, &error))?;
+    if kind.as_deref() == Some("ingress") && sides.contains(&Side::Egress) {
+        return Err(KernelError::IngressOnly { interface: interface.name.clone() });
+    }
+    Ok(())
 }
 
-fn failed(interface: &Interface, error: ProgramError) -> KernelError {
-    match errno(&error) {
+/// Attaches a program as near to the front as it can.
+pub(super) fn attach(
+    program: &SchedClassifier,
+    name: &str,
+    interface: &Interface,
+    side: Side,
+) -> Result<FilterLink, KernelError> {
+    let refused = |reason| KernelError::Attach { interface: interface.name.clone(), hook: Hook::Tc, reason };
+    let descriptor = program.fd().map_err(|error| refused(chain(&error)))?.as_fd();
+    let add = || {
+        let priority = first_priority(&filters(interface.index, side)?)?;
+        add_filter(interface.index, side, priority, name, descriptor)
+    };
+    let mut added = add();
+    for _ in 1..TRIES {
+        match &added {
+            // Someone else has taken the priority in the meantime.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => added = add(),
+            _ => break,
+        }
+    }
+    let filter = added.map_err(|error| match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP) => KernelError::SharedBlock { interface: interface.name.clone(), side },
+        _ => failed(interface, &error),
+    })?;
+    Ok(FilterLink { interface: interface.index, side, filter })
+}
+
+/// The first priority that is free, or that programs share: of those with the same priority the newest comes first
+/// (net/sched/cls_bpf.c, `cls_bpf_change`). Others with the same priority are of one kind and for one protocol
+/// (net/sched/cls_api.c, `tcf_chain_tp_find`).
+fn first_priority(filters: &[Filter]) -> io::Result<u16> {
+    let mut first: u16 = 1;
+    // They are in the order of their priorities.
+    for filter in filters {
+        if filter.priority == first && !filter.shares_its_priority() {
+            first =
+                first.checked_add(1).ok_or_else(|| io::Error::other("other filters have every priority"))?;
+        }
+    }
+    Ok(first)
+}
+
+fn failed(interface: &Interface, error: &io::Error) -> KernelError {
+    match error.raw_os_error() {
         Some(libc::EPERM) => not_permitted("attach TC programs"),
-        _ => KernelError::Attach { interface: interface.name.clone(), hook: Hook::Tc, reason: chain(&error) },
+        Some(libc::ENODEV) => KernelError::Disappeared { name: interface.name.clone() },
+        // The kind of qdisc, or of filter, is unknown.
+        Some(libc::ENOENT) => KernelError::NoClsact { interface: interface.name.clone() },
+        _ => KernelError::Attach {
+            interface: interface.name.clone(),
+            hook: Hook::Tc,
+            reason: error.to_string(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_priority_that_takes_a_program() {
+        let filter = |priority, kind: &str, protocol| Filter {
+            priority,
+            kind: kind.to_owned(),
+            protocol,
+            ..Filter::default()
+        };
+        let (all, ipv4) = (libc::ETH_P_ALL as u16, libc::ETH_P_IP as u16);
+        for (filters, expected) in [
+            (vec![], 1),
+            (vec![filter(1, "bpf", all)], 1),
+            (vec![filter(2, "u32", ipv4)], 1),
+            (vec![filter(1, "u32", all), filter(1, "u32", all)], 2),
+            (vec![filter(1, "bpf", ipv4), filter(2, "matchall", all), filter(3, "bpf", all)], 3),
+        ] {
+            assert_eq!(first_priority(&filters).unwrap(), expected, "{filters:?}");
+        }
     }
 }

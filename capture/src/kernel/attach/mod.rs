@@ -6,9 +6,12 @@ mod xdp;
 
 use std::{fmt, os::fd::OwnedFd};
 
-use aya::programs::{SchedClassifier, XdpMode, tc::SchedClassifierLink, xdp::XdpLink};
+use aya::programs::{SchedClassifier, XdpMode, xdp::XdpLink};
+
+use self::clsact::FilterLink;
 
 use super::{
+    chain::{Notice, Own},
     error::KernelError,
     hook::{Direction, Hook, Mechanism, Side},
     interface::Interface,
@@ -20,16 +23,17 @@ use super::{
 pub struct Attached {
     hook: Hook,
     direction: Direction,
-    /// Of XDP, where the kernel has chosen.
+    /// Of XDP, as the kernel has it.
     mode: Option<&'static str>,
     links: Links,
+    own: Vec<Own>,
 }
 
 /// What keeps the programs attached, until it is dropped.
 #[derive(Debug)]
 enum Links {
     Tcx(#[expect(dead_code, reason = "held for their drop, which detaches")] Vec<OwnedFd>),
-    Clsact(#[expect(dead_code, reason = "held for their drop, which detaches")] Vec<SchedClassifierLink>),
+    Clsact(#[expect(dead_code, reason = "held for their drop, which detaches")] Vec<FilterLink>),
     Xdp(#[expect(dead_code, reason = "held for its drop, which detaches")] XdpLink),
 }
 
@@ -39,7 +43,7 @@ impl fmt::Display for Attached {
             Links::Tcx(_) => "tcx",
             Links::Clsact(_) => "clsact",
             Links::Xdp(_) => {
-                return match self.mode {
+                return match self.mode.filter(|_| self.hook == Hook::Xdp) {
                     Some(mode) => write!(formatter, "{} ({mode}, ingress only, before GRO)", self.hook),
                     None => write!(formatter, "{} (ingress only, before GRO)", self.hook),
                 };
@@ -73,10 +77,27 @@ impl Attached {
             Hook::XdpNative => XdpMode::Driver,
             Hook::XdpGeneric => XdpMode::Skb,
         };
-        let link = xdp::attach(object, interface, hook, mode)?;
+        let (link, own) = xdp::attach(object, interface, hook, mode)?;
         let slot = interface.xdp().map(|(_, mode)| mode);
-        let mode = slot.filter(|mode| hook == Hook::Xdp && !mode.is_empty());
-        Ok(Self { hook, direction: Direction::In, mode, links: Links::Xdp(link) })
+        let mode = slot.filter(|mode| !mode.is_empty());
+        Ok(Self { hook, direction: Direction::In, mode, links: Links::Xdp(link), own: vec![own] })
+    }
+
+    /// What else changes when the programs are attached.
+    pub(super) fn notice(&self, interface: &Interface) -> Option<Notice> {
+        // drivers/net/veth.c, `veth_xdp_set`.
+        let changes = self.mode == Some("native") && interface.is_veth();
+        changes.then(|| {
+            Notice::Note(format!(
+                "native XDP on {interface} turns off the segmentation offload of its peer, which then sends smaller \
+                 packets, as long as capture runs; `--hook xdp-generic` and `--hook tc` do not"
+            ))
+        })
+    }
+
+    /// The programs, and where they are.
+    pub(super) fn own(&self) -> &[Own] {
+        &self.own
     }
 
     fn tc(
@@ -95,21 +116,22 @@ impl Attached {
             Direction::Both if interface.is_loopback() => Direction::In,
             direction => direction,
         };
-        let links = match mechanism {
-            Mechanism::Clsact => Self::clsact(object, interface, direction)?,
-            Mechanism::Auto | Mechanism::Tcx => match Self::tcx(object, interface, direction)? {
-                Some(links) => links,
-                None if mechanism == Mechanism::Auto => Self::clsact(object, interface, direction)?,
-                None => {
-                    return Err(KernelError::Attach {
-                        interface: interface.name.clone(),
-                        hook,
-                        reason: "the kernel has no TCX".to_owned(),
-                    });
-                }
-            },
+        let tcx = match mechanism {
+            Mechanism::Clsact => None,
+            Mechanism::Auto | Mechanism::Tcx => Self::tcx(object, interface, direction)?,
         };
-        Ok(Self { hook, direction, mode: None, links })
+        let (links, own) = match tcx {
+            Some(attached) => attached,
+            None if mechanism == Mechanism::Tcx => {
+                return Err(KernelError::Attach {
+                    interface: interface.name.clone(),
+                    hook,
+                    reason: "the kernel has no TCX".to_owned(),
+                });
+            }
+            None => Self::clsact(object, interface, direction)?,
+        };
+        Ok(Self { hook, direction, mode: None, links, own })
     }
 
     /// `None` where the kernel has no TCX.
@@ -117,34 +139,48 @@ impl Attached {
         object: &mut Object,
         interface: &Interface,
         direction: Direction,
-    ) -> Result<Option<Links>, KernelError> {
-        let mut links = Vec::new();
+    ) -> Result<Option<(Links, Vec<Own>)>, KernelError> {
+        let mut attached = Vec::new();
         for &side in direction.sides() {
-            match tcx::attach(tc_program(object, side)?, interface, side) {
-                Ok(link) => links.push(link),
+            let program = tc_program(object, side)?;
+            match tcx::attach(program, interface, side) {
+                Ok(link) => attached.push((link, Own::new(side, program.info())?)),
                 Err(tcx::Refusal::Unknown) => return Ok(None),
                 Err(tcx::Refusal::Error(error)) => return Err(error),
             }
         }
-        Ok(Some(Links::Tcx(links)))
+        let (links, own) = attached.into_iter().unzip();
+        Ok(Some((Links::Tcx(links), own)))
     }
 
     fn clsact(
         object: &mut Object,
         interface: &Interface,
         direction: Direction,
-    ) -> Result<Links, KernelError> {
-        clsact::add_qdisc(interface)?;
-        let sides = direction.sides().iter();
-        let links = sides.map(|&side| clsact::attach(tc_program(object, side)?, interface, side));
-        Ok(Links::Clsact(links.collect::<Result<_, _>>()?))
+    ) -> Result<(Links, Vec<Own>), KernelError> {
+        let sides = direction.sides();
+        clsact::add_qdisc(interface, sides)?;
+        let attach = |&side: &Side| {
+            let program = tc_program(object, side)?;
+            Ok((
+                clsact::attach(program, program_name(side), interface, side)?,
+                Own::new(side, program.info())?,
+            ))
+        };
+        let attached: Vec<_> = sides.iter().map(attach).collect::<Result<_, KernelError>>()?;
+        let (links, own) = attached.into_iter().unzip();
+        Ok((Links::Clsact(links), own))
     }
 }
 
 /// Loads the program for one side.
 fn tc_program(object: &mut Object, side: Side) -> Result<&mut SchedClassifier, KernelError> {
-    object.program(match side {
+    object.program(program_name(side))
+}
+
+fn program_name(side: Side) -> &'static str {
+    match side {
         Side::Ingress => "tc_ingress",
         Side::Egress => "tc_egress",
-    })
+    }
 }

@@ -8,8 +8,9 @@ use aya::{
 };
 
 use super::super::{
+    chain::Own,
     error::{KernelError, chain, errno, not_permitted},
-    hook::Hook,
+    hook::{Hook, Side},
     interface::Interface,
     object::{Object, too_old},
     program::Program,
@@ -21,7 +22,7 @@ pub(super) fn attach(
     interface: &Interface,
     hook: Hook,
     mode: XdpMode,
-) -> Result<XdpLink, KernelError> {
+) -> Result<(XdpLink, Own), KernelError> {
     let program: &mut Xdp = object.program("xdp").map_err(explain_refusal)?;
     let name = &interface.name;
     let failed = |error: ProgramError| match errno(&error) {
@@ -42,7 +43,8 @@ pub(super) fn attach(
         None => KernelError::Attach { interface: name.clone(), hook, reason: chain(&error) },
     };
     let link = program.attach_to_if_index(interface.index, mode).map_err(failed)?;
-    program.take_link(link).map_err(failed)
+    let link = program.take_link(link).map_err(failed)?;
+    Ok((link, Own::new(Side::Ingress, program.info())?))
 }
 
 /// A program that the kernel refuses because it lacks what the program calls. `bpf_xdp_load_bytes` came with programs

@@ -1,0 +1,411 @@
+//! The programs of others that are attached to the same interface, before and after ours.
+//!
+//! On the way in a packet passes XDP, the TCX programs and the clsact filters, on the way out the TCX programs and the
+//! clsact filters. Each can drop it, redirect it, or accept it so that no later one sees it. What stands before ours
+//! hides packets, and no counter shows it; the kernel does not announce changes, so the chain is queried now and then.
+
+use std::{fmt, io};
+
+use aya::programs::{ProgramError, ProgramInfo};
+
+use super::{
+    bpf::{TcxChain, tcx_chain},
+    error::{KernelError, chain},
+    filter::{Filter, filters},
+    hook::Side,
+    interface::{Interface, printable},
+    link::link_at,
+    program::Program,
+};
+
+/// How many programs a sentence names; the others are counted.
+const NAMED: usize = 4;
+
+/// One of our programs where it is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Own {
+    pub(super) side: Side,
+    /// The program's id.
+    pub(super) id: u32,
+    /// The hash of its instructions. One with the same hash does the same: it is another capture's, and hides nothing.
+    pub(super) tag: u64,
+}
+
+impl Own {
+    /// A program that is attached to one side, by what the kernel says of it.
+    pub(super) fn new(side: Side, program: Result<ProgramInfo, ProgramError>) -> Result<Self, KernelError> {
+        let program = program.map_err(|error| KernelError::Load(chain(&error)))?;
+        Ok(Self { side, id: program.id(), tag: program.tag() })
+    }
+}
+
+/// A sentence about other programs, without a full stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// What is good to know.
+    Note(String),
+    /// That packets may be missing.
+    Warning(String),
+}
+
+/// One program or filter of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Member {
+    /// In an XDP slot, with its mode.
+    Xdp(u32, &'static str),
+    /// At TCX.
+    Tcx(u32),
+    /// Of a clsact qdisc.
+    Filter(Filter),
+}
+
+impl Member {
+    /// The id of the program, unless it is none.
+    fn id(&self) -> Option<u32> {
+        match self {
+            Self::Xdp(id, _) | Self::Tcx(id) => Some(*id),
+            Self::Filter(filter) => filter.program.as_ref().map(|program| program.id),
+        }
+    }
+
+    /// The hash of the program's instructions, as far as this process may know it.
+    fn tag(&self) -> Option<u64> {
+        match self {
+            Self::Xdp(id, _) | Self::Tcx(id) => Program::with_id(*id).identity.map(|(_, tag)| tag),
+            Self::Filter(filter) => filter.program.as_ref().map(|program| program.tag),
+        }
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Xdp(id, mode) => write!(formatter, "XDP {}", Program::with_id(*id).with(mode)),
+            Self::Tcx(id) => write!(formatter, "{}", Program::with_id(*id)),
+            // As `tc filter show` has it.
+            Self::Filter(Filter { kind, priority, handle, program, .. }) => {
+                write!(formatter, "the filter pref {priority} {} handle ", printable(kind))?;
+                match kind.as_str() {
+                    "u32" => write!(
+                        formatter,
+                        "{:x}:{:x}:{:x}",
+                        handle >> 20,
+                        handle >> 12 & 0xff,
+                        handle & 0xfff
+                    )?,
+                    _ => write!(formatter, "{handle:#x}")?,
+                }
+                match program {
+                    Some(program) => write!(formatter, " {} (id {})", printable(&program.name), program.id),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// Names some, and counts the others.
+fn list(members: &[&Member]) -> String {
+    let named: Vec<String> = members.iter().take(NAMED).map(|member| member.to_string()).collect();
+    let named = named.join(", ");
+    match members.len() {
+        0..=NAMED => named,
+        count => format!("{named} and {} more", count - NAMED),
+    }
+}
+
+/// All programs and filters at one side of an interface, in the order in which they run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct State {
+    members: Vec<Member>,
+    /// Grows by one with each change of the TCX programs.
+    revision: u64,
+}
+
+impl State {
+    /// `None` if the interface is gone.
+    fn query(interface: u32, side: Side) -> io::Result<Option<Self>> {
+        let TcxChain { revision, programs } = match tcx_chain(interface, side) {
+            // There is no program, or the kernel has no TCX, or the interface is gone, which is seen below.
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL | libc::ENODEV)) =>
+            {
+                TcxChain::default()
+            }
+            chain => chain?,
+        };
+        let filters = match filters(interface, side) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENODEV)) => Vec::new(),
+            filters => filters?,
+        };
+        // Last, so that what is missing from an interface that is going away is not missed.
+        let Some(link) = link_at(interface)? else { return Ok(None) };
+        let xdp = link.xdp.filter(|_| side == Side::Ingress).map(|(id, mode)| Member::Xdp(id, mode));
+        // Priorities, and the hash tables of u32, hold filters and are none.
+        let is_filter = |filter: &Filter| match filter.kind.as_str() {
+            "u32" => filter.handle & 0xfff != 0,
+            _ => filter.handle != 0,
+        };
+        let tcx = programs.into_iter().map(Member::Tcx);
+        let filters = filters.into_iter().filter(is_filter).map(Member::Filter);
+        Ok(Some(Self { members: xdp.into_iter().chain(tcx).chain(filters).collect(), revision }))
+    }
+
+    /// Those before and those after the program with this id, if it is there.
+    fn around(&self, id: u32) -> Option<(&[Member], &[Member])> {
+        let position = self.members.iter().position(|member| member.id() == Some(id))?;
+        Some((self.members.get(..position)?, self.members.get(position + 1..)?))
+    }
+}
+
+/// Whether more TCX programs have come or gone than the two states show.
+fn came_and_went(earlier: &State, now: &State) -> bool {
+    let missing = |from: &State, in_other: &State| {
+        let tcx = from.members.iter().filter(|member| matches!(member, Member::Tcx(_)));
+        tcx.filter(|member| !in_other.members.contains(member)).count() as u64
+    };
+    now.revision.wrapping_sub(earlier.revision) > missing(earlier, now) + missing(now, earlier)
+}
+
+/// The chain at one side, with one of our programs in it.
+#[derive(Debug)]
+struct Chain {
+    own: Own,
+    /// What was found last.
+    state: Option<State>,
+    /// What was found before ours, and said.
+    said: Vec<Member>,
+}
+
+impl Chain {
+    /// Takes in what has been found. `None` if our program is not there.
+    fn update(&mut self, interface: &Interface, state: State) -> Option<Vec<Notice>> {
+        let Self { own, state: earlier, said } = self;
+        if earlier.as_ref() == Some(&state) {
+            return Some(Vec::new());
+        }
+        let side = own.side;
+        let (before, after) = state.around(own.id)?;
+        let of_others = |members: &'_ [Member]| -> Vec<Member> {
+            members.iter().filter(|member| member.tag() != Some(own.tag)).cloned().collect()
+        };
+        let mut notices = Vec::new();
+        let new: Vec<Member> =
+            of_others(before).into_iter().filter(|member| !said.contains(member)).collect();
+        let (xdp, others): (Vec<&Member>, Vec<&Member>) =
+            new.iter().partition(|member| matches!(member, Member::Xdp(..)));
+        if !xdp.is_empty() {
+            let sentence = |who| {
+                format!(
+                    "before capture on {interface} {side}: {}: what it drops or redirects is {who}",
+                    list(&xdp)
+                )
+            };
+            // One that was there before is no surprise, and hides from tcpdump what it hides here.
+            notices.push(match earlier {
+                None => Notice::Note(sentence("printed neither here nor by tcpdump")),
+                Some(_) => Notice::Warning(sentence("neither printed nor counted")),
+            });
+        }
+        if !others.is_empty() {
+            let verb = if others.len() == 1 {
+                "it accepts, drops or redirects"
+            } else {
+                "they accept, drop or redirect"
+            };
+            notices.push(Notice::Warning(format!(
+                "before capture on {interface} {side}: {}: what {verb} is neither printed nor counted",
+                list(&others)
+            )));
+        }
+        said.extend(new);
+        let after = of_others(after);
+        match earlier {
+            None if !after.is_empty() => {
+                let verb = if after.len() == 1 {
+                    "it drops, redirects or rewrites"
+                } else {
+                    "they drop, redirect or rewrite"
+                };
+                let how = match side {
+                    Side::Ingress => "as it came in",
+                    Side::Egress => "as it was before",
+                };
+                notices.push(Notice::Note(format!(
+                    "after capture on {interface} {side}: {}: what {verb} is printed {how}",
+                    list(&after.iter().collect::<Vec<_>>())
+                )));
+            }
+            Some(earlier) if came_and_went(earlier, &state) => {
+                // A note, because it can have been another capture.
+                notices.push(Notice::Note(format!(
+                    "on {interface} {side}: programs came and went between two looks at them: if one stood before \
+                     capture, it can have hidden packets"
+                )));
+            }
+            _ => {}
+        }
+        self.state = Some(state);
+        Some(notices)
+    }
+}
+
+/// The chains in which our programs are.
+#[derive(Debug)]
+pub(super) struct Chains {
+    interface: Interface,
+    chains: Vec<Chain>,
+    /// Whether it was said that the kernel does not answer.
+    said_refusal: bool,
+}
+
+impl Chains {
+    /// The chains of these programs of ours on an interface.
+    pub(super) fn new(interface: &Interface, own: &[Own]) -> Self {
+        let chain = |&own| Chain { own, state: None, said: Vec::new() };
+        Self { interface: interface.clone(), chains: own.iter().map(chain).collect(), said_refusal: false }
+    }
+
+    /// Queries the chains. The first time, what stands after our programs is named, too.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Detached`] when one of ours is not there any more.
+    pub(super) fn look(&mut self) -> Result<Vec<Notice>, KernelError> {
+        let Self { interface, chains, said_refusal } = self;
+        let mut notices = Vec::new();
+        for chain in chains {
+            let side = chain.own.side;
+            match State::query(interface.index, side) {
+                Ok(Some(state)) => {
+                    let detached = || KernelError::Detached { interface: interface.name.clone(), side };
+                    notices.extend(chain.update(interface, state).ok_or_else(detached)?);
+                }
+                // The interface is gone, which is said elsewhere.
+                Ok(None) => {}
+                Err(error) if !*said_refusal => {
+                    *said_refusal = true;
+                    notices.push(Notice::Warning(format!(
+                        "cannot ask which programs are attached to {interface}: {error}: one that hides packets \
+                         remains unnoticed"
+                    )));
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(notices)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Ids that no program has, so that none has a name.
+    const OWN: u32 = u32::MAX;
+    const ONE: u32 = u32::MAX - 1;
+    const TWO: u32 = u32::MAX - 2;
+
+    fn interface() -> Interface {
+        Interface::find("lo").unwrap()
+    }
+
+    fn chain(side: Side) -> Chain {
+        Chain { own: Own { side, id: OWN, tag: 1 }, state: None, said: Vec::new() }
+    }
+
+    fn tcx(programs: &[u32], revision: u64) -> State {
+        State { members: programs.iter().copied().map(Member::Tcx).collect(), revision }
+    }
+
+    fn filter(kind: &str, handle: u32, program: Option<(u32, u64)>) -> Member {
+        let program =
+            program.map(|(id, tag)| super::super::filter::FilterProgram { id, tag, name: "fw\n".to_owned() });
+        Member::Filter(Filter { kind: kind.to_owned(), priority: 1, handle, program, ..Filter::default() })
+    }
+
+    #[test]
+    fn what_comes_before_is_warned_of_once() {
+        let mut chain = chain(Side::Egress);
+        assert_eq!(chain.update(&interface(), tcx(&[OWN], 2)), Some(vec![]));
+        let warning = |id| {
+            Notice::Warning(format!(
+                "before capture on lo egress: program (id {id}): what it accepts, drops or redirects is neither \
+                 printed nor counted"
+            ))
+        };
+        assert_eq!(chain.update(&interface(), tcx(&[ONE, OWN], 3)), Some(vec![warning(ONE)]));
+        assert_eq!(chain.update(&interface(), tcx(&[ONE, OWN], 3)), Some(vec![]));
+        assert_eq!(chain.update(&interface(), tcx(&[TWO, ONE, OWN], 4)), Some(vec![warning(TWO)]));
+        // It leaves and comes back.
+        assert_eq!(chain.update(&interface(), tcx(&[TWO, OWN], 5)), Some(vec![]));
+        assert_eq!(chain.update(&interface(), tcx(&[TWO, ONE, OWN], 6)), Some(vec![]));
+    }
+
+    #[test]
+    fn what_comes_after_is_named_at_the_start_only() {
+        let mut chain = chain(Side::Ingress);
+        let note = "after capture on lo ingress: program (id 4294967294), program (id 4294967293): what they drop, \
+                    redirect or rewrite is printed as it came in";
+        assert_eq!(
+            chain.update(&interface(), tcx(&[OWN, ONE, TWO], 4)),
+            Some(vec![Notice::Note(note.to_owned())])
+        );
+        assert_eq!(chain.update(&interface(), tcx(&[OWN, ONE, TWO, 7], 5)), Some(vec![]));
+    }
+
+    #[test]
+    fn a_program_of_ours_that_is_gone_is_missed() {
+        let mut chain = chain(Side::Egress);
+        chain.update(&interface(), tcx(&[OWN], 2)).unwrap();
+        assert_eq!(chain.update(&interface(), tcx(&[], 3)), None);
+    }
+
+    #[test]
+    fn another_captures_program_hides_nothing() {
+        let mut chain = chain(Side::Egress);
+        let members = vec![filter("bpf", 2, Some((ONE, 1))), filter("bpf", 1, Some((OWN, 1)))];
+        assert_eq!(chain.update(&interface(), State { members, revision: 0 }), Some(vec![]));
+    }
+
+    #[test]
+    fn filters_are_named_as_tc_names_them() {
+        let mut chain = chain(Side::Egress);
+        let u32s = (0..6).map(|number| filter("u32", 0x8000_0800 + number, None));
+        let members = [filter("bpf", 3, Some((ONE, 2)))].into_iter().chain(u32s);
+        let members = members.chain([filter("bpf", 1, Some((OWN, 1)))]).collect();
+        let warning = "before capture on lo egress: the filter pref 1 bpf handle 0x3 fw? (id 4294967294), the filter pref \
+                       1 u32 handle 800:0:800, the filter pref 1 u32 handle 800:0:801, the filter pref 1 u32 handle \
+                       800:0:802 and 3 more: what they accept, drop or redirect is neither printed nor counted";
+        assert_eq!(
+            chain.update(&interface(), State { members, revision: 0 }),
+            Some(vec![Notice::Warning(warning.to_owned())])
+        );
+    }
+
+    #[test]
+    fn xdp_is_a_note_at_the_start_and_a_warning_later() {
+        let with_xdp = State { members: vec![Member::Xdp(ONE, "native"), Member::Tcx(OWN)], revision: 2 };
+        let mut early = chain(Side::Ingress);
+        let note = "before capture on lo ingress: XDP program (id 4294967294, native): what it drops or redirects is \
+                    printed neither here nor by tcpdump";
+        assert_eq!(early.update(&interface(), with_xdp.clone()), Some(vec![Notice::Note(note.to_owned())]));
+        let mut late = chain(Side::Ingress);
+        late.update(&interface(), tcx(&[OWN], 2)).unwrap();
+        let notices = late.update(&interface(), with_xdp).unwrap();
+        assert!(matches!(&notices[..], [Notice::Warning(_)]), "{notices:?}");
+    }
+
+    #[test]
+    fn a_program_that_came_and_went_is_noticed() {
+        let mut chain = chain(Side::Egress);
+        chain.update(&interface(), tcx(&[OWN], 2)).unwrap();
+        // Two came, one is there.
+        assert_eq!(chain.update(&interface(), tcx(&[OWN, ONE], 3)), Some(vec![]));
+        let notices = chain.update(&interface(), tcx(&[OWN, ONE], 5)).unwrap();
+        assert!(matches!(&notices[..], [Notice::Note(_)]), "{notices:?}");
+        let notices = chain.update(&interface(), tcx(&[OWN], 8)).unwrap();
+        assert!(matches!(&notices[..], [Notice::Note(_)]), "{notices:?}");
+        assert_eq!(chain.update(&interface(), tcx(&[OWN], 8)), Some(vec![]));
+    }
+}
