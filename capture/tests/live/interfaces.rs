@@ -276,3 +276,23 @@ fn the_interface_that_was_found_is_traced_and_watched_whatever_it_is_called() {
         assert!(matches!(ended, Err(KernelError::Disappeared { .. })), "{ended:?}");
     }
 }
+
+/// Containers and chroots may have none.
+#[test]
+#[ignore = "needs root"]
+fn sys_is_not_needed() {
+    let (here, there) = Namespace::pair();
+    here.with_an_empty("/sys");
+    assert_eq!(here.output("ls /sys"), "");
+    let [one, two] = [1, 2].map(|number| IpAddr::from([10, 0, 0, number]));
+    let listed = Tracer::capture_failing(&here, "-D");
+    assert!(listed.stdout.ends_with(".veth0 [Up, Running]\n"), "{}", listed.stderr);
+    for hook in ["tc", "tc --log-level debug", "xdp", "xdp-native", "xdp-generic"] {
+        let capture = Tracer::capture(&here, &format!("-l -i veth0 --hook {hook}"));
+        let marker = traffic::marker_in(&there, two, one);
+        capture.wait_for_stdout(&marker);
+        let ended = capture.interrupt();
+        assert!(ended.status.success(), "{hook}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("/sys"), "{hook}: {}", ended.stderr);
+    }
+}

@@ -107,6 +107,14 @@ impl Namespace {
         });
     }
 
+    /// Lets the namespace's processes see an empty folder.
+    pub(crate) fn with_an_empty(&self, folder: &'static str) {
+        self.run(move || {
+            own_mounts();
+            mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), NOTHING).expect("a mount");
+        });
+    }
+
     /// Runs `job` in the namespace: its sockets, and the processes it starts, belong there.
     pub(crate) fn run<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
         let (done, result) = channel();
