@@ -5,7 +5,8 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read},
     net::IpAddr,
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel},
     thread,
@@ -21,7 +22,9 @@ const QUESTIONS: usize = 1024;
 /// How long lines are not held up after they have been.
 const REST: Duration = Duration::from_millis(100);
 /// Where the names of ports are from.
-const SERVICES: &str = "/etc/services";
+pub const SERVICES: &str = "/etc/services";
+/// How much of that is read, in bytes. The largest that distributions ship has 0.7 MiB.
+const SERVICES_LIMIT: u64 = 2 << 20;
 
 /// How long lines wait for names.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +39,7 @@ pub enum Patience {
 #[derive(Debug)]
 pub struct Resolver {
     services: HashMap<u16, String>,
+    services_error: Option<io::Error>,
     /// `None` for an address without a name, or whose name has been asked for.
     hosts: HashMap<IpAddr, Option<String>>,
     questions: SyncSender<IpAddr>,
@@ -50,7 +54,7 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// When there is no thread to be had.
+    /// When the system starts no thread.
     pub fn new(patience: Patience, no_domain: bool) -> io::Result<Self> {
         Self::asking(patience, move |address| {
             let name = look_up(address)?;
@@ -58,7 +62,7 @@ impl Resolver {
         })
     }
 
-    /// As [`new`](Self::new), with somebody else to ask.
+    /// As [`new`](Self::new), with `look_up` in the place of name servers.
     fn asking(
         patience: Patience,
         mut look_up: impl FnMut(IpAddr) -> Option<String> + Send + 'static,
@@ -72,9 +76,16 @@ impl Resolver {
                 }
             }
         })?;
-        let services = services(&fs::read_to_string(SERVICES).unwrap_or_default());
+        let mut services = HashMap::new();
+        let read = File::open(SERVICES).and_then(|file| read_services(file, &mut services));
         let hosts = HashMap::new();
-        Ok(Self { services, hosts, questions, answers, patience, deadline: None })
+        let services_error = read.err();
+        Ok(Self { services, services_error, hosts, questions, answers, patience, deadline: None })
+    }
+
+    /// Why [`SERVICES`] could not be read, or not to its end. The ports that are missing have no names.
+    pub fn services_error(&self) -> Option<&io::Error> {
+        self.services_error.as_ref()
     }
 
     fn keep_answers(&mut self) {
@@ -143,25 +154,34 @@ fn without_domain(mut name: String) -> String {
     name
 }
 
-/// Whoever runs a name server can put anything into a name; nothing of it may control a terminal.
+/// A name server can put anything into a name. None of it may control a terminal.
 fn is_printable(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
-/// The TCP services in the text of services(5). The first name of a port counts, as for getservbyport(3).
-fn services(text: &str) -> HashMap<u16, String> {
-    let mut services = HashMap::new();
-    for line in text.lines() {
-        let line = line.split('#').next().unwrap_or_default();
-        let mut words = line.split_whitespace();
-        let (Some(name), Some(port)) = (words.next(), words.next()) else { continue };
-        let Some(port) = port.strip_suffix("/tcp").and_then(|port| port.parse().ok()) else { continue };
-        if is_printable(name) {
+/// Adds the TCP services in a file as services(5) describes it. The first name of a port counts, as for tcpdump
+/// (addrtoname.c, `init_servarray`). Other bytes than ASCII, in comments or names, concern only the line they are in.
+fn read_services(file: impl Read, services: &mut HashMap<u16, String>) -> io::Result<()> {
+    let mut file = BufReader::new(file.take(SERVICES_LIMIT));
+    let mut line = Vec::new();
+    while file.read_until(b'\n', &mut line)? > 0 {
+        if let Some((name, port)) = service(&line) {
             services.entry(port).or_insert_with(|| name.to_owned());
         }
+        line.clear();
     }
-    services
+    Ok(())
+}
+
+/// The name and the port of a line, if it is a TCP service whose name can be printed.
+fn service(line: &[u8]) -> Option<(&str, u16)> {
+    let line = line.split(|byte| *byte == b'#').next()?;
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let (name, port) = (words.next()?, words.next()?);
+    let name = str::from_utf8(name).ok().filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()))?;
+    let port = str::from_utf8(port).ok()?.strip_suffix("/tcp")?.parse().ok()?;
+    Some((name, port))
 }
 
 #[cfg(test)]
@@ -170,13 +190,51 @@ mod tests {
 
     use super::*;
 
+    fn services(text: &[u8]) -> HashMap<u16, String> {
+        let mut services = HashMap::new();
+        read_services(text, &mut services).unwrap();
+        services
+    }
+
     #[test]
     fn the_first_tcp_name_of_a_port_counts() {
-        let text = "# services\nhttp 80/tcp www # web\nwww-old 80/tcp\ndomain 53/udp\nhttps\t443/tcp\nbad name/tcp\n";
-        let services = services(text);
-        assert_eq!(services.get(&80).map(String::as_str), Some("http"));
-        assert_eq!(services.get(&443).map(String::as_str), Some("https"));
-        assert_eq!(services.len(), 2);
+        let text = b"# services\nhttp 80/tcp www # web\nwww-old 80/tcp\ndomain 53/udp\nhttps\t443/tcp\nbad name/tcp\n";
+        let expected = [(80, "http"), (443, "https")].map(|(port, name)| (port, name.to_owned()));
+        assert_eq!(services(text), HashMap::from(expected));
+    }
+
+    /// What is wrong with one line costs no other line its name.
+    #[test]
+    fn bytes_that_are_not_ascii_concern_their_line_only() {
+        let long = [&b"long 7/tcp # "[..], &[b'x'; 100_000], b"\n"].concat();
+        let crowd = b"caf\xe9 1/tcp\nfirst 2/tcp # caf\xe9\r\n\xff\n\n  second\t3/tcp\talias\r\n\0 4/tcp\nesc\x1b[m 5/tcp\nwhois++ 63/tcp\nlast 6/tcp";
+        let text = [&long[..], crowd].concat();
+        let expected = [(2, "first"), (3, "second"), (6, "last"), (7, "long"), (63, "whois++")];
+        assert_eq!(services(&text), HashMap::from(expected.map(|(port, name)| (port, name.to_owned()))));
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_read_up_to_the_limit() {
+        let mut services = HashMap::new();
+        read_services(io::repeat(b'x'), &mut services).unwrap();
+        assert_eq!(services, HashMap::new());
+        let first = b"http 80/tcp\n".chain(io::repeat(b'\n'));
+        read_services(first, &mut services).unwrap();
+        assert_eq!(services.len(), 1);
+    }
+
+    /// What was read before an error counts.
+    #[test]
+    fn a_file_that_fails_half_way_names_what_it_had() {
+        struct Fails;
+        impl Read for Fails {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("broken"))
+            }
+        }
+        let mut services = HashMap::new();
+        assert!(read_services(b"http 80/tcp\n".chain(Fails), &mut services).is_err());
+        assert_eq!(services.len(), 1);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
     config::{Command, Config, Source},
     kernel::{Interface, KernelError, printable},
     messages,
-    resolve::{Patience, Resolver},
+    resolve::{Patience, Resolver, SERVICES},
     source::file::FileError,
     summary::Unwritten,
     text::{Conversations, Printer},
@@ -149,6 +149,10 @@ fn printer(config: &Config, patience: Duration) -> Result<Printer, RunError> {
         };
         let resolver = Resolver::new(patience, config.no_domain)
             .map_err(|source| RunError::Start { what: "the resolver's thread", source })?;
+        if let Some(error) = resolver.services_error() {
+            let why = without_number(&error.to_string());
+            say(&format!("capture: {SERVICES}: {why}: ports are printed as numbers\n"));
+        }
         printer.set_names(Box::new(resolver));
     }
     Ok(printer)
