@@ -24,6 +24,8 @@ pub(super) struct Dissector<'p> {
     /// The frame, up to where it may be read (`ndo_snapend`): the captured bytes, cut at the end of the IP packet as
     /// soon as that is known. All offsets are from the start of the frame.
     pub(super) data: &'p [u8],
+    /// Length of the frame on the wire.
+    pub(super) wire_len: u32,
     /// The protocol that ` [|` `]` names (`ndo_protocol`).
     pub(super) protocol: &'static str,
 }

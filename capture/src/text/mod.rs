@@ -100,6 +100,7 @@ impl Printer {
                 conversations: &mut self.conversations,
                 interfaces: &self.interfaces,
                 data: packet.data,
+                wire_len: packet.wire_len,
                 protocol: "",
             };
             let link_header_length = match dissector.link(packet.link_type, packet.wire_len) {

@@ -64,7 +64,7 @@ pub struct TextOptions {
     pub skip_checksums: bool,
     /// `-x`, `-X`, `-A` and their doubles.
     pub dump: Dump,
-    /// Only headers are captured, because nothing else is to be printed. The one text that tells whether the data
+    /// Only headers are captured, because nothing else is printed. The one text that depends on whether the data
     /// was captured too, that of an MD5 option, is then the one for whole packets.
     pub headers_only: bool,
 }

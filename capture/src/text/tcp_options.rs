@@ -281,8 +281,10 @@ impl Dissector<'_> {
 
     /// RFC 2385. There is no secret to check it with; tcpdump says first if it could not have checked it anyway.
     fn md5(&mut self, options: &Options) {
-        let whole = self.has(options.data, options.data_length as usize);
-        self.line.text(if whole || self.options.headers_only {
+        // Where only headers are captured, tcpdump next to it has the whole frame.
+        let end = if self.options.headers_only { self.wire_len as usize } else { self.data.len() };
+        let whole = options.data + options.data_length as usize <= end;
+        self.line.text(if whole {
             " shared secret not supplied with -M, can't check - "
         } else {
             " snaplen too short, can't check - "
