@@ -50,7 +50,18 @@ impl fmt::Display for Tries {
     }
 }
 
-/// Something that happened. Where it names nobody, it is the sender's doing.
+/// How long nothing of what one side sends has been acknowledged, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stall(pub(super) i64);
+
+impl fmt::Display for Stall {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = self.0 / 100_000_000;
+        write!(formatter, "the connection has been stalled for {}.{} s", tenths / 10, tenths % 10)
+    }
+}
+
+/// Something that happened. Where it names no side, it is the sender's doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     Opens,
@@ -71,7 +82,7 @@ pub(super) enum Event {
     Responds,
     SpeaksFirst,
     SendsData,
-    Retransmits { fin: bool, times: u32 },
+    Retransmits { fin: bool, times: u32, stalled: Option<Stall> },
     WindowIsZero,
     WindowOpens,
     ClosesActively,
@@ -130,10 +141,13 @@ impl fmt::Display for Sentence {
             Event::Responds => write!(formatter, "the {side} sends a response"),
             Event::SpeaksFirst => write!(formatter, "the {side} speaks first"),
             Event::SendsData => write!(formatter, "the {side} sends data"),
-            Event::Retransmits { fin, times } => {
+            Event::Retransmits { fin, times, stalled } => {
                 let what = if fin { "its FIN" } else { "data" };
                 write!(formatter, "the {side} retransmits {what}")?;
-                if times > 1 { write!(formatter, " again, {times} times now") } else { Ok(()) }
+                if times > 1 {
+                    write!(formatter, " again, {times} times now")?;
+                }
+                stalled.map_or(Ok(()), |stalled| write!(formatter, "; {stalled}"))
             }
             Event::WindowIsZero => {
                 write!(formatter, "the {side}'s window is zero: the {other} has to wait")
@@ -218,9 +232,11 @@ mod tests {
             Event::Responds,
             Event::SpeaksFirst,
             Event::SendsData,
-            Event::Retransmits { fin: false, times: 1 },
-            Event::Retransmits { fin: false, times: 2 },
-            Event::Retransmits { fin: true, times: 1 },
+            Event::Retransmits { fin: false, times: 1, stalled: None },
+            Event::Retransmits { fin: false, times: 2, stalled: None },
+            Event::Retransmits { fin: false, times: 1, stalled: Some(Stall(600_000_000)) },
+            Event::Retransmits { fin: false, times: 2, stalled: Some(Stall(600_000_000)) },
+            Event::Retransmits { fin: true, times: 1, stalled: None },
             Event::WindowIsZero,
             Event::WindowOpens,
             Event::ClosesActively,
@@ -249,7 +265,8 @@ mod tests {
         for sentence in &mut expected {
             *sentence =
                 sentence.replace(&client, "ADDRESS.PORT").replace("7 tries in 63 s", "N tries in N s");
-            *sentence = sentence.replace("try 2", "try N").replace("2 times", "N times");
+            *sentence =
+                sentence.replace("try 2", "try N").replace("2 times", "N times").replace("0.6 s", "N.N s");
             if sentence.contains("nothing has been sent") {
                 sentence.insert_str(0, "the connection is established; ");
             }
@@ -259,6 +276,15 @@ mod tests {
         let forgotten = str::from_utf8(&out).unwrap().trim_end().trim_start_matches("// ");
         expected.push(forgotten.replace("12", "N").replace("65536", "N"));
         assert_eq!(documented, expected);
+    }
+
+    #[test]
+    fn a_stall_is_cut_off_to_tenths_of_a_second() {
+        for (nanoseconds, expected) in
+            [(200_000_000, "0.2 s"), (299_999_999, "0.2 s"), (102_400_000_000, "102.4 s")]
+        {
+            assert!(Stall(nanoseconds).to_string().ends_with(&format!(" {expected}")));
+        }
     }
 
     #[test]

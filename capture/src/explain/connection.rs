@@ -216,14 +216,14 @@ impl Connection {
         if side == Side::Client {
             // Both opened at once, and this one has got the other's SYN.
             if self.phase == Phase::SynReceived && answers {
-                self.server_end.acknowledge(segment.ack);
+                self.server_end.acknowledge(segment.ack, segment.time);
                 self.phase = Phase::Established;
             }
             return;
         }
         if self.server_end.isn == Some(segment.seq) {
             if !std::mem::replace(&mut self.server_end.syn_ack, true) {
-                self.client_end.acknowledge(segment.ack);
+                self.client_end.acknowledge(segment.ack, segment.time);
             } else if self.phase != Phase::Reset && self.server_end.is_no_copy(segment.time) {
                 self.server_end.repeated(segment);
                 story.tell(side, Event::RepeatsSynAck, false);
@@ -234,7 +234,7 @@ impl Connection {
         } else if answers && matches!(self.phase, Phase::SynSent | Phase::SynReceived) {
             // A second answer with another number comes from a server that does not remember its first (SYN cookies).
             self.server_end = End::opened_by(segment);
-            self.client_end.acknowledge(segment.ack);
+            self.client_end.acknowledge(segment.ack, segment.time);
             self.phase = Phase::SynReceived;
         }
     }
@@ -318,7 +318,7 @@ impl Connection {
             *own = own_before;
             return;
         }
-        self.end(peer).acknowledge(segment.ack);
+        self.end(peer).acknowledge(segment.ack, segment.time);
         let is_latest = own_before.next.is_none_or(|next| !after(next, segment.seq_end()))
             && self.end(peer).acked == Some(segment.ack);
         if is_latest && !peer_end.fin {
@@ -336,12 +336,14 @@ impl Connection {
         }
         if fin {
             self.end(side).fin = true;
-            // Who has not been seen from the beginning may have closed its side before.
+            // A side that was not seen from the beginning may have closed before.
             let peer_is_open = self.whole || peer_end.spoke;
+            // A client that has asked and closes may well wait for the answer: this is no end.
+            let is_answered = side == Side::Server || self.speaker != Some(side);
             let event = match (peer_end.fin, peer_end.is_acked_by(segment.ack)) {
                 (true, true) => Event::ClosesToo,
                 (true, false) => Event::ClosesAtOnce,
-                (false, _) if peer_is_open => Event::ClosesActively,
+                (false, _) if peer_is_open && is_answered => Event::ClosesActively,
                 (false, _) => Event::Closes,
             };
             self.tell(story, side, event);
@@ -379,9 +381,9 @@ impl Connection {
         if is_probe || self.end(side).is_keep_alive(segment) {
             return;
         }
-        if let Some(times) = self.end(side).retransmit(segment) {
+        if let Some((times, stalled)) = self.end(side).retransmit(segment) {
             let fin = segment.data_len == 0;
-            self.tell(story, side, Event::Retransmits { fin, times });
+            self.tell(story, side, Event::Retransmits { fin, times, stalled });
         }
     }
 

@@ -1,7 +1,10 @@
 //! What one end of a connection has sent, and what is known of its receive window: the send sequence space of
 //! RFC 9293 section 3.3.1, as far as it can be seen from outside.
 
-use super::segment::{Kind, Segment};
+use super::{
+    comment::Stall,
+    segment::{Kind, Segment},
+};
 
 /// A packet that differs from an earlier one in nothing but its time, and follows it within this time, may be the same
 /// packet seen twice (on two interfaces of a bridge, say). Retransmission timers are longer: RFC 6298 asks for 1 s,
@@ -14,6 +17,10 @@ const MAX_WINDOW: u32 = 1 << 30;
 /// The largest shift count of a window scale option (RFC 7323 section 2.3).
 const MAX_WINDOW_SCALE: u8 = 14;
 
+/// What has not been acknowledged for so long may be sent again because the sender's timer has run out: Linux waits for
+/// no less (include/net/tcp.h, `TCP_RTO_MIN`).
+const MIN_TIMEOUT: i64 = 200_000_000;
+
 /// Whether `a` is behind `b` in sequence space (RFC 9293 section 3.4).
 pub(super) fn after(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() > 0
@@ -24,14 +31,14 @@ fn far_apart(a: u32, b: u32) -> bool {
 }
 
 /// A loss recovery that has been told: from the first retransmission until all that had been sent by then is
-/// acknowledged (RFC 6582 section 3.2, "recover").
+/// acknowledged (RFC 6582 section 3.2, "recover"). A timeout begins it once more.
 #[derive(Clone, Copy, Debug)]
 struct Recovery {
-    /// The sequence number of the first retransmission.
+    /// The sequence number of the retransmission it began with.
     first: u32,
     /// What had been sent by then.
     recover: u32,
-    /// How often the first was retransmitted, and when last.
+    /// How often that was retransmitted, and when last.
     times: u32,
     time: i64,
 }
@@ -56,6 +63,8 @@ pub(super) struct End {
     pub(super) next: Option<u32>,
     /// The highest acknowledgment it got, which is RCV.NXT of the other end.
     pub(super) acked: Option<u32>,
+    /// When that last went on, or, if all had been acknowledged by then, when more was sent.
+    waits_since: i64,
     /// Its FIN was seen.
     pub(super) fin: bool,
     /// Its SYN-ACK was seen.
@@ -108,6 +117,7 @@ impl End {
             next: Some(next),
             acked: Some(next),
             tick: next.wrapping_sub(MAX_WINDOW),
+            waits_since: time,
             advanced_at: time,
             recent: next,
             recent_at: time,
@@ -150,12 +160,13 @@ impl End {
         self.read_clock(segment);
     }
 
-    /// Takes an acknowledgment that it got.
-    pub(super) fn acknowledge(&mut self, ack: u32) {
+    /// Takes an acknowledgment that it got, at `time`.
+    pub(super) fn acknowledge(&mut self, ack: u32, time: i64) {
         if self.acked.is_some_and(|acked| !after(ack, acked)) {
             return;
         }
         self.acked = Some(ack);
+        self.waits_since = time;
         if self.recovery.is_some_and(|recovery| !after(recovery.recover, ack)) {
             self.recovery = None;
         }
@@ -180,6 +191,9 @@ impl End {
         if !after(end, next) {
             let again = end != start && self.is_sent_again(segment, next);
             return if again { Progress::Again } else { Progress::Unclear };
+        }
+        if self.acked.is_some_and(|acked| !after(next, acked)) {
+            self.waits_since = segment.time;
         }
         if after(start, next) {
             self.gap = Some((self.gap.map_or(next, |(gap, _)| gap), start));
@@ -233,24 +247,32 @@ impl End {
             && self.acked == self.next
     }
 
-    /// How often `segment`, which is sent again, has been; `None` if its recovery has been told.
-    pub(super) fn retransmit(&mut self, segment: &Segment) -> Option<u32> {
-        match &mut self.recovery {
+    /// How often `segment`, which is sent again, has been, and how long the other side has acknowledged nothing new, if
+    /// that is long enough for a timeout. `None` if its recovery has been told.
+    pub(super) fn retransmit(&mut self, segment: &Segment) -> Option<(u32, Option<Stall>)> {
+        let recover = self.next.unwrap_or(segment.seq);
+        let waited = segment.time.saturating_sub(self.waits_since);
+        let stalled = (self.acked.is_some() && waited >= MIN_TIMEOUT).then_some(Stall(waited));
+        // At a timeout the first is sent again that is not acknowledged (RFC 6298 section 5.4); what is acknowledged
+        // here may not be there.
+        let is_timeout = stalled.is_some() && self.acked.is_some_and(|acked| !after(segment.seq, acked));
+        let times = match self.recovery {
             Some(recovery) if segment.seq == recovery.first => {
                 if segment.time.saturating_sub(recovery.time) < COPY_INTERVAL {
                     return None;
                 }
-                recovery.times = recovery.times.saturating_add(1);
-                recovery.time = segment.time;
-                Some(recovery.times)
+                recovery.times.saturating_add(1)
             }
-            Some(recovery) if after(recovery.recover, segment.seq) => None,
-            _ => {
-                let recover = self.next.unwrap_or(segment.seq);
-                self.recovery = Some(Recovery { first: segment.seq, recover, times: 1, time: segment.time });
-                Some(1)
-            }
-        }
+            Some(recovery) if after(recovery.recover, segment.seq) && !is_timeout => return None,
+            _ => 1,
+        };
+        // After a timeout, all that has been sent by then counts (RFC 6582 section 4).
+        let recover = match self.recovery {
+            Some(recovery) if times > 1 && !is_timeout => recovery.recover,
+            _ => recover,
+        };
+        self.recovery = Some(Recovery { first: segment.seq, recover, times, time: segment.time });
+        Some((times, stalled))
     }
 
     /// Takes the window that it offers: whether that was zero before.

@@ -19,7 +19,7 @@ fn both_close_at_once() {
     );
 }
 
-/// Who has closed its side still gets the answer.
+/// A client that has asked and closes its side gets the answer: that is no end.
 #[test]
 fn half_closed() {
     assert_after_exchange(
@@ -33,9 +33,47 @@ fn half_closed() {
         ],
         &[
             "30 the client sends a request",
-            "30 the client actively closes the connection",
+            "30 the client closes its side",
             "40 the server sends a response",
             "50 the server closes its side too",
+        ],
+    );
+    // The FIN comes alone.
+    assert_after_exchange(
+        &[
+            at(30, CLIENT, "P.", 11, 101).data(10),
+            at(31, SERVER, ".", 101, 21),
+            at(32, CLIENT, "F.", 21, 101),
+            at(40, SERVER, "P.", 101, 22).data(1000),
+            at(41, SERVER, "F.", 1101, 22),
+        ],
+        &[
+            "30 the client sends a request",
+            "32 the client closes its side",
+            "40 the server sends a response",
+            "41 the server closes its side too",
+        ],
+    );
+}
+
+/// A server that has answered, and a client that has its answer, or has asked nothing, close the connection.
+#[test]
+fn actively_closed() {
+    for (from, seq, ack, told) in [
+        (CLIENT, 11, 101, "30 the client actively closes the connection"),
+        (SERVER, 101, 11, "30 the server actively closes the connection"),
+    ] {
+        assert_after_exchange(&[at(30, from, "F.", seq, ack)], &[told]);
+    }
+    assert_after_handshake(
+        &[at(30, CLIENT, "F.", 1, 1)],
+        &["30 the connection is established; the client actively closes the connection"],
+    );
+    assert_after_handshake(
+        &[at(20, CLIENT, "P.", 1, 1).data(5), at(30, SERVER, "F.", 1, 6)],
+        &[
+            "20 the connection is established; the client sends a request",
+            "30 the server actively closes the connection",
         ],
     );
 }

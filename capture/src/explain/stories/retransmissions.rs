@@ -19,9 +19,9 @@ fn retransmissions() {
             at(950, SERVER, ".", 2101, 11).data(1000),
         ],
         &[
-            "300 the server retransmits data",
-            "700 the server retransmits data again, 2 times now",
-            "950 the server retransmits data",
+            "300 the server retransmits data; the connection has been stalled for 0.2 s",
+            "700 the server retransmits data again, 2 times now; the connection has been stalled for 0.6 s",
+            "950 the server retransmits data; the connection has been stalled for 0.2 s",
         ],
     );
     // A FIN.
@@ -29,8 +29,8 @@ fn retransmissions() {
         &[at(100, CLIENT, "F.", 11, 101), at(300, CLIENT, "F.", 11, 101), at(700, CLIENT, "F.", 11, 101)],
         &[
             "100 the client actively closes the connection",
-            "300 the client retransmits its FIN",
-            "700 the client retransmits its FIN again, 2 times now",
+            "300 the client retransmits its FIN; the connection has been stalled for 0.2 s",
+            "700 the client retransmits its FIN again, 2 times now; the connection has been stalled for 0.6 s",
         ],
     );
     // All that was sent, as one segment.
@@ -38,10 +38,91 @@ fn retransmissions() {
         &[
             at(100, SERVER, ".", 101, 11).data(10),
             at(101, SERVER, ".", 111, 11).data(10),
-            at(300, SERVER, ".", 101, 11).data(20),
+            at(299, SERVER, ".", 101, 11).data(20),
         ],
-        &["300 the server retransmits data"],
+        &["299 the server retransmits data"],
     );
+}
+
+/// All that is sent to a port is dropped for 3 s, as Linux retransmits it: first what it sent last (RFC 8985, the tail
+/// loss probe), then at each timeout what it sent first, and when the port takes packets again, all the rest.
+#[test]
+fn an_outage() {
+    let again = |milliseconds, n: u32| at(milliseconds, CLIENT, "P.", 11 + 20 * n, 101).data(20);
+    let lost = |n: u32| again(100 + 10 * i64::from(n), n);
+    let acked = |milliseconds, n: u32| at(milliseconds, SERVER, ".", 101, 11 + 20 * n);
+    let mut segments: Vec<Sketch> = (0..5).map(lost).collect();
+    segments.extend([again(150, 4), again(360, 0), again(780, 0), again(1620, 0), again(3300, 0)]);
+    segments.extend([acked(3301, 1), again(3302, 1), again(3303, 2), acked(3304, 2), acked(3305, 3)]);
+    segments.extend([again(3306, 3), again(3307, 4), acked(3308, 5)]);
+    assert_after_exchange(
+        &segments,
+        &[
+            "100 the client sends a request",
+            "150 the client retransmits data",
+            "360 the client retransmits data; the connection has been stalled for 0.2 s",
+            "780 the client retransmits data again, 2 times now; the connection has been stalled for 0.6 s",
+            "1620 the client retransmits data again, 3 times now; the connection has been stalled for 1.5 s",
+            "3300 the client retransmits data again, 4 times now; the connection has been stalled for 3.2 s",
+        ],
+    );
+    // What is sent meanwhile is lost, too. It is no news when it is sent again after the outage.
+    let mut segments: Vec<Sketch> = (0..2).map(lost).collect();
+    segments.extend([
+        again(310, 0),
+        again(500, 2),
+        again(720, 0),
+        acked(721, 1),
+        again(722, 1),
+        again(723, 2),
+    ]);
+    assert_after_exchange(
+        &segments,
+        &[
+            "100 the client sends a request",
+            "310 the client retransmits data; the connection has been stalled for 0.2 s",
+            "720 the client retransmits data again, 2 times now; the connection has been stalled for 0.6 s",
+        ],
+    );
+}
+
+/// The acknowledgments are dropped on their way back, after they were seen.
+#[test]
+fn an_outage_of_the_way_back() {
+    let first = |milliseconds| at(milliseconds, CLIENT, "P.", 11, 101).data(20);
+    let second = |milliseconds| at(milliseconds, CLIENT, "P.", 31, 101).data(20);
+    let acked = |milliseconds| at(milliseconds, SERVER, ".", 101, 51);
+    assert_after_exchange(
+        &[
+            first(100),
+            second(101),
+            acked(102),
+            second(150),
+            acked(151),
+            first(310),
+            acked(311),
+            first(720),
+            acked(721),
+        ],
+        &[
+            "100 the client sends a request",
+            "150 the client retransmits data",
+            "310 the client retransmits data; the connection has been stalled for 0.2 s",
+            "720 the client retransmits data again, 2 times now; the connection has been stalled for 0.6 s",
+        ],
+    );
+}
+
+/// A loss on a long way is no timeout: the acknowledgments go on coming.
+#[test]
+fn a_loss_on_a_long_way() {
+    let sent = |n: u32| at(100 + i64::from(n), SERVER, ".", 101 + 100 * n, 11).data(100);
+    let duplicate = |n: i64| at(701 + n, CLIENT, ".", 11, 201);
+    let mut segments: Vec<Sketch> = (0..10).map(sent).collect();
+    segments.extend([at(700, CLIENT, ".", 11, 201), duplicate(1), duplicate(2), duplicate(3)]);
+    segments.push(at(705, SERVER, ".", 201, 11).data(100));
+    segments.push(at(1305, CLIENT, ".", 11, 1101));
+    assert_after_exchange(&segments, &["705 the server retransmits data"]);
 }
 
 /// A fast retransmission in a stream: the sender's clock has gone on since the first time.
@@ -118,6 +199,9 @@ fn keep_alives_and_window_probes_are_not_data() {
 fn one_byte_sent_again() {
     assert_after_exchange(
         &[at(100, CLIENT, "P.", 11, 101).data(1), at(400, CLIENT, "P.", 11, 101).data(1)],
-        &["100 the client sends a request", "400 the client retransmits data"],
+        &[
+            "100 the client sends a request",
+            "400 the client retransmits data; the connection has been stalled for 0.3 s",
+        ],
     );
 }
