@@ -11,6 +11,7 @@
 mod buffer;
 mod bytes;
 mod error;
+mod interfaces;
 mod link;
 mod pcap;
 mod pcapng;
@@ -117,7 +118,7 @@ impl<R: Read> FileSource<R> {
         match &self.format {
             Format::Pcap(pcap) => Some((pcap.link_type, pcap.snaplen)),
             Format::Pcapng(pcapng) => {
-                let interface = pcapng.first_interface()?;
+                let interface = pcapng.interfaces.get(0)?;
                 Some((interface.link_type.ok()?, interface.snaplen))
             }
         }

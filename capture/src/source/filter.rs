@@ -1,7 +1,7 @@
 //! Which packets of a file are printed.
 //!
 //! What is selected is what `tcpdump -r FILE tcp port N` selects (for several ports: `tcp port N or tcp port M`),
-//! with one addition, the same as live: on Ethernet up to two VLAN tags are looked behind. With one port, tcpdump's
+//! with one addition, the same as live: on Ethernet up to two VLAN tags are skipped. With one port, tcpdump's
 //! expression for that is `tcp port N or (vlan and (tcp port N or (vlan and tcp port N)))`.
 
 use capture_common::{

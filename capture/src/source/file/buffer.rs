@@ -44,15 +44,31 @@ impl<R: Read> Buffer<R> {
         &self.bytes[start..start + length]
     }
 
+    /// Moves on by up to `length` bytes, without keeping them: by how many; fewer where the file ends.
+    #[cold]
+    pub(super) fn skip(&mut self, length: usize) -> io::Result<usize> {
+        let mut left = length;
+        loop {
+            let skipped = left.min(self.available());
+            self.start += skipped;
+            left -= skipped;
+            if left == 0 || !self.fill(1)? {
+                return Ok(length - left);
+            }
+        }
+    }
+
+    /// What a record claims to need is taken up only as far as the file goes: the buffer is never more than twice as
+    /// large as what has been read into it.
     #[cold]
     fn refill(&mut self, length: usize) -> io::Result<bool> {
         self.bytes.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        if self.bytes.len() < length {
-            self.bytes.resize(length.next_power_of_two(), 0);
-        }
         while self.end < length {
+            if self.end == self.bytes.len() {
+                self.bytes.resize(length.next_power_of_two().min(2 * self.end), 0);
+            }
             match self.reader.read(&mut self.bytes[self.end..]) {
                 Ok(0) => return Ok(false),
                 Ok(count) => self.end += count,

@@ -136,6 +136,11 @@ pub enum FileError {
         "a packet arrived on interface {0}, but there's no Interface Description Block for that interface"
     )]
     UnknownInterface(u32),
+    /// A packet names an interface of which the description was not kept: those before it changed too often.
+    #[error(
+        "a packet arrived on interface {0}, and the file describes too many different interfaces before that"
+    )]
+    TooManyInterfaces(u32),
     /// The end-of-options option of an interface is not empty.
     #[error("Interface Description Block has opt_endofopt option with length {0} != 0")]
     EndOfOptionsLength(u16),

@@ -10,11 +10,14 @@
 
 use std::io::Read;
 
-use super::{ByteOrder, FileError, Precision, adjust_snaplen, buffer::Buffer, link};
-use crate::packet::{LinkType, Packet, Timestamp};
+use super::{
+    ByteOrder, FileError, Precision,
+    buffer::Buffer,
+    interfaces::{INTERFACE_DESCRIPTION, Interfaces},
+};
+use crate::packet::Packet;
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
-const INTERFACE_DESCRIPTION: u32 = 1;
 const OBSOLETE_PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
@@ -28,29 +31,20 @@ const MIN_BLOCK_LENGTH: u32 = 12;
 const MAX_BLOCK_LENGTH: u32 = 16 * 1024 * 1024;
 /// Bytes of the first block that are looked at to tell a pcapng file from others.
 const PROBE_LENGTH: usize = 12;
+/// Up to where it has the version.
+const VERSION_END: usize = 16;
 const MIN_SECTION_LENGTH: u32 = 28;
 /// The longest first block that is believed (sf-pcapng.c, BT_SHB_INSANE_MAX).
 const MAX_SECTION_LENGTH: u32 = 1024 * 1024;
+
+/// Bytes of a later section header that are looked at, from the start of its body.
+const SECTION_FIELDS: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Pcapng {
     pub(super) byte_order: ByteOrder,
     precision: Precision,
-    /// Those of the current section.
-    interfaces: Vec<Interface>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Interface {
-    /// The link type, or its number where it is not supported. That is an error only once a packet has it.
-    pub(super) link_type: Result<LinkType, u16>,
-    pub(super) snaplen: u32,
-    /// Ticks of the time per second.
-    resolution: u64,
-    /// Whether the resolution is a power of two.
-    binary: bool,
-    /// Seconds to be added, in two's complement.
-    offset: u64,
+    pub(super) interfaces: Interfaces,
 }
 
 /// Where a packet's data are, and what is known of it.
@@ -83,37 +77,31 @@ impl Pcapng {
         if !(MIN_SECTION_LENGTH..=MAX_SECTION_LENGTH).contains(&length) {
             return Err(FileError::SectionLength(length));
         }
-        if !buffer.fill(length as usize).map_err(FileError::Read)? {
-            let (wanted, got) = (length as usize - PROBE_LENGTH, buffer.available() - PROBE_LENGTH);
-            return Err(FileError::TruncatedBlock { wanted, got });
+        let wanted = length as usize - PROBE_LENGTH;
+        if !buffer.fill(VERSION_END).map_err(FileError::Read)? {
+            return Err(FileError::TruncatedBlock { wanted, got: buffer.available() - PROBE_LENGTH });
         }
-        let section = buffer.take(length as usize);
+        let section = buffer.take(VERSION_END);
         let (major, minor) = (byte_order.u16(section, 12), byte_order.u16(section, 14));
+        let rest = length as usize - VERSION_END;
+        let skipped = buffer.skip(rest).map_err(FileError::Read)?;
+        if skipped < rest {
+            return Err(FileError::TruncatedBlock { wanted, got: VERSION_END - PROBE_LENGTH + skipped });
+        }
         if !matches!((major, minor), (1, 0 | 2)) {
             return Err(FileError::UnsupportedPcapngVersion { major, minor });
         }
-        let mut file = Self { byte_order, precision, interfaces: Vec::new() };
-        while file.interfaces.is_empty() {
+        let mut file = Self { byte_order, precision, interfaces: Interfaces::default() };
+        while file.interfaces.get(0).is_none() {
             match file.next_block(buffer)? {
                 None => return Err(FileError::NoInterfaces),
-                Some((INTERFACE_DESCRIPTION, length)) => {
-                    let body = body(buffer.take(length));
-                    file.add_interface(body)?;
-                }
                 Some((ENHANCED_PACKET | SIMPLE_PACKET | OBSOLETE_PACKET, _)) => {
                     return Err(FileError::PacketBeforeInterface);
                 }
-                Some((_, length)) => {
-                    buffer.take(length);
-                }
+                Some((block_type, length)) => file.other_block(buffer, block_type, length)?,
             }
         }
         Ok(Some(file))
-    }
-
-    /// The first interface of the current section, if it has one yet.
-    pub(super) fn first_interface(&self) -> Option<Interface> {
-        self.interfaces.first().copied()
     }
 
     /// The next packet (sf-pcapng.c, pcap_ng_next_packet). Unlike there, interfaces may differ in their link types
@@ -125,20 +113,13 @@ impl Pcapng {
     ) -> Result<Option<Packet<'b>>, FileError> {
         let (found, length) = loop {
             let Some((block_type, length)) = self.next_block(buffer)? else { return Ok(None) };
-            let body = body(&buffer.peek()[..length]);
-            match block_type {
-                ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET => {
-                    break (self.packet_block(block_type, body)?, length);
-                }
-                INTERFACE_DESCRIPTION => self.add_interface(body)?,
-                SECTION_HEADER => self.next_section(body)?,
-                _ => {}
+            if matches!(block_type, ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET) {
+                break (self.packet_block(block_type, body(&buffer.peek()[..length]))?, length);
             }
-            buffer.take(length);
+            self.other_block(buffer, block_type, length)?;
         };
         let PacketBlock { interface, ticks, captured_len, wire_len, data_offset } = found;
-        // `packet_block` has found the interface.
-        let interface = &self.interfaces[interface as usize];
+        let interface = self.interfaces.get(interface).ok_or_else(|| self.interfaces.missing(interface))?;
         if captured_len > interface.snaplen {
             return Err(FileError::OverSnaplen { captured_len, snaplen: interface.snaplen });
         }
@@ -152,7 +133,8 @@ impl Pcapng {
         Ok(Some(Packet { time, link_type, wire_len, data }))
     }
 
-    /// Brings the whole next block into the buffer, and gives its type and its length (sf-pcapng.c, read_block).
+    /// Reads the next block's header, and gives its type and its length (sf-pcapng.c, read_block). The whole block is in
+    /// the buffer then, if it is one whose body matters.
     #[inline]
     fn next_block<R: Read>(&self, buffer: &mut Buffer<R>) -> Result<Option<(u32, usize)>, FileError> {
         if !buffer.fill(BLOCK_HEADER_LENGTH).map_err(FileError::Read)? {
@@ -173,14 +155,50 @@ impl Pcapng {
             return Err(FileError::BlockTooLong { length, maximum: MAX_BLOCK_LENGTH });
         }
         let size = length as usize;
-        if !buffer.fill(size).map_err(FileError::Read)? {
-            let (wanted, got) = (size - BLOCK_HEADER_LENGTH, buffer.available() - BLOCK_HEADER_LENGTH);
-            return Err(FileError::TruncatedBlock { wanted, got });
-        }
-        if self.byte_order.u32(buffer.peek(), size - BLOCK_TRAILER_LENGTH) != length {
-            return Err(FileError::BlockLengthsDiffer);
+        if matches!(block_type, ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET | INTERFACE_DESCRIPTION) {
+            if !buffer.fill(size).map_err(FileError::Read)? {
+                let (wanted, got) = (size - BLOCK_HEADER_LENGTH, buffer.available() - BLOCK_HEADER_LENGTH);
+                return Err(FileError::TruncatedBlock { wanted, got });
+            }
+            if self.byte_order.u32(buffer.peek(), size - BLOCK_TRAILER_LENGTH) != length {
+                return Err(FileError::BlockLengthsDiffer);
+            }
         }
         Ok(Some((block_type, size)))
+    }
+
+    /// Takes a block without a packet. What is not looked at is not kept: it may be long.
+    #[cold]
+    fn other_block<R: Read>(
+        &mut self,
+        buffer: &mut Buffer<R>,
+        block_type: u32,
+        length: usize,
+    ) -> Result<(), FileError> {
+        if block_type == INTERFACE_DESCRIPTION {
+            return self.interfaces.add(self.byte_order, body(buffer.take(length)));
+        }
+        let wanted = length - BLOCK_HEADER_LENGTH;
+        let truncated = |got| FileError::TruncatedBlock { wanted, got };
+        buffer.take(BLOCK_HEADER_LENGTH);
+        let fields = SECTION_FIELDS.min(wanted - BLOCK_TRAILER_LENGTH);
+        let mut section = [0; SECTION_FIELDS];
+        if !buffer.fill(fields).map_err(FileError::Read)? {
+            return Err(truncated(buffer.available()));
+        }
+        section[..fields].copy_from_slice(buffer.take(fields));
+        let rest = wanted - BLOCK_TRAILER_LENGTH - fields;
+        let skipped = buffer.skip(rest).map_err(FileError::Read)?;
+        if skipped < rest || !buffer.fill(BLOCK_TRAILER_LENGTH).map_err(FileError::Read)? {
+            return Err(truncated(fields + skipped + buffer.available()));
+        }
+        if self.byte_order.u32(buffer.take(BLOCK_TRAILER_LENGTH), 0) as usize != length {
+            return Err(FileError::BlockLengthsDiffer);
+        }
+        match block_type {
+            SECTION_HEADER => self.next_section(&section[..fields]),
+            _ => Ok(()),
+        }
     }
 
     #[inline]
@@ -195,9 +213,7 @@ impl Pcapng {
             OBSOLETE_PACKET => self.byte_order.u16(body, 0).into(),
             _ => 0,
         };
-        let Some(described) = self.interfaces.get(interface as usize) else {
-            return Err(FileError::UnknownInterface(interface));
-        };
+        let described = self.interfaces.get(interface).ok_or_else(|| self.interfaces.missing(interface))?;
         Ok(if block_type == SIMPLE_PACKET {
             let wire_len = field(0);
             let captured_len = wire_len.min(described.snaplen);
@@ -209,9 +225,8 @@ impl Pcapng {
         })
     }
 
-    #[cold]
     fn next_section(&mut self, body: &[u8]) -> Result<(), FileError> {
-        if body.len() < 16 {
+        if body.len() < SECTION_FIELDS {
             return Err(FileError::ShortBlock(SECTION_HEADER));
         }
         let magic = self.byte_order.u32(body, 0);
@@ -227,95 +242,6 @@ impl Pcapng {
         }
         self.interfaces.clear();
         Ok(())
-    }
-
-    #[cold]
-    fn add_interface(&mut self, body: &[u8]) -> Result<(), FileError> {
-        let Some((fixed, options)) = body.split_at_checked(8) else {
-            return Err(FileError::ShortBlock(INTERFACE_DESCRIPTION));
-        };
-        let number = self.byte_order.u16(fixed, 0);
-        let mut interface = Interface {
-            link_type: link::from_number(number.into()).ok_or(number),
-            snaplen: adjust_snaplen(self.byte_order.u32(fixed, 4)),
-            resolution: 1_000_000,
-            binary: false,
-            offset: 0,
-        };
-        interface.read_options(self.byte_order, options)?;
-        self.interfaces.push(interface);
-        Ok(())
-    }
-}
-
-impl Interface {
-    /// sf-pcapng.c, process_idb_options.
-    fn read_options(&mut self, byte_order: ByteOrder, mut options: &[u8]) -> Result<(), FileError> {
-        const END_OF_OPTIONS: u16 = 0;
-        const RESOLUTION: u16 = 9;
-        const OFFSET: u16 = 14;
-
-        let short = || FileError::ShortBlock(INTERFACE_DESCRIPTION);
-        let (mut saw_resolution, mut saw_offset) = (false, false);
-        while !options.is_empty() {
-            let (header, rest) = options.split_at_checked(4).ok_or_else(short)?;
-            let (code, length) = (byte_order.u16(header, 0), byte_order.u16(header, 2));
-            let padded = usize::from(length).next_multiple_of(4);
-            let (value, rest) = rest.split_at_checked(padded).ok_or_else(short)?;
-            options = rest;
-            match code {
-                END_OF_OPTIONS if length != 0 => return Err(FileError::EndOfOptionsLength(length)),
-                END_OF_OPTIONS => break,
-                RESOLUTION => {
-                    let option = "if_tsresol";
-                    if length != 1 {
-                        return Err(FileError::OptionLength { option, length, wanted: 1 });
-                    }
-                    if saw_resolution {
-                        return Err(FileError::OptionTwice(option));
-                    }
-                    saw_resolution = true;
-                    self.binary = value[0] & 0x80 != 0;
-                    let (base, exponent) = (if self.binary { 2 } else { 10 }, value[0] & 0x7f);
-                    self.resolution = u64::from(base)
-                        .checked_pow(exponent.into())
-                        .ok_or(FileError::ResolutionTooHigh { base, exponent })?;
-                }
-                OFFSET => {
-                    let option = "if_tsoffset";
-                    if length != 8 {
-                        return Err(FileError::OptionLength { option, length, wanted: 8 });
-                    }
-                    if saw_offset {
-                        return Err(FileError::OptionTwice(option));
-                    }
-                    saw_offset = true;
-                    self.offset = byte_order.u64(value, 0);
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The time in the precision it is wanted in, cut off and not rounded. Multiplying first wraps round where the
-    /// resolution is a high power of two, as it does in libpcap.
-    #[inline]
-    fn time(&self, ticks: u64, precision: Precision) -> Timestamp {
-        let wanted = precision.per_second();
-        let seconds = (ticks / self.resolution).wrapping_add(self.offset);
-        let fraction = ticks % self.resolution;
-        let fraction = if self.resolution == wanted {
-            fraction
-        } else if self.binary {
-            fraction.wrapping_mul(wanted) / self.resolution
-        } else if self.resolution > wanted {
-            fraction / (self.resolution / wanted)
-        } else {
-            fraction * (wanted / self.resolution)
-        };
-        let nanoseconds = fraction * (Precision::Nano.per_second() / wanted);
-        Timestamp { seconds: seconds.cast_signed(), nanoseconds: nanoseconds.cast_signed() }
     }
 }
 
