@@ -1,10 +1,10 @@
 //! The command line: names and meanings are tcpdump's wherever tcpdump has them. Nothing is validated here beyond
 //! what clap does by itself; that is [`config`](crate::config)'s.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{error::Error as _, ffi::OsString, path::PathBuf};
 
 use clap::{
-    ArgAction, Args, Parser,
+    ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser,
     builder::{OsStringValueParser, TypedValueParser as _},
     error::{ContextKind, ContextValue, ErrorKind},
 };
@@ -34,7 +34,7 @@ pub struct Cli {
     #[arg(short = 'i', long = "interface", visible_alias = "iface", value_name = "INTERFACE")]
     pub interface: Option<OsString>,
 
-    /// Select packets from or to these ports: 8888, 80,443 or 8000-8100; repeatable. Without it and without an
+    /// Select TCP packets from or to these ports: 8888, 80,443 or 8000-8100; repeatable. Without it and without an
     /// expression, every TCP packet
     #[arg(long = "port", value_name = "PORTS")]
     pub ports: Vec<PortList>,
@@ -60,7 +60,7 @@ pub struct Cli {
     pub read: Option<PathBuf>,
 
     /// Exit after printing this many packets
-    #[arg(short = 'c', value_name = "COUNT", allow_hyphen_values = true)]
+    #[arg(short = 'c', value_name = "COUNT")]
     pub count: Option<String>,
 
     /// Print only how many packets of a file (-r) are selected
@@ -72,17 +72,11 @@ pub struct Cli {
     pub list_interfaces: bool,
 
     /// Size of the kernel's buffer for all CPUs together, in KiB
-    #[arg(short = 'B', long = "buffer-size", value_name = "KIB", allow_hyphen_values = true)]
+    #[arg(short = 'B', long = "buffer-size", value_name = "KIB")]
     pub buffer_size: Option<String>,
 
     /// Capture this many bytes of each packet; without it, as many as the other options need
-    #[arg(
-        short = 's',
-        long = "snapshot-length",
-        visible_alias = "snaplen",
-        value_name = "BYTES",
-        allow_hyphen_values = true
-    )]
+    #[arg(short = 's', long = "snapshot-length", visible_alias = "snaplen", value_name = "BYTES")]
     pub snaplen: Option<String>,
 
     /// Write out each line as it is printed; the default on a terminal
@@ -201,11 +195,11 @@ pub enum Precision {
 }
 
 /// As tcpdump has it, only the first letters count (tcpdump.c, `tstamp_precision_from_string`).
-fn precision(text: &str) -> Result<Precision, &'static str> {
+fn precision(text: &str) -> Result<Precision, String> {
     match text {
         _ if text.starts_with("micro") => Ok(Precision::Micro),
         _ if text.starts_with("nano") => Ok(Precision::Nano),
-        _ => Err("it is micro or nano"),
+        _ => Err(format!("`{text}` is not a precision: give micro or nano")),
     }
 }
 
@@ -235,26 +229,63 @@ struct WithoutMeaning {
 impl Cli {
     /// Takes a command line apart.
     ///
+    /// As for getopt(3), the value of an option is what follows it, whatever it begins with: `-r -x` reads the file
+    /// `-x`. An expression that begins with a hyphen stands after `--`.
+    ///
     /// # Errors
     ///
     /// Also `--help` and `--version` come as an error, as clap has it.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(arguments).map_err(|error| {
-            let context = |kind| match error.get(kind) {
-                Some(ContextValue::String(text)) => Some(text.as_str()),
-                _ => None,
-            };
-            match (error.kind(), context(ContextKind::InvalidArg)) {
-                (ErrorKind::UnknownArgument, Some(flag)) => {
-                    clap::Error::raw(error.kind(), no_such(flag, context(ContextKind::SuggestedArg)))
-                }
-                _ => error,
-            }
-        })
+        let command = Self::command().mut_args(|argument| {
+            let is_option = !argument.is_positional() && argument.get_action().takes_values();
+            argument.allow_hyphen_values(is_option)
+        });
+        let matches = command.try_get_matches_from(arguments);
+        matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(in_one_sentence)
     }
 }
 
-/// What is said of a flag that there is not, which most often is one of tcpdump's.
+/// What is wrong with a command line, in one sentence.
+fn in_one_sentence(error: clap::Error) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let option = text(ContextKind::InvalidArg);
+    let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty());
+    let values = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) => alternatives(values),
+        _ => String::new(),
+    };
+    let sentence = match (error.kind(), option) {
+        (ErrorKind::UnknownArgument, Some(flag)) => no_such(flag, text(ContextKind::SuggestedArg)),
+        (ErrorKind::InvalidValue, Some(option)) => match value {
+            Some(value) => format!("invalid value {value}: {option} takes {values}"),
+            None if values.is_empty() => format!("a value is missing: {option}"),
+            None => format!("a value is missing: {option} takes {values}"),
+        },
+        (ErrorKind::ValueValidation, Some(option)) => match error.source() {
+            Some(source) => format!("invalid value for {option}: {source}"),
+            None => return error,
+        },
+        (ErrorKind::TooManyValues, Some(option)) => format!("{option} takes no value"),
+        (ErrorKind::InvalidUtf8, _) => "a number or a name on the command line is not UTF-8".to_owned(),
+        _ => return error,
+    };
+    clap::Error::raw(error.kind(), format!("{sentence}\n"))
+}
+
+/// `a`, `a or b`, `a, b or c`.
+fn alternatives(values: &[String]) -> String {
+    match values {
+        [first @ .., before, last] => {
+            first.iter().map(|value| format!("{value}, ")).collect::<String>() + before + " or " + last
+        }
+        values => values.concat(),
+    }
+}
+
+/// What capture says about an option that it does not have. Most often it is one of tcpdump's.
 fn no_such(flag: &str, similar: Option<&str>) -> String {
     let hint = match (flag, similar) {
         ("-w" | "-C" | "-G" | "-W" | "-z", _) => ": capture prints text only".to_owned(),
@@ -262,7 +293,7 @@ fn no_such(flag: &str, similar: Option<&str>) -> String {
         (_, Some(similar)) => format!("; did you mean {similar}?"),
         (_, None) => " (see capture --help)".to_owned(),
     };
-    format!("no such option: {flag}{hint}\n")
+    format!("no such option: {flag}{hint}")
 }
 
 const EXAMPLES: &str = "\

@@ -33,6 +33,8 @@ pub struct Config {
     pub source: Source,
     /// Which are selected.
     pub ports: PortSet,
+    /// Whether the command line asks for TCP, with an expression or with ports. If not, tcpdump prints all packets.
+    pub asks_for_tcp: bool,
     /// How many to print; `None` for all.
     pub count: Option<u64>,
     /// Whether only their number is printed. Never for a live capture.
@@ -133,6 +135,7 @@ impl TryFrom<Cli> for Command {
             return Err(ConfigError::OutgoingAtXdp);
         }
         let ports = cli.ports.iter().chain(&expression_ports(&cli.expression)?).collect();
+        let asks_for_tcp = !cli.ports.is_empty() || cli.expression.iter().any(|word| !word.is_empty());
         if cli.resolve && cli.numeric > 0 {
             return Err(ConfigError::NumbersAndNames);
         }
@@ -155,6 +158,7 @@ impl TryFrom<Cli> for Command {
         Ok(Self::Print(Config {
             source,
             ports,
+            asks_for_tcp,
             count,
             count_only: cli.count_only,
             text,
@@ -253,173 +257,4 @@ fn buffer_size(asked: Option<String>) -> Result<usize, ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
-
-    use capture_common::ports::Ports as _;
-
-    use super::*;
-
-    fn config(arguments: &str) -> Result<Config, ConfigError> {
-        let words = ["capture"].into_iter().chain(arguments.split_whitespace());
-        let cli = Cli::read(words.map(OsString::from)).unwrap();
-        match Command::try_from(cli)? {
-            Command::Print(config) => Ok(config),
-            Command::ListInterfaces => panic!("not -D"),
-        }
-    }
-
-    fn live(arguments: &str) -> Live {
-        match config(arguments).unwrap().source {
-            Source::Live(live) => live,
-            Source::File(path) => panic!("not a file: {path:?}"),
-        }
-    }
-
-    #[test]
-    fn tcpdumps_flags_mean_what_they_mean_there() {
-        let text = config("-nn -i lo -ttttSq#e --nano").unwrap().text;
-        let expected = TextOptions {
-            timestamp: TimestampStyle::DateTime,
-            nanoseconds: true,
-            number: true,
-            link_header: true,
-            quiet: true,
-            absolute_sequence: true,
-            headers_only: true,
-            ..TextOptions::default()
-        };
-        assert_eq!(text, expected);
-        assert_eq!(config("-XX").unwrap().text.dump, Dump::HexAscii { link_header: true });
-        assert_eq!(config("-A -x").unwrap().text.dump, Dump::Hex { link_header: false });
-    }
-
-    #[test]
-    fn the_smallest_snaplen_that_serves_is_chosen() {
-        assert_eq!(live("-i lo").snaplen, 0);
-        assert_eq!(live("-e -q -S -#").snaplen, 0);
-        assert_eq!(live("-v").snaplen, MAX_SNAPLEN);
-        assert_eq!(live("-x").snaplen, MAX_SNAPLEN);
-        assert_eq!(live("-x -s 96").snaplen, 96);
-        assert_eq!(live("-s 0").snaplen, MAX_SNAPLEN);
-    }
-
-    #[test]
-    fn refusals_say_what_is_accepted() {
-        for (arguments, expected) in [
-            ("-c 0", "invalid packet count 0: -c takes 1 or more"),
-            ("-c -1", "invalid packet count -1: -c takes 1 or more"),
-            ("-c abc", "invalid packet count abc: -c takes 1 or more"),
-            ("-s 262145", "invalid snapshot length 262145: -s takes 1 to 262144 bytes, or 0 for the maximum"),
-            (
-                "-r x -s 262145",
-                "invalid snapshot length 262145: -s takes 1 to 262144 bytes, or 0 for the maximum",
-            ),
-            ("-s -1", "invalid snapshot length -1: -s takes 1 to 262144 bytes, or 0 for the maximum"),
-            ("-B 0", "invalid buffer size 0: -B takes 1 to 1048576, in KiB"),
-            ("-B 1048577", "invalid buffer size 1048577: -B takes 1 to 1048576, in KiB"),
-            ("-B -1", "invalid buffer size -1: -B takes 1 to 1048576, in KiB"),
-            ("-tttttt", "too many -t: 5 at most"),
-            ("--hook xdp -Q out", "XDP sees incoming packets only: -Q out takes --hook tc"),
-            (
-                "-Z nobody",
-                "-Z nobody: capture keeps its privileges, which it needs until the end; leave it out, or write -Z root",
-            ),
-            ("-n --resolve", "-n asks for numbers and --resolve for names: leave one of them out"),
-        ] {
-            assert_eq!(config(arguments).unwrap_err().to_string(), expected, "{arguments}");
-        }
-        assert_eq!(config("--count").unwrap_err(), ConfigError::LiveCount);
-    }
-
-    /// Who comes from tcpdump types its expressions.
-    #[test]
-    fn an_expression_is_answered_with_the_option() {
-        const GENERAL: &str = "write `tcp port 8888`, `tcp portrange 8000-8100`, several of these joined by `or`, or use --port";
-        for (expression, expected) in [
-            ("port 443", "capture prints only TCP: write `tcp port 443`"),
-            ("portrange 1-2 or 80", "capture prints only TCP: write `tcp portrange 1-2 or 80`"),
-            ("tcp port http", GENERAL),
-            ("host 10.0.0.1", GENERAL),
-        ] {
-            let expected = format!("the filter expression `{expression}` is not understood: {expected}");
-            assert_eq!(config(expression).unwrap_err().to_string(), expected);
-        }
-    }
-
-    #[test]
-    fn an_expression_and_ports_add_up() {
-        for (arguments, expected) in [
-            ("tcp", &[][..]),
-            ("tcp port 443 -n", &[443]),
-            ("--port 80 tcp port 443 or 8888", &[80, 443, 8888]),
-        ] {
-            let ports = config(arguments).unwrap().ports;
-            assert_eq!(ports.any(), expected.is_empty());
-            let selected: Vec<u16> = (0..=u16::MAX).filter(|port| ports.contains(*port)).collect();
-            assert_eq!(selected, expected, "{arguments}");
-        }
-        // In one word, as a script may have it.
-        let cli = Cli::read(["capture", "tcp port 80 or tcp port 443"].map(OsString::from)).unwrap();
-        assert_eq!(expression_ports(&cli.expression).unwrap().len(), 2);
-    }
-
-    /// As getopt(3) has it: an option may come again, and the last one counts.
-    #[test]
-    fn the_last_of_an_option_counts() {
-        let text = config("-e -e -q -q -S -S -## -K -K -l -U --nano --nano --micro").unwrap().text;
-        assert!(
-            text.link_header && text.quieter && text.absolute_sequence && text.number && text.skip_checksums
-        );
-        for (arguments, nanoseconds) in [
-            ("--micro --nano", true),
-            ("--nano --micro", false),
-            ("--nano --time-stamp-precision=micro", false),
-            ("--micro --time-stamp-precision nanosecond", true),
-            ("--time-stamp-precision nano --micro", false),
-        ] {
-            assert_eq!(config(arguments).unwrap().text.nanoseconds, nanoseconds, "{arguments}");
-        }
-        assert_eq!(config("-c 1 -c 2").unwrap().count, Some(2));
-        assert_eq!(live("-i lo -i eth0 -s 60 -s 70 -B 1 -B 2").interface, Some("eth0".into()));
-        let file = config("-r a -r b -i lo -B 4096 --hook xdp --hook tc").unwrap().source;
-        assert!(matches!(file, Source::File(path) if path == Path::new("b")));
-        assert_eq!(format!("{:?}", config("--port 1 --port 2").unwrap().ports), "{1, 2}");
-        let cli = Cli::read(["capture", "-r", "x", "-D", "tcp"].map(OsString::from)).unwrap();
-        assert!(matches!(Command::try_from(cli), Ok(Command::ListInterfaces)));
-    }
-
-    #[test]
-    fn what_scripts_pass_is_accepted() {
-        for flag in ["-U", "--packet-buffered", "--packet-buf"] {
-            assert!(config(flag).unwrap().line_buffered, "{flag}");
-        }
-        let config = config("-a -b -H -u -O --no-optimize --print -p --imm -N -r x --count").unwrap();
-        assert!(config.no_domain && config.count_only);
-    }
-
-    #[test]
-    fn flags_that_there_are_not_are_named() {
-        for (flag, expected) in [
-            ("-w", "no such option: -w: capture prints text only\n"),
-            ("-nw", "no such option: -w: capture prints text only\n"),
-            ("-F", "no such option: -F: write the expression on the command line\n"),
-            ("-V", "no such option: -V (see capture --help)\n"),
-            ("-Jin", "no such option: -J (see capture --help)\n"),
-            ("--prot", "no such option: --prot; did you mean --port?\n"),
-        ] {
-            let error = Cli::read(["capture", flag, "in"].map(OsString::from)).unwrap_err();
-            assert_eq!(error.to_string(), format!("error: {expected}"));
-            assert_eq!(error.exit_code(), 2);
-        }
-    }
-
-    /// File names are bytes.
-    #[test]
-    fn names_need_not_be_utf8() {
-        let name = OsStr::from_bytes(b"a\xff");
-        let cli = Cli::read([OsStr::new("capture"), OsStr::new("-r"), name].map(OsString::from)).unwrap();
-        let Ok(Command::Print(config)) = Command::try_from(cli) else { panic!("a command") };
-        assert!(matches!(config.source, Source::File(path) if path == name));
-    }
-}
+mod tests;

@@ -160,11 +160,114 @@ fn the_source_port_is_enough_where_the_frame_ends_behind_it() {
 
 #[test]
 fn tags_in_a_file_do_not_hide_a_packet() {
-    let frames = [frame(&[0x8100], 1, b""), frame(&[0x88a8, 0x8100], 2, b""), frame(&[], 3, b"")];
-    let [capture, tcpdump] = printed("tags", &frames);
+    let frames = &[frame(&[0x8100], 1, b""), frame(&[0x88a8, 0x8100], 2, b""), frame(&[], 3, b"")];
+    let [capture, tcpdump] = printed("tags", frames);
     assert_eq!(tcpdump.lines().count(), 1);
     assert_eq!(capture.lines().count(), 3);
     assert_eq!(capture.lines().last(), tcpdump.lines().last());
+}
+
+/// What tcpdump's expression for two tags says of three.
+#[test]
+fn a_third_tag_hides_a_packet() {
+    let frames = &[
+        frame(&[0x8100; 2], 2, b""),
+        frame(&[0x8100; 3], 3, b""),
+        frame(&[0x88a8, 0x9100, 0x8100], 3, b""),
+        frame(&[0x8100; 4], 4, b""),
+    ];
+    let filter = "tcp port 8888 or (vlan and (tcp port 8888 or (vlan and tcp port 8888)))";
+    let case = Case { name: "third-tag", frames, flags: &["-t", "-n", "-e"], filter, ..Case::default() };
+    let [capture, tcpdump] = case.printed();
+    assert_eq!(capture, tcpdump);
+    assert_eq!(capture.lines().count(), 1);
+}
+
+/// Packets that the filter `tcp` does not select: tcpdump prints them where nothing is asked for.
+#[test]
+fn what_is_left_out_of_a_file_is_said() {
+    let udp = |mut frame: Vec<u8>| {
+        frame[23] = 17;
+        frame
+    };
+    let segment = frame(&[], 1234, b"");
+    let mut arp = segment.clone();
+    arp[12..14].copy_from_slice(&[8, 6]);
+    let mut unknown = segment.clone();
+    unknown[12..14].copy_from_slice(&[0x88, 0xb5]);
+    let hop_by_hop = {
+        let mut frame = [&segment[..12], &[0x86, 0xdd], &ipv6()[..]].concat();
+        let options = [6, 0, 1, 4, 0, 0, 0, 0];
+        (frame[14 + 5], frame[14 + 6]) = (28, 0);
+        frame.splice(54..54, options);
+        frame
+    };
+    let short = segment[..20].to_vec();
+    let others = [
+        udp(segment.clone()),
+        arp,
+        unknown,
+        hop_by_hop,
+        short,
+        frame(&[0x8100; 3], 1, b""),
+        segment[..13].to_vec(),
+    ];
+    let write = |name: &str, frames: &[Vec<u8>]| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let mut file = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, ETHERNET].map(u32::to_le_bytes).concat();
+        for frame in frames {
+            let length = frame.len() as u32;
+            file.extend([[0, 0, length, length].map(u32::to_le_bytes).concat(), frame.clone()].concat());
+        }
+        fs::write(&path, file).unwrap();
+        path
+    };
+    let mixed: Vec<Vec<u8>> = others.iter().flat_map(|other| [other.clone(), segment.clone()]).collect();
+    let (mixed, one, tcp) =
+        (write("mixed.pcap", &mixed), write("one.pcap", &others[..1]), write("tcp.pcap", &[segment]));
+    let all = "\ncapture: 7 packets were not printed: capture prints what the filter `tcp` selects\n";
+    for (file, flags, lines, expected) in [
+        (&mixed, "", 7, all),
+        (&mixed, "--explain", 7, all),
+        // Those after the last packet that is asked for are not read.
+        (
+            &mixed,
+            "-c 2",
+            2,
+            "\ncapture: 2 packets were not printed: capture prints what the filter `tcp` selects\n",
+        ),
+        (
+            &mixed,
+            "--count",
+            1,
+            "\ncapture: 7 packets were not counted: capture counts what the filter `tcp` selects\n",
+        ),
+        (&one, "", 0, "\ncapture: 1 packet was not printed: capture prints what the filter `tcp` selects\n"),
+        (&tcp, "", 1, ""),
+        // TCP is what these ask for.
+        (&mixed, "tcp", 7, ""),
+        (&mixed, "tcp port 8888", 7, ""),
+        (&mixed, "--port 53", 0, ""),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_capture"));
+        let output =
+            command.args(["-n", "-r"]).arg(file).args(flags.split_ascii_whitespace()).output().unwrap();
+        assert!(output.status.success(), "{flags}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let packets = printed.lines().filter(|line| !line.starts_with("// ")).count();
+        assert_eq!(packets, lines, "{flags}: {printed}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let (_, said) = said.split_at(said.find('\n').unwrap());
+        assert_eq!(
+            said.strip_prefix('\n').unwrap_or_default(),
+            expected.strip_prefix('\n').unwrap_or_default(),
+            "{flags}"
+        );
+    }
+    // tcpdump prints each of them.
+    let tcpdump = Command::new("tcpdump").args(["-n", "-t", "-r"]).arg(&mixed).output().unwrap();
+    let lines = String::from_utf8(tcpdump.stdout).unwrap();
+    assert!(lines.lines().filter(|line| !line.starts_with('\t')).count() >= 14, "{lines}");
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn print<R: Read, W: Write>(
     let mut printer = printer(config, NAME_PATIENCE)?;
     let mut explainer = config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT));
     let mut left = config.count.unwrap_or(u64::MAX);
-    let mut selected = 0;
+    let (mut selected, mut others) = (0, 0);
     let byte_order = source.byte_order();
     let end: Result<(), FileError> = loop {
         if left == 0 {
@@ -125,6 +125,7 @@ fn print<R: Read, W: Write>(
             Err(error) => break Err(error),
         };
         if !matches!(select(&packet, byte_order, &config.ports), Selection::Match(_)) {
+            others += 1;
             continue;
         }
         left -= 1;
@@ -151,5 +152,15 @@ fn print<R: Read, W: Write>(
     }
     output.write().map_err(RunError::Output)?;
     say(&forgotten(&printer));
+    if others > 0 && !config.asks_for_tcp {
+        say(&format!("capture: {}\n", others_left_out(others, config.count_only)));
+    }
     end.map_err(RunError::File)
+}
+
+/// What tcpdump prints, or counts, where nothing is asked for, and capture does not.
+fn others_left_out(count: u64, count_only: bool) -> String {
+    let were = if count == 1 { "was" } else { "were" };
+    let (done, does) = if count_only { ("counted", "counts") } else { ("printed", "prints") };
+    format!("{} {were} not {done}: capture {does} what the filter `tcp` selects", packets(count))
 }

@@ -1,0 +1,242 @@
+//! Command lines and what they mean.
+
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    path::Path,
+};
+
+use capture_common::ports::Ports as _;
+use clap::CommandFactory as _;
+
+use super::*;
+
+fn config(arguments: &str) -> Result<Config, ConfigError> {
+    let words = ["capture"].into_iter().chain(arguments.split_whitespace());
+    let cli = Cli::read(words.map(OsString::from)).unwrap();
+    match Command::try_from(cli)? {
+        Command::Print(config) => Ok(config),
+        Command::ListInterfaces => panic!("not -D"),
+    }
+}
+
+fn live(arguments: &str) -> Live {
+    match config(arguments).unwrap().source {
+        Source::Live(live) => live,
+        Source::File(path) => panic!("not a file: {path:?}"),
+    }
+}
+
+#[test]
+fn tcpdumps_flags_mean_what_they_mean_there() {
+    let text = config("-nn -i lo -ttttSq#e --nano").unwrap().text;
+    let expected = TextOptions {
+        timestamp: TimestampStyle::DateTime,
+        nanoseconds: true,
+        number: true,
+        link_header: true,
+        quiet: true,
+        absolute_sequence: true,
+        headers_only: true,
+        ..TextOptions::default()
+    };
+    assert_eq!(text, expected);
+    assert_eq!(config("-XX").unwrap().text.dump, Dump::HexAscii { link_header: true });
+    assert_eq!(config("-A -x").unwrap().text.dump, Dump::Hex { link_header: false });
+}
+
+#[test]
+fn the_smallest_snaplen_that_serves_is_chosen() {
+    assert_eq!(live("-i lo").snaplen, 0);
+    assert_eq!(live("-e -q -S -#").snaplen, 0);
+    assert_eq!(live("-v").snaplen, MAX_SNAPLEN);
+    assert_eq!(live("-x").snaplen, MAX_SNAPLEN);
+    assert_eq!(live("-x -s 96").snaplen, 96);
+    assert_eq!(live("-s 0").snaplen, MAX_SNAPLEN);
+}
+
+#[test]
+fn refusals_say_what_is_accepted() {
+    for (arguments, expected) in [
+        ("-c 0", "invalid packet count 0: -c takes 1 or more"),
+        ("-c -1", "invalid packet count -1: -c takes 1 or more"),
+        ("-c abc", "invalid packet count abc: -c takes 1 or more"),
+        ("-s 262145", "invalid snapshot length 262145: -s takes 1 to 262144 bytes, or 0 for the maximum"),
+        (
+            "-r x -s 262145",
+            "invalid snapshot length 262145: -s takes 1 to 262144 bytes, or 0 for the maximum",
+        ),
+        ("-s -1", "invalid snapshot length -1: -s takes 1 to 262144 bytes, or 0 for the maximum"),
+        ("-B 0", "invalid buffer size 0: -B takes 1 to 1048576, in KiB"),
+        ("-B 1048577", "invalid buffer size 1048577: -B takes 1 to 1048576, in KiB"),
+        ("-B -1", "invalid buffer size -1: -B takes 1 to 1048576, in KiB"),
+        ("-tttttt", "too many -t: 5 at most"),
+        ("--hook xdp -Q out", "XDP sees incoming packets only: -Q out takes --hook tc"),
+        (
+            "-Z nobody",
+            "-Z nobody: capture keeps its privileges, which it needs until the end; leave it out, or write -Z root",
+        ),
+        ("-n --resolve", "-n asks for numbers and --resolve for names: leave one of them out"),
+    ] {
+        assert_eq!(config(arguments).unwrap_err().to_string(), expected, "{arguments}");
+    }
+    assert_eq!(config("--count").unwrap_err(), ConfigError::LiveCount);
+}
+
+/// Who comes from tcpdump types its expressions.
+#[test]
+fn an_expression_is_answered_with_the_option() {
+    const GENERAL: &str =
+        "write `tcp port 8888`, `tcp portrange 8000-8100`, several of these joined by `or`, or use --port";
+    for (expression, expected) in [
+        ("port 443", "capture prints only TCP: write `tcp port 443`"),
+        ("portrange 1-2 or 80", "capture prints only TCP: write `tcp portrange 1-2 or 80`"),
+        ("tcp port http", GENERAL),
+        ("host 10.0.0.1", GENERAL),
+    ] {
+        let expected = format!("the filter expression `{expression}` is not understood: {expected}");
+        assert_eq!(config(expression).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn an_expression_and_ports_add_up() {
+    for (arguments, expected) in
+        [("tcp", &[][..]), ("tcp port 443 -n", &[443]), ("--port 80 tcp port 443 or 8888", &[80, 443, 8888])]
+    {
+        let ports = config(arguments).unwrap().ports;
+        assert_eq!(ports.any(), expected.is_empty());
+        let selected: Vec<u16> = (0..=u16::MAX).filter(|port| ports.contains(*port)).collect();
+        assert_eq!(selected, expected, "{arguments}");
+    }
+    // In one word, as a script may have it.
+    let cli = Cli::read(["capture", "tcp port 80 or tcp port 443"].map(OsString::from)).unwrap();
+    assert_eq!(expression_ports(&cli.expression).unwrap().len(), 2);
+}
+
+/// As getopt(3) has it: an option may come again, and the last one counts.
+#[test]
+fn the_last_of_an_option_counts() {
+    let text = config("-e -e -q -q -S -S -## -K -K -l -U --nano --nano --micro").unwrap().text;
+    assert!(text.link_header && text.quieter && text.absolute_sequence && text.number && text.skip_checksums);
+    for (arguments, nanoseconds) in [
+        ("--micro --nano", true),
+        ("--nano --micro", false),
+        ("--nano --time-stamp-precision=micro", false),
+        ("--micro --time-stamp-precision nanosecond", true),
+        ("--time-stamp-precision nano --micro", false),
+    ] {
+        assert_eq!(config(arguments).unwrap().text.nanoseconds, nanoseconds, "{arguments}");
+    }
+    assert_eq!(config("-c 1 -c 2").unwrap().count, Some(2));
+    assert_eq!(live("-i lo -i eth0 -s 60 -s 70 -B 1 -B 2").interface, Some("eth0".into()));
+    let file = config("-r a -r b -i lo -B 4096 --hook xdp --hook tc").unwrap().source;
+    assert!(matches!(file, Source::File(path) if path == Path::new("b")));
+    assert_eq!(format!("{:?}", config("--port 1 --port 2").unwrap().ports), "{1, 2}");
+    let cli = Cli::read(["capture", "-r", "x", "-D", "tcp"].map(OsString::from)).unwrap();
+    assert!(matches!(Command::try_from(cli), Ok(Command::ListInterfaces)));
+}
+
+#[test]
+fn what_scripts_pass_is_accepted() {
+    for flag in ["-U", "--packet-buffered", "--packet-buf"] {
+        assert!(config(flag).unwrap().line_buffered, "{flag}");
+    }
+    let config = config("-a -b -H -u -O --no-optimize --print -p --imm -N -r x --count").unwrap();
+    assert!(config.no_domain && config.count_only);
+}
+
+#[test]
+fn flags_that_there_are_not_are_named() {
+    for (flag, expected) in [
+        ("-w", "no such option: -w: capture prints text only\n"),
+        ("-nw", "no such option: -w: capture prints text only\n"),
+        ("-F", "no such option: -F: write the expression on the command line\n"),
+        ("-V", "no such option: -V (see capture --help)\n"),
+        ("-Jin", "no such option: -J (see capture --help)\n"),
+        ("--prot", "no such option: --prot; did you mean --port?\n"),
+    ] {
+        let error = Cli::read(["capture", flag, "in"].map(OsString::from)).unwrap_err();
+        assert_eq!(error.to_string(), format!("error: {expected}"));
+        assert_eq!(error.exit_code(), 2);
+    }
+}
+
+/// As for getopt(3): the next word is the option's value, whatever it begins with, also `--`.
+#[test]
+fn values_may_begin_with_a_hyphen() {
+    let words = |words: &[&str]| {
+        let words = ["capture"].iter().chain(words).map(OsString::from).collect::<Vec<_>>();
+        Cli::read(words)
+    };
+    let mut options = 0;
+    for argument in Cli::command().get_arguments() {
+        if argument.is_positional() || !argument.get_action().takes_values() {
+            continue;
+        }
+        let short = argument.get_short().map(|short| format!("-{short}"));
+        let long = argument.get_long().map(|long| format!("--{long}"));
+        for option in short.iter().chain(&long) {
+            for value in ["-x", "-", "--", "--nano", "-1"] {
+                let together = if option.starts_with("--") {
+                    format!("{option}={value}")
+                } else {
+                    format!("{option}{value}")
+                };
+                for words in
+                    [words(&[option, value]), words(&["-n", option, value, "-e"]), words(&[&together])]
+                {
+                    // Either the value is taken, or it is the value that is refused.
+                    if let Err(error) = words {
+                        let error = error.to_string();
+                        let named = [format!("invalid value {value}: "), format!("`{value}` is not a ")];
+                        let missing = value == "-" && error.contains("a port is missing");
+                        assert!(
+                            missing || named.iter().any(|named| error.contains(named)),
+                            "{option} {value}: {error}"
+                        );
+                    }
+                }
+                options += 1;
+            }
+        }
+    }
+    assert!(options >= 5 * 10, "{options}");
+    let cli = words(&["-i", "-x", "-r", "--", "-c", "-e", "-e"]).unwrap();
+    assert_eq!((cli.interface, cli.read), (Some("-x".into()), Some("--".into())));
+    assert_eq!((cli.count.as_deref(), cli.link_header), (Some("-e"), true));
+}
+
+/// One sentence says what is wrong with a command line.
+#[test]
+fn wrong_values_are_answered_in_one_sentence() {
+    for (words, expected) in [
+        (&["-r"][..], "a value is missing: -r <FILE>"),
+        (&["-n", "--interface"], "a value is missing: --interface <INTERFACE>"),
+        (&["--hook"], "a value is missing: --hook <HOOK> takes auto, tc, xdp, xdp-native or xdp-generic"),
+        (&["-Q", ""], "a value is missing: --direction <DIRECTION> takes in, out or inout"),
+        (&["--log-level=-"], "invalid value -: --log-level <LEVEL> takes off, debug or trace"),
+        (
+            &["--time-stamp-precision", "-1"],
+            "invalid value for --time-stamp-precision <PRECISION>: `-1` is not a precision: give micro or nano",
+        ),
+        (&["--count=3"], "--count takes no value"),
+    ] {
+        let words = ["capture"].iter().chain(words).map(OsString::from).collect::<Vec<_>>();
+        let error = Cli::read(words).unwrap_err();
+        assert_eq!(error.to_string(), format!("error: {expected}\n"));
+        assert_eq!(error.exit_code(), 2);
+    }
+    let number = OsString::from_vec(vec![0xff]);
+    let error = Cli::read(["capture".into(), "-c".into(), number]).unwrap_err();
+    assert_eq!(error.to_string(), "error: a number or a name on the command line is not UTF-8\n");
+}
+
+/// File names are bytes.
+#[test]
+fn names_need_not_be_utf8() {
+    let name = OsStr::from_bytes(b"a\xff");
+    let cli = Cli::read([OsStr::new("capture"), OsStr::new("-r"), name].map(OsString::from)).unwrap();
+    let Ok(Command::Print(config)) = Command::try_from(cli) else { panic!("a command") };
+    assert!(matches!(config.source, Source::File(path) if path == name));
+}
