@@ -1,7 +1,5 @@
 //! Live, without `-s`, only headers are captured. What is printed of them is what is printed of whole packets.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
-
 use std::{fs, path::Path};
 
 use bytes::BytesMut;

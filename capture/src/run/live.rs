@@ -102,7 +102,7 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
     let has_reader = has_reader(&output);
     Ok(Session {
         capture,
-        printer: printer(config, NAME_PATIENCE)?,
+        printer: printer(config, NAME_PATIENCE, |text| messages.say(text))?,
         explainer: config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT)),
         writer: Writer::spawn(output, has_reader)
             .map_err(|source| RunError::Start { what: "the writer's thread", source })?,

@@ -131,8 +131,9 @@ fn list_interfaces() -> Result<(), RunError> {
 }
 
 /// The printer that the configuration asks for. With `--resolve`, a line waits for a name for no longer than
-/// `patience`. Live, lines together have to wait for no longer than that for a while, or packets would be lost.
-fn printer(config: &Config, patience: Duration) -> Result<Printer, RunError> {
+/// `patience`. Live, lines together have to wait for no longer than that for a while, or packets would be lost. `say` gets
+/// what there is to say about names.
+fn printer(config: &Config, patience: Duration, say: impl FnOnce(&str)) -> Result<Printer, RunError> {
     let mut printer = Printer::new(config.text, TimeZone::system(), Conversations::new(CONVERSATION_LIMIT));
     // "Cooked" packets, which files alone have, name their interfaces. A file can be printed where the machine does not
     // list its interfaces; they have no names then.

@@ -110,7 +110,7 @@ fn print<R: Read, W: Write>(
     source: &mut FileSource<R>,
     output: &RefCell<Output<W>>,
 ) -> Result<(), RunError> {
-    let mut printer = printer(config, NAME_PATIENCE)?;
+    let mut printer = printer(config, NAME_PATIENCE, say)?;
     let mut explainer = config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT));
     let mut left = config.count.unwrap_or(u64::MAX);
     let (mut selected, mut others) = (0, 0);
