@@ -115,10 +115,6 @@ impl Capture {
             log_level,
             messages,
         } = *options;
-        // What is not UTF-8 cannot be passed on as a name.
-        if interface.name.contains(char::REPLACEMENT_CHARACTER) {
-            return Err(KernelError::NameNotUtf8 { name: interface.name.clone() });
-        }
         let link_type = interface.link_type()?;
         // Before anything is attached, so that no change of the interface goes unnoticed.
         let watch = Watch::new(interface)?;

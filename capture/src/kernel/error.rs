@@ -81,16 +81,6 @@ pub enum KernelError {
         have: String,
     },
 
-    /// The name cannot be passed on.
-    #[error(
-        "cannot attach to {}: its name is not UTF-8; rename it (`ip link set dev NAME name OTHER`)",
-        printable(.name)
-    )]
-    NameNotUtf8 {
-        /// The name as far as it is text.
-        name: String,
-    },
-
     /// The interface is down.
     #[error(
         "cannot capture on {name}: the interface is down (bring it up with `ip link set {name} up`)",

@@ -116,8 +116,9 @@ impl Interface {
     }
 
     fn asked_for_as(mut self, asked: &[u8]) -> Self {
-        if self.name.as_bytes() != asked {
-            self.asked = Some(String::from_utf8_lossy(asked).into_owned());
+        let asked = String::from_utf8_lossy(asked);
+        if self.name != asked {
+            self.asked = Some(asked.into_owned());
         }
         self
     }
