@@ -303,4 +303,6 @@ Examples:
   capture -i eth0 --port 8000-8100 -c 1000 > packets.txt
   capture -r packets.pcap --port 8888
 
-SIGINT, SIGTERM and SIGHUP end a live capture with tcpdump's summary on standard error; SIGUSR1 prints it and goes on.";
+SIGINT, SIGTERM, SIGHUP and other signals that end a process end a live capture with every packet that has matched and
+tcpdump's summary on standard error; Ctrl-C a second time, or a signal two seconds later, ends it at once. SIGUSR1
+prints the summary and goes on; SIGUSR2 writes out the lines that are buffered.";

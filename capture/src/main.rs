@@ -8,13 +8,14 @@ use capture::{cli::Cli, config::Command, run};
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    run::block_signals();
     let cli = match Cli::read(env::args_os()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let text = error.to_string();
             return refuse(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
         }
-        Err(help) => help.exit(),
+        Err(help) => return run::print_text(&help.to_string()),
     };
     match Command::try_from(cli) {
         Ok(command) => run::run(&command),

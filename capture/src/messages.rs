@@ -227,7 +227,7 @@ mod tests {
         let read = thread::spawn(move || {
             let mut text = String::new();
             let mut byte = [0];
-            while !text.contains("in time\n") {
+            while !text.ends_with("in time\n") {
                 reader.read_exact(&mut byte).unwrap();
                 text.push(byte[0] as char);
             }

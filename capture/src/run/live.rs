@@ -79,6 +79,8 @@ async fn capture(
 /// Attaches, and greets. To be called within a tokio runtime.
 fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result<Session, RunError> {
     let output = standard_output()?;
+    let line_buffered = config.line_buffered || output.is_terminal();
+    let has_reader = has_reader(&output);
     let interface = match &options.interface {
         Some(name) => Interface::find(name)?,
         None => default_interface()?,
@@ -98,8 +100,6 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
     warn(&mut capture, messages, &mut warnings);
     messages.say(&greeting(&interface, &capture, options));
     messages.wait(GREETING_PATIENCE);
-    let line_buffered = config.line_buffered || output.is_terminal();
-    let has_reader = has_reader(&output);
     Ok(Session {
         capture,
         printer: printer(config, NAME_PATIENCE, |text| messages.say(text))?,

@@ -6,6 +6,7 @@ pub mod offline;
 mod patience;
 mod session;
 mod signals;
+mod time_zone;
 
 use std::{
     fs::File,
@@ -15,11 +16,14 @@ use std::{
     time::Duration,
 };
 
-use jiff::tz::TimeZone;
+use nix::{
+    errno::Errno,
+    sys::signal::{SigSet, Signal},
+};
 
 use crate::{
     config::{Command, Config, Source},
-    kernel::{Interface, KernelError, printable},
+    kernel::{Interface, KernelError, printable, was_closed},
     messages,
     resolve::{Patience, Resolver, SERVICES},
     source::file::FileError,
@@ -68,6 +72,21 @@ pub enum RunError {
     },
 }
 
+/// Lets two signals not end the process. To be called first: later threads inherit what is blocked.
+///
+/// A write beyond the limit for a file's size (`ulimit -f`) fails then, and the error is reported, where SIGXFSZ would
+/// end the process. SIGUSR2 does nothing while a file is read, as in tcpdump; a live capture listens to it.
+pub fn block_signals() {
+    let blocked: SigSet = [Signal::SIGXFSZ, Signal::SIGUSR2].into_iter().collect();
+    // The mask is valid, and this fails for no other reason (pthread_sigmask(3)).
+    let _valid = blocked.thread_block();
+}
+
+/// Prints a text, such as the help, to standard output.
+pub fn print_text(text: &str) -> ExitCode {
+    conclude(standard_output().and_then(|output| write_all(output, text)), say)
+}
+
 /// Runs the command, and says on standard error what went wrong.
 pub fn run(command: &Command) -> ExitCode {
     match command {
@@ -95,8 +114,15 @@ fn conclude(result: Result<(), RunError>, say: impl FnOnce(&str)) -> ExitCode {
 /// Standard output as a file: [`io::stdout`] has a lock and a buffer of its own, and takes a descriptor that cannot be
 /// written to for one that takes everything.
 fn standard_output() -> Result<File, RunError> {
-    let output = io::stdout().as_fd().try_clone_to_owned();
-    output.map(File::from).map_err(RunError::Output)
+    let stdout = io::stdout();
+    if was_closed(&stdout) {
+        return Err(RunError::Output(Errno::EBADF.into()));
+    }
+    stdout.as_fd().try_clone_to_owned().map(File::from).map_err(RunError::Output)
+}
+
+fn write_all(mut output: File, text: &str) -> Result<(), RunError> {
+    output.write_all(text.as_bytes()).map_err(RunError::Output)
 }
 
 /// Standard error as a file, likewise.
@@ -127,14 +153,15 @@ fn list_interfaces() -> Result<(), RunError> {
         let words = if words.is_empty() { String::new() } else { format!(" [{}]", words.join(", ")) };
         text.push_str(&format!("{number}.{interface}{words}\n"));
     }
-    standard_output()?.write_all(text.as_bytes()).map_err(RunError::Output)
+    write_all(standard_output()?, &text)
 }
 
 /// The printer that the configuration asks for. With `--resolve`, a line waits for a name for no longer than
 /// `patience`. Live, lines together have to wait for no longer than that for a while, or packets would be lost. `say` gets
 /// what there is to say about names.
 fn printer(config: &Config, patience: Duration, say: impl FnOnce(&str)) -> Result<Printer, RunError> {
-    let mut printer = Printer::new(config.text, TimeZone::system(), Conversations::new(CONVERSATION_LIMIT));
+    let mut printer =
+        Printer::new(config.text, time_zone::time_zone(), Conversations::new(CONVERSATION_LIMIT));
     // "Cooked" packets, which files alone have, name their interfaces. A file can be printed where the machine does not
     // list its interfaces; they have no names then.
     let interfaces = match config.source {

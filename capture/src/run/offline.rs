@@ -11,12 +11,16 @@ use std::{
 
 use bytes::BytesMut;
 use capture_common::parse::Selection;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 
 use super::{RunError, forgotten, printer, say, standard_output};
 use crate::{
     config::Config,
     explain::{self, Explainer},
+    kernel::was_closed,
     packet::LinkType,
     source::{
         file::{self, FileError, FileSource, Precision},
@@ -40,6 +44,9 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let stdout = standard_output()?;
     let line_buffered = config.line_buffered || stdout.is_terminal();
     let output = RefCell::new(Output::new(stdout, if line_buffered { 1 } else { BUFFERED }));
+    if path == Path::new("-") && was_closed(&io::stdin()) {
+        return Err(FileError::Read(Errno::EBADF.into()).into());
+    }
     let input = Input { file: file::open(path)?, output: &output };
     let mut source = FileSource::new(input, precision)?;
     say(&greeting(path, &source));

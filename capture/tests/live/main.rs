@@ -13,6 +13,7 @@ mod traffic;
 
 mod accounting;
 mod chain;
+mod ending;
 mod environment;
 mod errors;
 mod interfaces;

@@ -79,8 +79,8 @@ impl Tracer {
 
     /// Starts `capture` with its standard error where the test wants it, and does not wait.
     pub(crate) fn capture_with_stderr(namespace: &Namespace, arguments: &str, stderr: PipeWriter) -> Self {
-        let program = env!("CARGO_BIN_EXE_capture");
-        Self::start_with(namespace, program, arguments, None, Some(stderr.into()), Command::spawn)
+        let streams = [None, None, Some(stderr.into())];
+        Self::start_as(namespace, env!("CARGO_BIN_EXE_capture"), arguments, streams, Command::spawn)
     }
 
     /// Starts `capture` and does not wait: it is to fail.
@@ -96,7 +96,7 @@ impl Tracer {
     /// Starts `capture` as if the kernel had no TCX, and does not wait.
     pub(crate) fn without_tcx(namespace: &Namespace, arguments: &str) -> Self {
         let program = env!("CARGO_BIN_EXE_capture");
-        Self::start_with(namespace, program, arguments, None, None, others::spawn_without_tcx)
+        Self::start_as(namespace, program, arguments, [None, None, None], others::spawn_without_tcx)
     }
 
     /// Starts `capture` as root with a bounding set of capabilities, and does not wait.
@@ -115,15 +115,24 @@ impl Tracer {
     }
 
     fn start(namespace: &Namespace, program: &str, arguments: &str, stdout_to: Option<Stdio>) -> Self {
-        Self::start_with(namespace, program, arguments, stdout_to, None, Command::spawn)
+        Self::start_with(namespace, program, arguments, [None, stdout_to, None])
     }
 
-    fn start_with(
+    /// Starts a program with its standard input, output and error where the test wants them, and does not wait.
+    pub(crate) fn start_with(
         namespace: &Namespace,
         program: &str,
         arguments: &str,
-        stdout_to: Option<Stdio>,
-        stderr_to: Option<Stdio>,
+        streams: [Option<Stdio>; 3],
+    ) -> Self {
+        Self::start_as(namespace, program, arguments, streams, Command::spawn)
+    }
+
+    fn start_as(
+        namespace: &Namespace,
+        program: &str,
+        arguments: &str,
+        [stdin, stdout_to, stderr_to]: [Option<Stdio>; 3],
         spawn: fn(&mut Command) -> io::Result<Child>,
     ) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -133,15 +142,15 @@ impl Tracer {
         let (stdout, stderr) = (base.with_extension("out"), base.with_extension("err"));
         let to_stdout = stdout_to.unwrap_or_else(|| File::create(&stdout).expect("a file").into());
         let to_stderr = stderr_to.unwrap_or_else(|| File::create(&stderr).expect("a file").into());
-        // The tests end it by signals, which the children of a shell in the background would ignore.
+        // The tests end it by signals, some of which the children of a shell in the background would ignore.
         let mut command = Command::new("env");
         command
-            .args(["--default-signal=HUP,INT", program])
+            .args(["--default-signal", program])
             .args(arguments.split_whitespace())
             .env("TZ", "Europe/Vienna");
         // For name servers that do not answer: longer than any test waits (resolv.conf(5)).
         command.env("RES_OPTIONS", "timeout:30 attempts:5");
-        command.stdin(Stdio::null()).stdout(to_stdout).stderr(to_stderr);
+        command.stdin(stdin.unwrap_or_else(Stdio::null)).stdout(to_stdout).stderr(to_stderr);
         let child =
             namespace.run(move || spawn(&mut command)).unwrap_or_else(|error| panic!("{program}: {error}"));
         Self { child, stdout, stderr, ended: None }
