@@ -200,7 +200,7 @@ fn a_wrong_command_line() {
         ("-c -1", "invalid packet count -1: -c takes 1 or more"),
         ("-r x -s 262145", "invalid snapshot length 262145"),
         ("-B 0", "invalid buffer size 0: "),
-        ("--hook sideways", "invalid value 'sideways' for '--hook <HOOK>'"),
+        ("--hook sideways", "invalid value sideways: --hook <HOOK> takes auto, tc, xdp, "),
         ("-n --resolve", "-n asks for numbers and --resolve for names"),
         ("-i lo --count", "name one with -r"),
         ("-w x.pcap", "no such option: -w: capture prints text only"),
