@@ -305,15 +305,16 @@ fn cooked_frames_are_what_their_protocol_says() {
 #[test]
 fn zones_that_mean_something_else_to_the_c_library() {
     let frames = &[frame(&[], 1234, b"")];
+    let [noon, next_day] = ["2019-01-01 12:00:00", "2019-01-02 12:00:00"];
     for (name, zone, ours, theirs) in [
-        ("posix", "posix/Europe/Berlin", "1970-01-01 00:00:00", "1970-01-01 01:00:00"),
-        ("leap-seconds", "right/Europe/Berlin", "1970-01-01 00:00:00", "1970-01-01 01:00:00"),
-        ("no-rules", "CET-1CEST", "1970-01-01 00:00:00", "1970-01-01 01:00:00"),
-        ("case", "europe/berlin", "1970-01-01 01:00:00", "1970-01-01 00:00:00"),
-        ("far", "CET-25", "1970-01-01 00:00:00", "1970-01-02 00:00:00"),
-        ("known", "Europe/Berlin", "1970-01-01 01:00:00", "1970-01-01 01:00:00"),
+        ("leap-seconds", "right/UTC", noon, "2019-01-01 11:59:33"),
+        ("far", "CET-25", noon, next_day),
+        ("malformed", "CET-1x", noon, "2019-01-01 13:00:00"),
+        ("known", "Europe/Berlin", "2019-01-01 13:00:00", "2019-01-01 13:00:00"),
     ] {
-        let printed = Case { name, zone, frames, flags: &["-n", "-tttt"], ..Case::default() }.printed();
+        let case =
+            Case { name, zone, frames, flags: &["-n", "-tttt"], seconds: 1_546_344_000, ..Case::default() };
+        let printed = case.printed();
         let stamps = printed.each_ref().map(|line| line.split_once('.').unwrap().0);
         assert_eq!(stamps, [ours, theirs], "{zone}");
     }
