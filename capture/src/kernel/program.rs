@@ -1,6 +1,6 @@
 //! Programs that are loaded in the kernel, our own and those of others.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use aya::programs::loaded_programs;
 
@@ -16,9 +16,38 @@ pub(super) struct Program {
 impl Program {
     /// The program with this id.
     pub(super) fn with_id(id: u32) -> Self {
-        let info = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
-        let identity = info.map(|info| (String::from_utf8_lossy(info.name()).into_owned(), info.tag()));
-        Self { id, identity }
+        let mut programs = Programs::default();
+        programs.learn(&[id]);
+        programs.with_id(id)
+    }
+}
+
+/// What is known of some programs. All that are loaded have to be looked through for one, so this remembers.
+#[derive(Debug, Default)]
+pub(super) struct Programs {
+    known: HashMap<u32, Program>,
+}
+
+impl Programs {
+    /// Finds out about the programs with these ids, and forgets all others.
+    pub(super) fn learn(&mut self, ids: &[u32]) {
+        let Self { known } = self;
+        known.retain(|id, _| ids.contains(id));
+        if ids.iter().all(|id| known.contains_key(id)) {
+            return;
+        }
+        known.extend(ids.iter().map(|&id| (id, Program { id, identity: None })));
+        for info in loaded_programs().filter_map(Result::ok) {
+            if let Some(program) = known.get_mut(&info.id()) {
+                let name = String::from_utf8_lossy(info.name()).into_owned();
+                program.identity = Some((name, info.tag()));
+            }
+        }
+    }
+
+    /// The program with this id, as far as it is known.
+    pub(super) fn with_id(&self, id: u32) -> Program {
+        self.known.get(&id).cloned().unwrap_or(Program { id, identity: None })
     }
 }
 

@@ -242,7 +242,7 @@ fn clsact_filters_before_and_after_capture() {
     let ended = capture.interrupt();
     assert_eq!(ended.lines().len(), 1);
     let hides = |who: &str| format!("capture: warning: before capture on veth0 egress: {who}: {HIDES}");
-    let u32 = hides("the filter pref 1 u32 handle 800:0:800");
+    let u32 = hides("the filter pref 1 u32 handle 800::800");
     let late = hides(&format!("the filter pref 2 bpf handle 0x3 late_bpf:[*fsobj] (id {})", id("late_bpf")));
     let after = format!(
         "capture: note: after capture on veth0 egress: the filter pref 2 bpf handle 0x1 after_bpf:[*fsobj] (id {}): what it drops, \
@@ -383,5 +383,42 @@ fn native_xdp_on_veth_turns_off_its_peers_segmentation_offload() {
                     smaller packets, as long as capture runs; `--hook xdp-generic` and `--hook tc` do not";
         assert_eq!(said(&capture.interrupt()), [note]);
         wait_until("the offload", offload);
+    }
+}
+
+/// Programs at tc come after XDP, and have the last word on what is captured there.
+#[test]
+#[ignore = "needs root"]
+fn programs_at_tc_come_after_xdp() {
+    let (here, _there) = Namespace::pair();
+    let link = others::attach(&here, "veth0", Place::TcxIngress, Order::Last, "behind_xdp", Treatment::Drop);
+    let ended = Tracer::capture(&here, "-i veth0 --hook xdp-generic").interrupt();
+    let expected = format!(
+        "capture: note: after capture on veth0 ingress: program behind_xdp (id {}): what it drops, redirects or rewrites \
+         is printed as it came in",
+        id("behind_xdp")
+    );
+    assert_eq!(said(&ended), [expected]);
+    drop(link);
+}
+
+/// The slots of the driver and of the stack exclude each other.
+#[test]
+#[ignore = "needs root"]
+fn an_xdp_slot_that_is_taken_in_another_mode() {
+    for (place, mode, hook) in
+        [(Place::XdpNative, "native", "xdp-generic"), (Place::XdpGeneric, "generic", "xdp-native")]
+    {
+        let (here, _there) = Namespace::pair();
+        let name = format!("in_{mode}");
+        let link = others::attach(&here, "veth0", place, Order::Last, &name, Treatment::Next);
+        let ended = Tracer::capture_failing(&here, &format!("-i veth0 --hook {hook}"));
+        let expected = format!(
+            "capture: cannot attach XDP to veth0: program {name} (id {}, {mode}) holds the slot; detach it, or use \
+             `--hook tc`, which shares the interface with any number of programs\n",
+            id(&name)
+        );
+        assert_eq!((ended.stderr, ended.status.code()), (expected, Some(1)));
+        drop(link);
     }
 }

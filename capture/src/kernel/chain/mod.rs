@@ -4,22 +4,22 @@
 //! clsact filters. Each can drop it, redirect it, or accept it so that no later one sees it. What stands before ours
 //! hides packets, and no counter shows it; the kernel does not announce changes, so the chain is queried now and then.
 
-use std::{fmt, io};
+mod member;
+
+use std::io;
 
 use aya::programs::{ProgramError, ProgramInfo};
 
+use self::member::{Member, list};
 use super::{
     bpf::{TcxChain, tcx_chain},
     error::{KernelError, chain},
-    filter::{Filter, filters},
+    filter::filters,
     hook::Side,
-    interface::{Interface, printable},
+    interface::Interface,
     link::link_at,
-    program::Program,
+    program::Programs,
 };
-
-/// How many programs a sentence names; the others are counted.
-const NAMED: usize = 4;
 
 /// One of our programs where it is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,72 +46,6 @@ pub enum Notice {
     Note(String),
     /// That packets may be missing.
     Warning(String),
-}
-
-/// One program or filter of a chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Member {
-    /// In an XDP slot, with its mode.
-    Xdp(u32, &'static str),
-    /// At TCX.
-    Tcx(u32),
-    /// Of a clsact qdisc.
-    Filter(Filter),
-}
-
-impl Member {
-    /// The id of the program, unless it is none.
-    fn id(&self) -> Option<u32> {
-        match self {
-            Self::Xdp(id, _) | Self::Tcx(id) => Some(*id),
-            Self::Filter(filter) => filter.program.as_ref().map(|program| program.id),
-        }
-    }
-
-    /// The hash of the program's instructions, as far as this process may know it.
-    fn tag(&self) -> Option<u64> {
-        match self {
-            Self::Xdp(id, _) | Self::Tcx(id) => Program::with_id(*id).identity.map(|(_, tag)| tag),
-            Self::Filter(filter) => filter.program.as_ref().map(|program| program.tag),
-        }
-    }
-}
-
-impl fmt::Display for Member {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Xdp(id, mode) => write!(formatter, "XDP {}", Program::with_id(*id).with(mode)),
-            Self::Tcx(id) => write!(formatter, "{}", Program::with_id(*id)),
-            // As `tc filter show` has it.
-            Self::Filter(Filter { kind, priority, handle, program, .. }) => {
-                write!(formatter, "the filter pref {priority} {} handle ", printable(kind))?;
-                match kind.as_str() {
-                    "u32" => write!(
-                        formatter,
-                        "{:x}:{:x}:{:x}",
-                        handle >> 20,
-                        handle >> 12 & 0xff,
-                        handle & 0xfff
-                    )?,
-                    _ => write!(formatter, "{handle:#x}")?,
-                }
-                match program {
-                    Some(program) => write!(formatter, " {} (id {})", printable(&program.name), program.id),
-                    None => Ok(()),
-                }
-            }
-        }
-    }
-}
-
-/// Names some, and counts the others.
-fn list(members: &[&Member]) -> String {
-    let named: Vec<String> = members.iter().take(NAMED).map(|member| member.to_string()).collect();
-    let named = named.join(", ");
-    match members.len() {
-        0..=NAMED => named,
-        count => format!("{named} and {} more", count - NAMED),
-    }
 }
 
 /// All programs and filters at one side of an interface, in the order in which they run.
@@ -141,13 +75,8 @@ impl State {
         // Last, so that what is missing from an interface that is going away is not missed.
         let Some(link) = link_at(interface)? else { return Ok(None) };
         let xdp = link.xdp.filter(|_| side == Side::Ingress).map(|(id, mode)| Member::Xdp(id, mode));
-        // Priorities, and the hash tables of u32, hold filters and are none.
-        let is_filter = |filter: &Filter| match filter.kind.as_str() {
-            "u32" => filter.handle & 0xfff != 0,
-            _ => filter.handle != 0,
-        };
         let tcx = programs.into_iter().map(Member::Tcx);
-        let filters = filters.into_iter().filter(is_filter).map(Member::Filter);
+        let filters = filters.into_iter().filter_map(Member::of_filter);
         Ok(Some(Self { members: xdp.into_iter().chain(tcx).chain(filters).collect(), revision }))
     }
 
@@ -173,32 +102,38 @@ struct Chain {
     own: Own,
     /// What was found last.
     state: Option<State>,
-    /// What was found before ours, and said.
-    said: Vec<Member>,
+    /// Programs of others that were found before ours.
+    before: Vec<Member>,
+    programs: Programs,
 }
 
 impl Chain {
+    fn new(own: Own) -> Self {
+        Self { own, state: None, before: Vec::new(), programs: Programs::default() }
+    }
+
     /// Takes in what has been found. `None` if our program is not there.
     fn update(&mut self, interface: &Interface, state: State) -> Option<Vec<Notice>> {
-        let Self { own, state: earlier, said } = self;
+        let Self { own, state: earlier, before: known, programs } = self;
         if earlier.as_ref() == Some(&state) {
             return Some(Vec::new());
         }
         let side = own.side;
         let (before, after) = state.around(own.id)?;
-        let of_others = |members: &'_ [Member]| -> Vec<Member> {
-            members.iter().filter(|member| member.tag() != Some(own.tag)).cloned().collect()
+        programs.learn(&state.members.iter().filter_map(Member::loaded).collect::<Vec<_>>());
+        let of_others = |members: &[Member]| -> Vec<Member> {
+            members.iter().filter(|member| member.tag(programs) != Some(own.tag)).cloned().collect()
         };
         let mut notices = Vec::new();
-        let new: Vec<Member> =
-            of_others(before).into_iter().filter(|member| !said.contains(member)).collect();
+        let before = of_others(before);
+        let new = before.iter().filter(|member| !known.contains(member));
         let (xdp, others): (Vec<&Member>, Vec<&Member>) =
-            new.iter().partition(|member| matches!(member, Member::Xdp(..)));
+            new.partition(|member| matches!(member, Member::Xdp(..)));
         if !xdp.is_empty() {
             let sentence = |who| {
                 format!(
                     "before capture on {interface} {side}: {}: what it drops or redirects is {who}",
-                    list(&xdp)
+                    list(&xdp, programs)
                 )
             };
             // One that was there before is no surprise, and hides from tcpdump what it hides here.
@@ -215,10 +150,10 @@ impl Chain {
             };
             notices.push(Notice::Warning(format!(
                 "before capture on {interface} {side}: {}: what {verb} is neither printed nor counted",
-                list(&others)
+                list(&others, programs)
             )));
         }
-        said.extend(new);
+        *known = before;
         let after = of_others(after);
         match earlier {
             None if !after.is_empty() => {
@@ -233,7 +168,7 @@ impl Chain {
                 };
                 notices.push(Notice::Note(format!(
                     "after capture on {interface} {side}: {}: what {verb} is printed {how}",
-                    list(&after.iter().collect::<Vec<_>>())
+                    list(&after.iter().collect::<Vec<_>>(), programs)
                 )));
             }
             Some(earlier) if came_and_went(earlier, &state) => {
@@ -262,8 +197,11 @@ pub(super) struct Chains {
 impl Chains {
     /// The chains of these programs of ours on an interface.
     pub(super) fn new(interface: &Interface, own: &[Own]) -> Self {
-        let chain = |&own| Chain { own, state: None, said: Vec::new() };
-        Self { interface: interface.clone(), chains: own.iter().map(chain).collect(), said_refusal: false }
+        Self {
+            interface: interface.clone(),
+            chains: own.iter().copied().map(Chain::new).collect(),
+            said_refusal: false,
+        }
     }
 
     /// Queries the chains. The first time, what stands after our programs is named, too.
@@ -299,7 +237,10 @@ impl Chains {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::filter::{Filter, FilterProgram},
+        *,
+    };
 
     // Ids that no program has, so that none has a name.
     const OWN: u32 = u32::MAX;
@@ -311,7 +252,7 @@ mod tests {
     }
 
     fn chain(side: Side) -> Chain {
-        Chain { own: Own { side, id: OWN, tag: 1 }, state: None, said: Vec::new() }
+        Chain::new(Own { side, id: OWN, tag: 1 })
     }
 
     fn tcx(programs: &[u32], revision: u64) -> State {
@@ -319,8 +260,7 @@ mod tests {
     }
 
     fn filter(kind: &str, handle: u32, program: Option<(u32, u64)>) -> Member {
-        let program =
-            program.map(|(id, tag)| super::super::filter::FilterProgram { id, tag, name: "fw\n".to_owned() });
+        let program = program.map(|(id, tag)| FilterProgram { id, tag, name: "fw\n".to_owned() });
         Member::Filter(Filter { kind: kind.to_owned(), priority: 1, handle, program, ..Filter::default() })
     }
 
@@ -339,7 +279,7 @@ mod tests {
         assert_eq!(chain.update(&interface(), tcx(&[TWO, ONE, OWN], 4)), Some(vec![warning(TWO)]));
         // It leaves and comes back.
         assert_eq!(chain.update(&interface(), tcx(&[TWO, OWN], 5)), Some(vec![]));
-        assert_eq!(chain.update(&interface(), tcx(&[TWO, ONE, OWN], 6)), Some(vec![]));
+        assert_eq!(chain.update(&interface(), tcx(&[TWO, ONE, OWN], 6)), Some(vec![warning(ONE)]));
     }
 
     #[test]
@@ -375,8 +315,8 @@ mod tests {
         let members = [filter("bpf", 3, Some((ONE, 2)))].into_iter().chain(u32s);
         let members = members.chain([filter("bpf", 1, Some((OWN, 1)))]).collect();
         let warning = "before capture on lo egress: the filter pref 1 bpf handle 0x3 fw? (id 4294967294), the filter pref \
-                       1 u32 handle 800:0:800, the filter pref 1 u32 handle 800:0:801, the filter pref 1 u32 handle \
-                       800:0:802 and 3 more: what they accept, drop or redirect is neither printed nor counted";
+                       1 u32 handle 800::800, the filter pref 1 u32 handle 800::801, the filter pref 1 u32 handle \
+                       800::802 and 3 more: what they accept, drop or redirect is neither printed nor counted";
         assert_eq!(
             chain.update(&interface(), State { members, revision: 0 }),
             Some(vec![Notice::Warning(warning.to_owned())])
