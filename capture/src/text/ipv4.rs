@@ -95,7 +95,12 @@ impl Dissector<'_> {
         if fragment & ipv4::FRAGMENT_OFFSET_MASK != 0 {
             if !self.options.quieter {
                 self.address_pair(source, destination);
-                self.labelled(": ip-proto-", protocol.into());
+                // Among names, tcpdump's own name of the protocol (ipproto.c, `netdb_protoname`).
+                if protocol == tcp::PROTOCOL && self.line.names.is_some() {
+                    self.line.text(": tcp");
+                } else {
+                    self.labelled(": ip-proto-", protocol.into());
+                }
             }
             return Ok(());
         }
@@ -387,11 +392,18 @@ fn addresses(header: &[u8; MIN_LENGTH]) -> [[u8; 4]; 2] {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use bytes::BytesMut;
+    use jiff::tz::TimeZone;
+
     use super::super::{
-        options::TextOptions,
+        Conversations, Printer,
+        names::Names,
+        options::{TextOptions, TimestampStyle},
         testing::{Tcp, header_checksum, line, print_cut},
     };
-    use crate::packet::LinkType;
+    use crate::packet::{LinkType, Packet, Timestamp};
 
     const LINE: &str = "10.0.0.1.1234 > 10.0.0.2.8888: Flags [.], ack 2000, win 342, length 0\n";
 
@@ -441,6 +453,29 @@ mod tests {
         };
         assert_eq!(ethernet(0x65), "IP6, wrong link-layer encapsulation (invalid)\n");
         assert_eq!(ethernet(0x55), "IP5 (invalid)\n");
+    }
+
+    /// Without `-n`, tcpdump has a name for the protocol even where no host has one.
+    #[test]
+    fn a_later_fragment_among_names() {
+        #[derive(Debug)]
+        struct NoNames;
+        impl Names for NoNames {
+            fn host(&mut self, _: IpAddr) -> Option<&str> {
+                None
+            }
+            fn service(&self, _: u16) -> Option<&str> {
+                None
+            }
+        }
+        let data = &changed(|packet| packet[7] = 3)[..];
+        let options = TextOptions { timestamp: TimestampStyle::None, ..TextOptions::default() };
+        let mut printer = Printer::new(options, TimeZone::UTC, Conversations::new(1));
+        printer.set_names(Box::new(NoNames));
+        let mut line = BytesMut::new();
+        let (time, wire_len) = (Timestamp::default(), data.len() as u32);
+        printer.print(&Packet { time, link_type: LinkType::Raw, wire_len, data }, &mut line);
+        assert_eq!(line, "IP 10.0.0.1 > 10.0.0.2: tcp\n");
     }
 
     #[test]

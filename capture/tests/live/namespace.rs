@@ -91,7 +91,10 @@ impl Namespace {
     }
 
     /// Lets the namespace's processes see these files with other contents. What does not exist stays so.
-    pub(crate) fn with_files_of_its_own(&self, files: &[(&'static str, &'static str)]) {
+    pub(crate) fn with_files_of_its_own<C>(&self, files: &[(&'static str, C)])
+    where
+        C: AsRef<[u8]> + Clone + Send + 'static,
+    {
         let files = files.to_vec();
         self.run(move || {
             own_mounts();

@@ -189,12 +189,25 @@ pub(crate) fn marker_in(namespace: &Namespace, from: IpAddr, to: IpAddr) -> Stri
 
 /// A connection over a veth pair during which the server's address vanishes, until its data has been sent again.
 pub(crate) fn lossy(server_at: &Namespace, client_at: &Namespace, address: IpAddr) {
-    let server = Server::new(server_at, address, 1, |mut stream| {
-        let mut request = [0; 8];
+    outage(server_at, client_at, address, 1, 1);
+}
+
+/// The same, with so many segments that are lost, until so many have been sent again.
+pub(crate) fn outage(
+    server_at: &Namespace,
+    client_at: &Namespace,
+    address: IpAddr,
+    segments: usize,
+    retransmissions: u32,
+) {
+    let length = 4 + 4 * segments;
+    let server = Server::new(server_at, address, 1, move |mut stream| {
+        let mut request = vec![0; length];
         stream.read_exact(&mut request).expect("the request");
         stream.write_all(&request).expect("the answer");
     });
     let mut stream = client(client_at, server.address);
+    stream.set_nodelay(true).expect("TCP_NODELAY");
     stream.write_all(b"seen").expect("the connection stands");
     let prefix = if address.is_ipv4() { 24 } else { 64 };
     let neighbour = client_at.output(&format!("ip neigh show {address}"));
@@ -202,16 +215,21 @@ pub(crate) fn lossy(server_at: &Namespace, client_at: &Namespace, address: IpAdd
         neighbour.split_whitespace().skip_while(|word| *word != "lladdr").nth(1).expect("an address");
     client_at.ip(&format!("neigh replace {address} lladdr {link_address} dev veth0 nud permanent"));
     server_at.ip(&format!("addr del {address}/{prefix} dev veth1"));
-    stream.write_all(b"lost").expect("the connection stands");
-    let retransmits = || {
+    for _ in 0..segments {
+        stream.write_all(b"lost").expect("the connection stands");
+    }
+    // `retrans:1/3`: one segment is under way again, three times was any.
+    let retransmitted = || {
         let sockets = client_at.output("ss -tnoi");
-        sockets.contains("retrans:")
+        let total = sockets.split_once("retrans:").and_then(|(_, rest)| rest.split_once('/'));
+        let total = total.and_then(|(_, rest)| rest.split_whitespace().next());
+        total.is_some_and(|total| total.parse::<u32>().expect("a number") >= retransmissions)
     };
-    crate::process::wait_until("a retransmission", retransmits);
+    crate::process::wait_until("retransmissions", retransmitted);
     server_at.ip(&format!("addr add {address}/{prefix} dev veth1 nodad"));
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("the answer");
-    assert_eq!(answer, b"seenlost");
+    assert_eq!(answer, [&b"seen"[..], &b"lost".repeat(segments)].concat());
     drop(stream);
     server.join();
 }
@@ -250,6 +268,15 @@ pub(crate) fn unanswered(namespace: &Namespace, address: IpAddr) {
 /// A SYN behind VLAN tags.
 pub(crate) fn tagged(tags: &[u16]) -> Vec<u8> {
     segment(tags, 40)
+}
+
+/// A segment with an MD5 option and 10 bytes of data, in a packet that claims to have `missing` more.
+pub(crate) fn signed(missing: u16) -> Vec<u8> {
+    let mut frame = segment(&[], 70);
+    frame[16..18].copy_from_slice(&(70 + missing).to_be_bytes());
+    frame[46] = 0xa0;
+    frame.splice(54..74, [1, 1, 19, 18].into_iter().chain(0..16));
+    frame
 }
 
 /// A SYN with so much data that the IP packet has `length` bytes.
