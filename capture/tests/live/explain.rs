@@ -13,7 +13,7 @@ fn address(text: &str) -> IpAddr {
 }
 
 /// The comment before each line that `is_event` takes, without the two ends; none where a line stands before it.
-fn comments<'a>(output: &'a str, is_event: impl Fn(&str) -> bool) -> Vec<Option<&'a str>> {
+fn comments(output: &str, is_event: impl Fn(&str) -> bool) -> Vec<Option<&str>> {
     let lines: Vec<&str> = output.lines().collect();
     let pairs = lines.windows(2).filter(|pair| !pair[1].starts_with("// ") && is_event(pair[1]));
     pairs

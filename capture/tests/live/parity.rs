@@ -140,6 +140,30 @@ fn every_print_option_that_needs_headers_only() {
     }
 }
 
+/// Whether tcpdump could have checked a signature depends on the data, which capture has not captured.
+#[test]
+#[ignore = "needs root"]
+fn the_words_for_a_signature() {
+    for flags in ["-t", "-t -e -S"] {
+        let (here, there) = Namespace::pair();
+        let (from, to) = ends("IPv4");
+        let printed = side_by_side(
+            &[Point::whole(&there, "veth1", flags)],
+            || {
+                for missing in [0, 1, 130] {
+                    traffic::raw_frame(&here, "veth0", &traffic::signed(missing));
+                }
+            },
+            || traffic::marker(&here, from, to),
+        );
+        let (capture, tcpdump) = &printed[0];
+        assert_eq!(capture.stdout, tcpdump.stdout, "{flags}");
+        let count = |words: &str| capture.stdout.matches(words).count();
+        assert_eq!(count("md5 shared secret not supplied with -M, can't check - "), 1, "{}", capture.stdout);
+        assert_eq!(count("md5 snaplen too short, can't check - "), 2, "{}", capture.stdout);
+    }
+}
+
 #[test]
 #[ignore = "needs root"]
 fn every_kind_of_connection_on_loopback() {
