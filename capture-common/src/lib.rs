@@ -12,6 +12,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+// The object in the kernel is compiled for little-endian machines, and what both sides share is laid out in 64-bit words.
+#[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
+compile_error!("capture runs on 64-bit little-endian machines only: build it for x86_64, aarch64 or riscv64");
+
 pub mod counters;
 pub mod headers;
 pub mod parse;
