@@ -13,7 +13,7 @@ use std::io::Read;
 use super::{
     ByteOrder, FileError, Precision,
     buffer::Buffer,
-    interfaces::{INTERFACE_DESCRIPTION, Interfaces},
+    interfaces::{INTERFACE_DESCRIPTION, Interface, Interfaces},
 };
 use crate::packet::Packet;
 
@@ -48,8 +48,8 @@ pub(super) struct Pcapng {
 }
 
 /// Where a packet's data are, and what is known of it.
-struct PacketBlock {
-    interface: u32,
+struct PacketBlock<'i> {
+    interface: &'i Interface,
     ticks: u64,
     captured_len: u32,
     wire_len: u32,
@@ -95,7 +95,8 @@ impl Pcapng {
         while file.interfaces.get(0).is_none() {
             match file.next_block(buffer)? {
                 None => return Err(FileError::NoInterfaces),
-                Some((ENHANCED_PACKET | SIMPLE_PACKET | OBSOLETE_PACKET, _)) => {
+                Some((ENHANCED_PACKET | SIMPLE_PACKET | OBSOLETE_PACKET, length)) => {
+                    file.hold(buffer, length)?;
                     return Err(FileError::PacketBeforeInterface);
                 }
                 Some((block_type, length)) => file.other_block(buffer, block_type, length)?,
@@ -114,12 +115,12 @@ impl Pcapng {
         let (found, length) = loop {
             let Some((block_type, length)) = self.next_block(buffer)? else { return Ok(None) };
             if matches!(block_type, ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET) {
+                self.hold(buffer, length)?;
                 break (self.packet_block(block_type, body(&buffer.peek()[..length]))?, length);
             }
             self.other_block(buffer, block_type, length)?;
         };
         let PacketBlock { interface, ticks, captured_len, wire_len, data_offset } = found;
-        let interface = self.interfaces.get(interface).ok_or_else(|| self.interfaces.missing(interface))?;
         if captured_len > interface.snaplen {
             return Err(FileError::OverSnaplen { captured_len, snaplen: interface.snaplen });
         }
@@ -133,8 +134,7 @@ impl Pcapng {
         Ok(Some(Packet { time, link_type, wire_len, data }))
     }
 
-    /// Reads the next block's header, and gives its type and its length (sf-pcapng.c, read_block). The whole block is in
-    /// the buffer then, if it is one whose body matters.
+    /// Looks at the next block's header, and gives its type and its length (sf-pcapng.c, read_block).
     #[inline]
     fn next_block<R: Read>(&self, buffer: &mut Buffer<R>) -> Result<Option<(u32, usize)>, FileError> {
         if !buffer.fill(BLOCK_HEADER_LENGTH).map_err(FileError::Read)? {
@@ -154,17 +154,20 @@ impl Pcapng {
         if length > MAX_BLOCK_LENGTH {
             return Err(FileError::BlockTooLong { length, maximum: MAX_BLOCK_LENGTH });
         }
-        let size = length as usize;
-        if matches!(block_type, ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET | INTERFACE_DESCRIPTION) {
-            if !buffer.fill(size).map_err(FileError::Read)? {
-                let (wanted, got) = (size - BLOCK_HEADER_LENGTH, buffer.available() - BLOCK_HEADER_LENGTH);
-                return Err(FileError::TruncatedBlock { wanted, got });
-            }
-            if self.byte_order.u32(buffer.peek(), size - BLOCK_TRAILER_LENGTH) != length {
-                return Err(FileError::BlockLengthsDiffer);
-            }
+        Ok(Some((block_type, length as usize)))
+    }
+
+    /// Brings the whole block that is next into the buffer.
+    #[inline]
+    fn hold<R: Read>(&self, buffer: &mut Buffer<R>, length: usize) -> Result<(), FileError> {
+        if !buffer.fill(length).map_err(FileError::Read)? {
+            let (wanted, got) = (length - BLOCK_HEADER_LENGTH, buffer.available() - BLOCK_HEADER_LENGTH);
+            return Err(FileError::TruncatedBlock { wanted, got });
         }
-        Ok(Some((block_type, size)))
+        if self.byte_order.u32(buffer.peek(), length - BLOCK_TRAILER_LENGTH) as usize != length {
+            return Err(FileError::BlockLengthsDiffer);
+        }
+        Ok(())
     }
 
     /// Takes a block without a packet. What is not looked at is not kept: it may be long.
@@ -176,6 +179,7 @@ impl Pcapng {
         length: usize,
     ) -> Result<(), FileError> {
         if block_type == INTERFACE_DESCRIPTION {
+            self.hold(buffer, length)?;
             return self.interfaces.add(self.byte_order, body(buffer.take(length)));
         }
         let wanted = length - BLOCK_HEADER_LENGTH;
@@ -202,21 +206,21 @@ impl Pcapng {
     }
 
     #[inline]
-    fn packet_block(&self, block_type: u32, body: &[u8]) -> Result<PacketBlock, FileError> {
+    fn packet_block(&self, block_type: u32, body: &[u8]) -> Result<PacketBlock<'_>, FileError> {
         let fixed_length = if block_type == SIMPLE_PACKET { 4 } else { 20 };
         if body.len() < fixed_length {
             return Err(FileError::ShortBlock(block_type));
         }
         let field = |offset| self.byte_order.u32(body, offset);
-        let interface = match block_type {
+        let number = match block_type {
             ENHANCED_PACKET => field(0),
             OBSOLETE_PACKET => self.byte_order.u16(body, 0).into(),
             _ => 0,
         };
-        let described = self.interfaces.get(interface).ok_or_else(|| self.interfaces.missing(interface))?;
+        let interface = self.interfaces.get(number).ok_or_else(|| self.interfaces.missing(number))?;
         Ok(if block_type == SIMPLE_PACKET {
             let wire_len = field(0);
-            let captured_len = wire_len.min(described.snaplen);
+            let captured_len = wire_len.min(interface.snaplen);
             PacketBlock { interface, ticks: 0, captured_len, wire_len, data_offset: fixed_length }
         } else {
             let ticks = u64::from(field(4)) << 32 | u64::from(field(8));
