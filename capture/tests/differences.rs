@@ -301,7 +301,7 @@ fn cooked_frames_are_what_their_protocol_says() {
     assert!(capture.starts_with("IP 10.0.0.1.1234 > 10.0.0.2.8888: "), "{capture}");
 }
 
-/// What is behind the stamp is the same.
+/// What follows the stamp is the same.
 #[test]
 fn zones_that_mean_something_else_to_the_c_library() {
     let frames = &[frame(&[], 1234, b"")];

@@ -182,7 +182,7 @@ impl<'a> Story<'a> {
         Self { out, from: segment.source, to: segment.destination }
     }
 
-    /// For what is told of the connection from `client` to `server` without a segment.
+    /// For a comment on the connection from `client` to `server` without a segment.
     pub(super) fn between(client: Endpoint, server: Endpoint, out: &'a mut BytesMut) -> Self {
         Self { out, from: client, to: server }
     }

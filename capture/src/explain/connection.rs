@@ -1,7 +1,7 @@
 //! The story of one connection: which segment is an event, and which.
 //!
 //! The states are those of RFC 9293 section 3.3.2 as an onlooker can tell them, who sees neither end's mind and maybe
-//! not every packet. When in doubt, nothing is told.
+//! not every packet. When in doubt, there is no comment.
 
 use super::{
     comment::{Event, Side, Story, Tries},
@@ -31,7 +31,7 @@ struct Syn {
     first: i64,
     last: i64,
     tries: u32,
-    /// It was told that nobody answered.
+    /// There was a comment that no answer came.
     told: bool,
 }
 
@@ -43,9 +43,9 @@ pub(super) struct Connection {
     phase: Phase,
     /// Whether it was seen from its SYN or its SYN-ACK on.
     whole: bool,
-    /// Whether it was told that it is established.
+    /// Whether a comment has said that it is established.
     announced: bool,
-    /// Whose turn to speak was told last.
+    /// Which side the last comment on a turn named.
     speaker: Option<Side>,
     syn: Syn,
     client_end: End,
@@ -56,7 +56,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection of which `segment` is the first that is seen. `forgetful`: it may be that earlier ones were
-    /// forgotten, so that nobody can say that they were not seen.
+    /// forgotten, so that it is not certain that they were not seen.
     pub(super) fn first_seen(segment: &Segment, forgetful: bool, story: &mut Story<'_>) -> Self {
         match segment.kind {
             Kind::Syn => {
@@ -314,7 +314,7 @@ impl Connection {
         let own_before = *own;
         let progress = own.send(segment);
         if own_before.fin && progress == Progress::New {
-            // Nobody sends behind a FIN.
+            // No side sends after its FIN.
             *own = own_before;
             return;
         }
@@ -392,7 +392,7 @@ impl Connection {
         Tries { count: self.syn.tries, seconds }
     }
 
-    /// Tells that nobody answers, if the client has waited in vain until `now`.
+    /// Tells that there is no answer, if the client has waited in vain until `now`.
     pub(super) fn wait(&mut self, now: i64, story: &mut Story<'_>) {
         let waits = self.phase == Phase::SynSent && !self.syn.told;
         if waits && now.saturating_sub(self.syn.last) > SYN_PATIENCE {

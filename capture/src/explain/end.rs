@@ -21,7 +21,7 @@ const MAX_WINDOW_SCALE: u8 = 14;
 /// no less (include/net/tcp.h, `TCP_RTO_MIN`).
 const MIN_TIMEOUT: i64 = 200_000_000;
 
-/// Whether `a` is behind `b` in sequence space (RFC 9293 section 3.4).
+/// Whether `a` comes after `b` in sequence space (RFC 9293 section 3.4).
 pub(super) fn after(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() > 0
 }
@@ -30,7 +30,7 @@ fn far_apart(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed().unsigned_abs() > MAX_WINDOW
 }
 
-/// A loss recovery that has been told: from the first retransmission until all that had been sent by then is
+/// A loss recovery that has its comment: from the first retransmission until all that had been sent by then is
 /// acknowledged (RFC 6582 section 3.2, "recover"). A timeout begins it once more.
 #[derive(Clone, Copy, Debug)]
 struct Recovery {
@@ -50,7 +50,7 @@ pub(super) enum Progress {
     New,
     /// All of it was sent before, for certain, and this is not the same packet seen twice.
     Again,
-    /// Nothing, or nobody knows.
+    /// Nothing, or it cannot be known.
     Unclear,
 }
 
@@ -59,7 +59,7 @@ pub(super) enum Progress {
 pub(super) struct End {
     /// Its initial sequence number, if its SYN was seen.
     pub(super) isn: Option<u32>,
-    /// SND.NXT: behind the last that it is known to have sent.
+    /// SND.NXT: what follows the last that it is known to have sent.
     pub(super) next: Option<u32>,
     /// The highest acknowledgment it got, which is RCV.NXT of the other end.
     pub(super) acked: Option<u32>,
@@ -75,7 +75,7 @@ pub(super) struct End {
     window: Option<u16>,
     /// What that is to be shifted by; `None` if its SYN was not seen.
     window_scale: Option<u8>,
-    /// From the first to behind the last that it must have sent and that was not seen. There may be more than one
+    /// From the first to the end of the last that it must have sent and that was not seen. There may be more than one
     /// gap, and segments that were seen between them: this is all of it.
     gap: Option<(u32, u32)>,
     /// The highest TSval. All below `tick` was first sent with a lower one.
@@ -131,7 +131,7 @@ impl End {
         self.next.is_some_and(|next| far_apart(segment.seq, next))
     }
 
-    /// Whether nobody who is at the other end would acknowledge `ack`.
+    /// Whether `ack` is nothing that the other end of this connection acknowledges.
     pub(super) fn is_foreign_ack(&self, ack: u32) -> bool {
         self.next.is_some_and(|next| far_apart(ack, next))
     }
@@ -248,14 +248,20 @@ impl End {
     }
 
     /// How often `segment`, which is sent again, has been, and how long the other side has acknowledged nothing new, if
-    /// that is long enough for a timeout. `None` if its recovery has been told.
+    /// that is long enough for a timeout. `None` if its recovery has its comment.
     pub(super) fn retransmit(&mut self, segment: &Segment) -> Option<(u32, Option<Stall>)> {
         let recover = self.next.unwrap_or(segment.seq);
-        let waited = segment.time.saturating_sub(self.waits_since);
-        let stalled = (self.acked.is_some() && waited >= MIN_TIMEOUT).then_some(Stall(waited));
+        // Of a connection of which one direction is seen, what is new in that direction shows that it goes on.
+        let since = if self.acked.is_some() { self.waits_since } else { self.advanced_at };
+        let waited = segment.time.saturating_sub(since);
+        let stalled = (waited >= MIN_TIMEOUT).then_some(Stall(waited));
         // At a timeout the first is sent again that is not acknowledged (RFC 6298 section 5.4); what is acknowledged
         // here may not be there.
-        let is_timeout = stalled.is_some() && self.acked.is_some_and(|acked| !after(segment.seq, acked));
+        let is_first = match self.acked {
+            Some(acked) => !after(segment.seq, acked),
+            None => self.recovery.is_none_or(|recovery| !after(segment.seq, recovery.first)),
+        };
+        let is_timeout = stalled.is_some() && is_first;
         let times = match self.recovery {
             Some(recovery) if segment.seq == recovery.first => {
                 if segment.time.saturating_sub(recovery.time) < COPY_INTERVAL {
@@ -285,7 +291,7 @@ impl End {
         self.window == Some(0)
     }
 
-    /// How far behind RCV.NXT it takes a segment.
+    /// How far after RCV.NXT it takes a segment.
     fn receive_window(&self) -> u32 {
         match (self.window, self.window_scale) {
             (Some(window), Some(scale)) => u32::from(window) << scale,

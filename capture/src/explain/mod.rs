@@ -1,4 +1,4 @@
-//! `--explain`: comments that tell the story of the connections beside the lines of their packets.
+//! `--explain`: comments between the lines of packets, which tell the story of their connections.
 //!
 //! A packet in, comment lines out: no I/O, no clock (time is what the packets say), no `unsafe`. `segment` takes out
 //! of a packet what matters; `connections` finds the connection; `connection` decides what happened, with what `end`
@@ -58,8 +58,8 @@ impl Explainer {
         }
     }
 
-    /// Looks at one connection with each packet, so that nobody has to keep time: an unanswered SYN is told by the
-    /// packets that come later, whosever they are, at the latest after as many as there are connections.
+    /// Looks at one connection with each packet, so that no timer is needed: the comment on an unanswered SYN comes with
+    /// a later packet of any connection, at the latest after as many packets as there are connections.
     #[inline]
     fn look_for_silence(&mut self, now: i64, out: &mut BytesMut) {
         let next = self.next_silence_check + 1;

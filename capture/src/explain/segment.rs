@@ -126,7 +126,7 @@ impl Segment {
         };
         let options = layers.l4_offset + tcp::MIN_LENGTH..layers.l4_offset + header_length;
         segment.read_options(frame.get(options).unwrap_or_default());
-        // Of a connection with itself nobody can tell who says what.
+        // In a connection with itself, the two sides cannot be told apart.
         (segment.source != segment.destination).then_some(segment)
     }
 
@@ -158,7 +158,7 @@ impl Segment {
         self.data_len + u32::from(syn) + u32::from(self.fin)
     }
 
-    /// The sequence number behind it.
+    /// The sequence number after it.
     pub(super) fn seq_end(&self) -> u32 {
         self.seq.wrapping_add(self.seq_len())
     }

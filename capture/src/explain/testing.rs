@@ -184,7 +184,7 @@ pub(super) fn comments(sketches: &[Sketch], limit: usize) -> Vec<String> {
         let client = if sketch.from == CLIENT { from } else { to };
         for line in str::from_utf8(&out).unwrap().lines() {
             let text = line.strip_prefix(&format!("// {from} > {to}: "));
-            // What is told of silence is told by anybody's packet.
+            // The comment on silence comes with a packet of any connection.
             let silence = || line.contains("no answer to its SYN").then(|| line.split_once(": ").unwrap().1);
             let text = text.or_else(silence).unwrap_or_else(|| panic!("{line} is about another connection"));
             let text = text.replace(&format!(" {client}"), " CLIENT");

@@ -29,7 +29,7 @@ use crate::{
     summary::packets,
 };
 
-/// How long a line waits for a name, with `--resolve`: nothing is lost meanwhile, but somebody waits for the line.
+/// How long a line waits for a name, with `--resolve`: nothing is lost meanwhile, but the reader waits for the line.
 const NAME_PATIENCE: Duration = Duration::from_secs(2);
 /// Text that is collected before it is written, where lines are not written at once.
 const BUFFERED: usize = 64 * 1024;
@@ -76,8 +76,8 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// A file that may be a pipe. Before a read that has to wait, the lines of what has been read are written: nobody
-/// waits for packets that have come, and who interrupts the wait loses none.
+/// A file that may be a pipe. Before a read that has to wait, the lines of what has been read are written: packets that
+/// have come do not wait for others, and an interruption of the wait loses none.
 struct Input<'a, W> {
     file: File,
     output: &'a RefCell<Output<W>>,

@@ -95,7 +95,7 @@ impl<R: Read> FileSource<R> {
         Ok(Self { buffer, format })
     }
 
-    /// The next packet; `None` at the end of the file. After an error there is nothing more to be had.
+    /// The next packet; `None` at the end of the file. After an error there is nothing more.
     #[inline]
     pub fn next_packet(&mut self) -> Result<Option<Packet<'_>>, FileError> {
         match &mut self.format {

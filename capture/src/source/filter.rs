@@ -79,7 +79,7 @@ mod tests {
         matches!(select(&packet, byte_order, &ports), Selection::Match(_))
     }
 
-    /// An IPv4 header with TCP from port 0x22b8 (8888) to port 0x0102 behind it.
+    /// An IPv4 header with TCP from port 0x22b8 (8888) to port 0x0102 after it.
     const IPV4: [u8; 24] =
         [0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x22, 0xb8, 1, 2];
 

@@ -137,7 +137,7 @@ impl Dissector<'_> {
         0
     }
 
-    /// Prints the option at `options.at`, moves behind it and gives its kind.
+    /// Prints the option at `options.at`, moves past it and gives its kind.
     fn tcp_option(&mut self, options: &mut Options) -> Result<u8, Stop> {
         let kind = self.u8(options.at)?;
         options.at += 1;
@@ -238,7 +238,7 @@ impl Dissector<'_> {
                 }
             }
         }
-        // The rest is as long as it says, except those that have nothing behind the length byte.
+        // The rest is as long as it says, except those that have nothing after the length byte.
         Ok(if matches!(kind, option::END | option::NOP | option::SACK_PERMITTED) { 0 } else { claimed })
     }
 
@@ -368,7 +368,7 @@ mod tests {
     };
     use crate::packet::LinkType;
 
-    /// What stands behind `win 342` for a segment with these options.
+    /// What follows `win 342` for a segment with these options.
     fn options(flags: u8, options: &[u8]) -> String {
         let packet = Tcp { flags, options, ..Tcp::default() }.ipv4();
         let line = line(&packet);

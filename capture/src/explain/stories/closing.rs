@@ -78,7 +78,7 @@ fn actively_closed() {
     );
 }
 
-/// Nothing follows a FIN; what claims to is somebody's mistake.
+/// Nothing follows a FIN; what claims to is a mistake.
 #[test]
 fn data_behind_a_fin() {
     assert_after_exchange(

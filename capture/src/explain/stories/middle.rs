@@ -23,7 +23,7 @@ fn a_connection_first_seen_in_the_middle() {
     );
 }
 
-/// Whoever closes while nothing is known of the other side may be the second to do so.
+/// A side that closes while nothing is known of the other side may be the second to do so.
 #[test]
 fn a_close_first_seen_in_the_middle() {
     assert_story_without_timestamps_too(

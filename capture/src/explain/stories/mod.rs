@@ -1,4 +1,4 @@
-//! Stories: sequences of segments and what is told about them.
+//! Stories: sequences of segments and the comments on them.
 
 mod closing;
 mod middle;
@@ -29,7 +29,7 @@ const OPENS: &str = "0 the client opens a connection";
 const REQUESTS: &str = "10 the connection is established; the client sends a request";
 const RESPONDS: &str = "20 the server sends a response";
 
-/// What is told of `segments` after [`exchange`].
+/// The comments on `segments` after [`exchange`].
 #[track_caller]
 fn assert_after_exchange(segments: &[Sketch], expected: &[&str]) {
     assert_story_without_timestamps_too(
@@ -38,7 +38,7 @@ fn assert_after_exchange(segments: &[Sketch], expected: &[&str]) {
     );
 }
 
-/// What is told of `segments` after [`handshake`].
+/// The comments on `segments` after [`handshake`].
 #[track_caller]
 fn assert_after_handshake(segments: &[Sketch], expected: &[&str]) {
     assert_story_without_timestamps_too(&[&handshake(), segments].concat(), &[&[OPENS], expected].concat());

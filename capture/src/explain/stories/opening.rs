@@ -22,7 +22,7 @@ fn a_syn_without_an_answer() {
         ]
         .concat(),
     );
-    // Told by somebody else's packet, as soon as it is certain.
+    // The comment comes with a packet of another connection, as soon as it is certain.
     let other = |time, flags| {
         let mut other = at(time, CLIENT, flags, 5, 5);
         other.endpoints = other.endpoints.map(|endpoint| Endpoint { port: endpoint.port + 1, ..endpoint });

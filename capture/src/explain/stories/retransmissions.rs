@@ -1,7 +1,9 @@
 //! Stories of what is sent twice, and of what only looks so.
 
 use super::{OPENS, REQUESTS, RESPONDS, assert_after_exchange, exchange};
-use crate::explain::testing::{CLIENT, SERVER, Sketch, assert_story, at};
+use crate::explain::testing::{
+    CLIENT, SERVER, Sketch, assert_story, assert_story_without_timestamps_too, at,
+};
 
 #[test]
 fn retransmissions() {
@@ -113,6 +115,38 @@ fn an_outage_of_the_way_back() {
     );
 }
 
+/// Where one direction alone is seen, nothing of what is sent seems to be acknowledged.
+#[test]
+fn an_outage_of_which_one_direction_is_seen() {
+    let sent = |milliseconds, n: u32| at(milliseconds, CLIENT, "P.", 11 + 20 * n, 101).data(20);
+    assert_story_without_timestamps_too(
+        &[
+            sent(0, 0),
+            sent(1000, 1),
+            sent(1001, 2),
+            sent(1002, 3),
+            // A fast retransmission, then new data.
+            sent(1050, 1),
+            sent(1060, 4),
+            sent(1061, 5),
+            // A tail loss probe, timeouts, and the rest after them.
+            sent(1100, 5),
+            sent(1300, 4),
+            sent(1710, 4),
+            sent(1711, 5),
+            sent(1720, 6),
+        ],
+        &[
+            "0 the connection is first seen in the middle; by the ports, the client is CLIENT",
+            "0 the client sends data",
+            "1050 the client retransmits data",
+            "1100 the client retransmits data",
+            "1300 the client retransmits data; the connection has been stalled for 0.2 s",
+            "1710 the client retransmits data again, 2 times now; the connection has been stalled for 0.6 s",
+        ],
+    );
+}
+
 /// A loss on a long way is no timeout: the acknowledgments go on coming.
 #[test]
 fn a_loss_on_a_long_way() {
@@ -194,7 +228,7 @@ fn keep_alives_and_window_probes_are_not_data() {
     );
 }
 
-/// A byte that nobody has acknowledged is no keep-alive.
+/// A byte that has not been acknowledged is no keep-alive.
 #[test]
 fn one_byte_sent_again() {
     assert_after_exchange(

@@ -6,7 +6,7 @@ use super::link;
 
 /// Why a file cannot be read, or not any further. Every packet before the fault has been given by then.
 ///
-/// The messages are those of libpcap 1.10.3 (savefile.c, sf-pcap.c, sf-pcapng.c); tcpdump prints them behind
+/// The messages are those of libpcap 1.10.3 (savefile.c, sf-pcap.c, sf-pcapng.c); tcpdump prints them after
 /// `tcpdump: pcap_loop: ` or, while it opens the file, `tcpdump: `.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {

@@ -20,7 +20,7 @@ use crate::packet::{LinkType, Packet, Timestamp};
 const FILE_HEADER_LENGTH: usize = 24;
 const MAGIC_LENGTH: usize = 4;
 const PACKET_HEADER_LENGTH: usize = 16;
-/// Kuznetzov's patched header has the interface, the protocol and the packet type behind the usual fields.
+/// Kuznetzov's patched header has the interface, the protocol and the packet type after the usual fields.
 const PATCHED_PACKET_HEADER_LENGTH: usize = 24;
 
 /// The magic number: what a fraction of a second is in, and the length of a packet's header.
