@@ -19,6 +19,7 @@ mod run;
 mod runner;
 mod setup;
 mod test;
+mod vmtest;
 mod workspace;
 
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ enum Task {
     Bless(bless::Arguments),
     Fuzz(fuzz::Arguments),
     Bench(bench::Arguments),
+    Vmtest(vmtest::Arguments),
     BuildEbpf(ebpf::Arguments),
     Setup(setup::Arguments),
 }
@@ -69,6 +71,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Bless(arguments) => bless::perform(&arguments),
         Task::Fuzz(arguments) => fuzz::perform(&arguments),
         Task::Bench(arguments) => bench::perform(&arguments),
+        Task::Vmtest(arguments) => vmtest::perform(&arguments),
         Task::BuildEbpf(arguments) => ebpf::perform(&arguments),
         Task::Setup(arguments) => setup::perform(&arguments),
     }
