@@ -44,7 +44,7 @@ struct Queue {
     is_writing: bool,
     /// Pieces that have been written.
     pieces: u64,
-    /// Whether writing has failed: from then on there is nobody to write to, and nothing is kept.
+    /// Whether writing has failed: from then on nothing is kept.
     has_failed: bool,
 }
 

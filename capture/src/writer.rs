@@ -182,7 +182,7 @@ fn write_chunk(
     Ok(())
 }
 
-/// Where a piece ends that begins at `start`: behind as many whole packets as fit, or within one that does not.
+/// Where a piece ends that begins at `start`: after as many whole packets as fit, or within one that does not.
 fn end_of_piece(start: usize, ends: &[usize], length: usize) -> usize {
     let longest = start + PIPE_BUF;
     if length <= longest {
@@ -228,7 +228,7 @@ mod tests {
 
     use super::*;
 
-    /// Packets of these lengths, and something behind them that belongs to none.
+    /// Packets of these lengths, and something after them that belongs to none.
     fn chunk(lengths: &[usize]) -> Chunk {
         let (mut text, mut ends) = (Vec::new(), Vec::new());
         for length in lengths {
@@ -285,8 +285,8 @@ mod tests {
         assert!((1..10_000).contains(&writer.written()));
     }
 
-    /// A pipe that nobody reads until the writer has been stopped holds what was said to be written, and gets no more
-    /// than the beginning of a packet that is longer than the pipe. The stop waits for nobody.
+    /// A pipe that is not read until the writer has been stopped holds what was said to be written, and gets no more
+    /// than the beginning of a packet that is longer than the pipe. The stop does not wait for a reader.
     #[tokio::test]
     async fn nothing_comes_after_a_stop() {
         const NEVER: Duration = Duration::from_secs(30);

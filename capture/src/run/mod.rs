@@ -130,7 +130,7 @@ fn standard_error() -> io::Result<File> {
     io::stderr().as_fd().try_clone_to_owned().map(File::from)
 }
 
-/// The system's errors in its own words, as tcpdump has them: without the number that [`io::Error`] puts behind them.
+/// The system's errors in its own words, as tcpdump has them: without the number that [`io::Error`] adds.
 fn without_number(message: &str) -> String {
     let Some((before, rest)) = message.split_once(" (os error ") else { return message.to_owned() };
     match rest.trim_start_matches(|digit: char| digit.is_ascii_digit()).strip_prefix(')') {
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_systems_errors_are_told_in_words() {
+    fn the_systems_errors_have_no_numbers() {
         let error = RunError::Output(io::Error::from_raw_os_error(28));
         assert_eq!(
             without_number(&error.to_string()),

@@ -58,10 +58,10 @@ fn the_programs_tell_of_what_they_do() {
     assert_eq!(ended.stderr.matches("kernel: trace: a packet matched").count(), 3, "{}", ended.stderr);
 }
 
-/// Nobody reads the log: the lines come, and the capture ends when it is told to.
+/// The log is not read: the lines come, and the capture ends when a signal asks for it.
 #[test]
 #[ignore = "needs root"]
-fn a_log_that_nobody_reads_holds_up_nothing() {
+fn a_log_that_is_not_read_holds_up_nothing() {
     let (here, there) = Namespace::pair();
     for level in ["debug -B 4", "trace"] {
         let (log, stderr) = std::io::pipe().expect("a pipe");
@@ -80,7 +80,7 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
             assert!(sent < 100 * FLOOD);
         }
         capture.signal(Signal::SIGINT);
-        // The last words wait for somebody to read them; the kernel's come to an end.
+        // The last words are there for a reader who comes within a second.
         let reader = thread::spawn(move || {
             let mut said = Vec::new();
             log.read_to_end(&mut said).map(|_| String::from_utf8_lossy(&said).into_owned())
@@ -93,11 +93,11 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
 
 #[test]
 #[ignore = "needs root"]
-fn a_blocked_output_loses_counted_packets_and_harms_nobody() {
+fn a_blocked_output_loses_counted_packets_and_harms_no_traffic() {
     const ANONYMOUS_MEMORY_LIMIT: u64 = 16 * 1024;
     let (here, there) = Namespace::pair();
     let mut capture = Tracer::capture_into(&there, "-i veth1 -B 64 --port 8888", Stdio::piped());
-    // Nobody reads the pipe. The connections of real users go on, and memory does not grow.
+    // The pipe is not read. The connections of real users go on, and memory does not grow.
     traffic::flood(&here, "veth0", FLOOD);
     traffic::bulk(&there, &here, "10.0.0.2".parse().expect("an address"), 3_000_000);
     let status = fs::read_to_string(format!("/proc/{}/status", capture.pid())).expect("it runs");
@@ -130,7 +130,7 @@ fn a_pipe_that_is_stuck_in_a_long_packet_does_not_hold_up_the_end() {
         traffic::raw_frame(&here, "veth0", &traffic::long_frame(1400));
     }
     capture.signal(Signal::SIGINT);
-    // Nobody reads the pipe before it has ended.
+    // The pipe is not read before it has ended.
     let ended = capture.end();
     assert_eq!(ended.status.code(), Some(1));
     let not_written = ended.count("not written: the output was blocked, closed or full");
@@ -163,8 +163,8 @@ fn a_count_is_kept_however_slow_the_reader() {
     let arguments = format!("-i veth1 -c {COUNT} --port 8888");
     let mut capture = Tracer::capture_into(&there, &arguments, Stdio::piped());
     traffic::flood(&here, "veth0", COUNT);
-    // The count is reached, and the capture detached; somebody reads only after a blocked output would have been given
-    // up, were there no count.
+    // The count is reached, and the capture detached; the pipe is read only after a blocked output would have been
+    // given up, were there no count.
     wait_until("the end of the capture", || neighbours::tcx_programs(&there, "veth1").is_empty());
     thread::sleep(Duration::from_millis(2500));
     let mut text = String::new();
@@ -293,7 +293,7 @@ fn sleeps(capture: &Tracer) -> u64 {
 /// Under load no packet wakes the daemon: it comes back by itself, once in a drain interval (one millisecond).
 #[test]
 #[ignore = "needs root"]
-fn under_load_packets_wake_nobody() {
+fn under_load_packets_do_not_wake_the_daemon() {
     let (here, there) = Namespace::pair();
     let capture = Tracer::capture(&there, "-i veth1 --port 8888");
     let before = sleeps(&capture);
