@@ -134,7 +134,7 @@ unsafe fn bpf<T>(command: Command, attributes: &mut T) -> io::Result<i32> {
 
 /// The descriptor that a command returned.
 fn descriptor(raw: i32) -> OwnedFd {
-    // SAFETY: the kernel has just opened it for us, and nobody else knows of it.
+    // SAFETY: the kernel has just opened it for us, and no other code knows of it.
     unsafe { OwnedFd::from_raw_fd(raw) }
 }
 
@@ -148,7 +148,8 @@ pub(super) struct Program {
 impl Program {
     /// Loads instructions, each eight bytes (RFC 9669 section 3).
     pub(super) fn load(kind: Kind, instructions: &[u64]) -> Result<Self> {
-        let mut log = vec![0_u8; 64 * 1024];
+        // A program is refused, too, when its log does not fit: a loop is logged each time round.
+        let mut log = vec![0_u8; 1 << 20];
         let mut attributes = ProgramLoad {
             program_type: kind.program_type(),
             instruction_count: instructions.len() as u32,

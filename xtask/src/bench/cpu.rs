@@ -59,7 +59,7 @@ pub(super) fn of_thread() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
-/// CPU time of the `ksoftirqd` threads so far: what the kernel did for packets in nobody's name. Zero where they are
+/// CPU time of the `ksoftirqd` threads so far: what the kernel did for packets on no process's account. Zero where they are
 /// not visible.
 pub(super) fn of_softirq_threads() -> Result<Duration> {
     let mut total = Duration::ZERO;

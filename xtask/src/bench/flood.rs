@@ -25,6 +25,7 @@ pub(super) struct Plan {
     pub(super) generator: Generator,
     /// Packets.
     pub(super) packets: u64,
+    pub(super) rounds: u64,
 }
 
 /// What sends.
@@ -32,8 +33,8 @@ pub(super) struct Plan {
 pub(super) enum Generator {
     /// The raw sender: flows, port, senders, and the rate of each.
     Raw { flows: u32, port: u16, senders: usize, rate: Option<u64> },
-    /// The XDP sender.
-    Live(Destination),
+    /// The XDP sender: as fast as it can, or waiting for the next multiple of so many nanoseconds each time.
+    Live(Destination, Option<u32>),
 }
 
 /// What one program did in one round.
@@ -53,35 +54,34 @@ pub(super) struct Run {
 /// Runs all programs in turn, as often as there are rounds.
 pub(super) fn run(bench: &Bench, profile: &'static str, title: String, plan: &Plan) -> Result<Table> {
     let mut table = Table::new(profile, title, plan.tools.iter().map(|tool| tool.name));
-    for round in 0..bench.rounds {
-        let mut nobody = None;
+    for round in 0..plan.rounds {
+        let mut unwatched = None;
         for &tool in &plan.tools {
             bench.progress(profile, round, tool);
             let run = measure(bench, tool, plan)?;
             let per_packet = run.sender_cpu / run.sent.packets.max(1) as f64;
-            let rate = run.sent.packets as f64 / run.sent.wall.as_secs_f64() / 1e6;
             table.add(tool.name, Quantity::Offered, run.offered as f64);
-            table.add(tool.name, Quantity::Rate, rate);
+            table.add(tool.name, Quantity::Rate, run.rate() / 1e6);
             table.add(tool.name, Quantity::SenderCpu, per_packet);
-            if let Some((nobody, _)) = nobody {
-                table.add(tool.name, Quantity::SenderAdded, per_packet - nobody);
+            if let Some((unwatched, _)) = unwatched {
+                table.add(tool.name, Quantity::SenderAdded, per_packet - unwatched);
             }
             let typical = run.sent.typical;
             if let Some(typical) = typical {
                 table.add(tool.name, Quantity::SenderTypical, typical);
             }
-            if let Some((_, Some(nobody))) = nobody
+            if let Some((_, Some(unwatched))) = unwatched
                 && let Some(typical) = typical
             {
-                table.add(tool.name, Quantity::TypicalAdded, typical - nobody);
+                table.add(tool.name, Quantity::TypicalAdded, typical - unwatched);
             }
             if !tool.listens() {
-                nobody = Some((per_packet, typical));
+                unwatched = Some((per_packet, typical));
                 continue;
             }
             let lines = run.ended.captured;
             table.add(tool.name, Quantity::Delivered, lines as f64);
-            table.add(tool.name, Quantity::Lost, (run.offered - lines) as f64 / run.offered as f64 * 100.0);
+            table.add(tool.name, Quantity::Lost, run.lost());
             let per_line = |time: std::time::Duration| time.as_nanos() as f64 / lines as f64;
             table.add(tool.name, Quantity::DaemonCpu, per_line(run.daemon.total));
             if let Some((user, system)) = run.daemon.split() {
@@ -96,11 +96,23 @@ pub(super) fn run(bench: &Bench, profile: &'static str, title: String, plan: &Pl
     Ok(table)
 }
 
+impl Run {
+    /// Packets per second.
+    pub(super) fn rate(&self) -> f64 {
+        self.sent.packets as f64 / self.sent.wall.as_secs_f64()
+    }
+
+    /// Per cent of the packets that were offered.
+    pub(super) fn lost(&self) -> f64 {
+        (self.offered - self.ended.captured) as f64 / self.offered as f64 * 100.0
+    }
+}
+
 /// Runs one program, and checks its accounts.
-fn measure(bench: &Bench, tool: Tool, plan: &Plan) -> Result<Run> {
+pub(super) fn measure(bench: &Bench, tool: Tool, plan: &Plan) -> Result<Run> {
     let (namespace, interface) = plan.generator.listens_at(bench);
     // An XDP sender needs an XDP program at the other end of a veth pair; `capture --hook xdp-native` is one.
-    let passes = matches!(plan.generator, Generator::Live(Destination::Wire)) && tool != Tool::NATIVE;
+    let passes = matches!(plan.generator, Generator::Live(Destination::Wire, _)) && tool != Tool::NATIVE;
     let _pass = if passes { Some(attach_pass(namespace)?) } else { None };
     let listener = if tool.listens() {
         let command = tool.listen(&bench.capture, interface, plan.arguments);
@@ -158,7 +170,7 @@ impl Generator {
     /// Where its packets can be seen.
     fn listens_at(self, bench: &Bench) -> (&Namespace, &'static str) {
         match self {
-            Self::Live(Destination::Loopback) => (&bench.network.receiver, "lo"),
+            Self::Live(Destination::Loopback, _) => (&bench.network.receiver, "lo"),
             _ => (&bench.network.receiver, RECEIVER),
         }
     }
@@ -167,13 +179,15 @@ impl Generator {
     fn send(self, bench: &Bench, packets: u64) -> Result<(Sent, u64)> {
         let network = &bench.network;
         // What the kernel hands up on loopback is not counted there; none of it can get lost either.
-        if let Self::Live(Destination::Loopback) = self {
-            let sent = live_frames::flood(&network.receiver, Destination::Loopback, packets)?;
+        if let Self::Live(Destination::Loopback, period) = self {
+            let sent = live_frames::flood(&network.receiver, Destination::Loopback, packets, period)?;
             return Ok((sent, sent.packets));
         }
         let before = network.receiver.received(RECEIVER)?;
         let sent = match self {
-            Self::Live(destination) => live_frames::flood(&network.sender, destination, packets)?,
+            Self::Live(destination, period) => {
+                live_frames::flood(&network.sender, destination, packets, period)?
+            }
             Self::Raw { flows, port, senders, rate } => {
                 sender::flood(&network.sender, Flood { packets, flows, port, senders, rate })?
             }

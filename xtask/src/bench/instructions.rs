@@ -1,20 +1,21 @@
 //! `cargo xtask bench --instructions`: the micro-benchmarks of capture/benches under callgrind.
 //!
 //! Instructions hardly vary with what else a machine does, so that a few per cent more of them say something. They
-//! vary with the compiler, the C library and valgrind: with which ones they were counted is on record, too.
+//! vary with the compiler, the C library and valgrind: with which ones they were counted is on record, too. Where these
+//! are others, the commit that wrote the record is built and counted here, and that is what is compared with.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::PathBuf,
-    process::Command,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::results::markdown;
-use crate::workspace::{self, cargo, root};
+use crate::workspace::{self, Metadata, cargo, root};
 
 /// What is on record, relative to the top of the repository.
 const RECORD: &str = "capture/benches/instructions.toml";
@@ -33,47 +34,80 @@ struct Counts {
 
 /// Counts, and compares with what is on record or puts it there.
 pub(super) fn perform(bless: bool, as_json: bool) -> Result<()> {
-    let counts = Counts::measure()?;
+    let tools = tools()?;
+    let record = Counts::read()?;
+    let counts = Counts::measure(&build(root(), None)?, &tools)?;
     if bless {
         fs::write(root().join(RECORD), counts.render()?)?;
         println!("{RECORD} written");
         return Ok(());
     }
-    let record = Counts::read()?;
+    let record = if record.tools == tools { record } else { reference(&record, &tools)? };
     if as_json {
         println!("{:#}", json!({ "tools": counts.tools, "instructions": counts.cases }));
     } else {
-        println!("instructions per packet\n\n{}", counts.compare(&record));
+        println!("instructions per packet, by {tools}\n\n{}", counts.compare(&record));
     }
     let different = counts.different(&record);
     if different.is_empty() {
         return Ok(());
     }
-    if counts.tools != record.tools {
-        eprintln!("on record: {}; here: {}: nothing follows from a difference", record.tools, counts.tools);
-        return Ok(());
-    }
     bail!("not what {RECORD} has: {}. Find out why, or put them on record with --bless", different.join(", "))
 }
 
+/// What the counts depend on besides the source.
+fn tools() -> Result<String> {
+    let said = |program: &str, argument: &str| {
+        Ok::<_, anyhow::Error>(workspace::output(Command::new(program).arg(argument))?.trim().to_owned())
+    };
+    let compiler = said("rustc", "--version")?;
+    let host = said("rustc", "--print=host-tuple")?;
+    // The C library copies memory with the widest instructions that there are; valgrind knows none wider than AVX2.
+    let instructions = fs::read_to_string("/proc/cpuinfo")?;
+    let avx2 = if instructions.split_whitespace().any(|flag| flag == "avx2") { " with AVX2" } else { "" };
+    let flags = std::env::var("RUSTFLAGS").map(|flags| format!(" RUSTFLAGS={flags}")).unwrap_or_default();
+    let (library, valgrind) = (said("getconf", "GNU_LIBC_VERSION")?, said("valgrind", "--version")?);
+    Ok(format!("{compiler} for {host}{avx2}{flags}, {library}, {valgrind}"))
+}
+
+/// What these tools count of the commit that wrote the record.
+fn reference(record: &Counts, tools: &str) -> Result<Counts> {
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.current_dir(root()).args(arguments);
+        command
+    };
+    eprintln!(
+        "on record are counts by {}; here are {tools}: counting the commit on record, too",
+        record.tools
+    );
+    let commit = workspace::output(&mut git(&["log", "-1", "--format=%H", "--", RECORD]))
+        .context("the commit that wrote the record is needed, and this is no clone of the repository")?;
+    let commit = commit.trim();
+    ensure!(!commit.is_empty(), "git knows no commit that wrote {RECORD}: fetch the whole history");
+
+    // Not below the workspace: cargo would also go by the workspace's own .cargo/config.toml.
+    let source = tempfile::tempdir()?;
+    let mut archive = git(&["archive", commit]).stdout(Stdio::piped()).spawn().context("cannot run git")?;
+    let files = archive.stdout.take().context("no pipe")?;
+    workspace::run(Command::new("tar").arg("-x").current_dir(source.path()).stdin(files))?;
+    ensure!(archive.wait()?.success(), "`git archive {commit}` failed: fetch the whole history");
+    let target = Metadata::read(Path::new(cargo().get_program()))?.target.join("reference");
+    Counts::measure(&build(source.path(), Some(&target))?, tools)
+}
+
 impl Counts {
-    fn measure() -> Result<Self> {
-        let bench = build()?;
+    /// Counts all cases of a binary of the micro-benchmarks.
+    fn measure(bench: &Path, tools: &str) -> Result<Self> {
         let mut cases = BTreeMap::new();
-        for line in workspace::output(Command::new(&bench).arg("--list"))?.lines() {
+        for line in workspace::output(Command::new(bench).arg("--list"))?.lines() {
             let (name, packets) = line.split_once(' ').context("the list of cases is not understood")?;
             eprintln!("{name}");
-            let instructions = count(&bench, name)?;
+            let instructions = count(bench, name)?;
             let per_packet = instructions as f64 / packets.parse::<f64>()?;
             cases.insert(name.to_owned(), (per_packet * 10.0).round() / 10.0);
         }
-        let mut tools = Vec::new();
-        for (program, argument) in
-            [("rustc", "--version"), ("getconf", "GNU_LIBC_VERSION"), ("valgrind", "--version")]
-        {
-            tools.push(workspace::output(Command::new(program).arg(argument))?.trim().to_owned());
-        }
-        Ok(Self { tools: tools.join(", "), cases })
+        Ok(Self { tools: tools.to_owned(), cases })
     }
 
     fn read() -> Result<Self> {
@@ -117,7 +151,7 @@ impl Counts {
     }
 
     fn compare(&self, record: &Self) -> String {
-        let mut lines = vec![["case", "on record", "now", "change, %"].map(str::to_owned).to_vec()];
+        let mut lines = vec![["case", "before", "now", "change, %"].map(str::to_owned).to_vec()];
         for (case, now) in &self.cases {
             let then = record.cases.get(case).map_or("-".to_owned(), |then| format!("{then:.1}"));
             let change = self.change(record, case).map_or("-".to_owned(), |change| format!("{change:+.1}"));
@@ -127,11 +161,16 @@ impl Counts {
     }
 }
 
-/// Builds the micro-benchmarks, and finds their binary.
-fn build() -> Result<PathBuf> {
+/// Builds the micro-benchmarks of a workspace, and finds their binary.
+fn build(source: &Path, target: Option<&Path>) -> Result<PathBuf> {
     let bench =
         ["bench", "--locked", "--package=capture", "--bench=micro", "--no-run", "--message-format=json"];
-    let messages = workspace::output(cargo().args(bench))?;
+    let mut command = cargo();
+    command.args(bench).current_dir(source);
+    if let Some(target) = target {
+        command.arg("--target-dir").arg(target);
+    }
+    let messages = workspace::output(&mut command)?;
     let executable = |line: &str| {
         let message: Value = serde_json::from_str(line).ok()?;
         let path = message["executable"].as_str()?;
@@ -141,7 +180,7 @@ fn build() -> Result<PathBuf> {
 }
 
 /// Instructions of one case.
-fn count(bench: &PathBuf, case: &str) -> Result<u64> {
+fn count(bench: &Path, case: &str) -> Result<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"])
         .arg(format!("--toggle-collect={MEASURED}"))

@@ -3,7 +3,7 @@
 //! The program gives each frame a source port and sends it on: up the stack of the namespace's loopback interface,
 //! where the kernel believes test runs to take place, or through [`SENDER`] to an XDP program at the other end.
 
-use std::time::Instant;
+use std::{thread, time::Instant};
 
 use anyhow::{Context as _, Result};
 use nix::net::if_::if_nametoindex;
@@ -28,13 +28,19 @@ pub(super) enum Destination {
 /// Flows: a power of two.
 const FLOWS: i32 = 8;
 
-/// Sends `packets` frames from CPU 0.
-pub(super) fn flood(namespace: &Namespace, destination: Destination, packets: u64) -> Result<Sent> {
+/// Sends `packets` frames from CPU 0: as fast as possible, or each not before the next multiple of so many nanoseconds.
+/// (Several calls with pauses between them would not do: each takes tens of milliseconds to end.)
+pub(super) fn flood(
+    namespace: &Namespace,
+    destination: Destination,
+    packets: u64,
+    period: Option<u32>,
+) -> Result<Sent> {
     let count = u32::try_from(packets).context("too many frames")?;
     namespace.run(move || {
-        let program = Program::load(Kind::Xdp, &program(destination)?)?;
+        let program = Program::load(Kind::Xdp, &program(destination, period)?)?;
         // In a thread of its own, because the namespace's own stays on whatever CPU it is given.
-        let sender = std::thread::Builder::new().name("sender".to_owned()).spawn(move || {
+        let sender = thread::Builder::new().name("sender".to_owned()).spawn(move || {
             cpu::pin(0)?;
             let (start, cpu_start) = (Instant::now(), cpu::of_thread()?);
             program.send(&frame([10, 9, 0, 1], PORT), count)?;
@@ -46,13 +52,19 @@ pub(super) fn flood(namespace: &Namespace, destination: Destination, packets: u6
 }
 
 /// The program's instructions, named as in RFC 9669.
-fn program(destination: Destination) -> Result<Vec<u64>> {
+fn program(destination: Destination, period: Option<u32>) -> Result<Vec<u64>> {
     const PASS: i32 = 2;
     const GET_PRANDOM_U32: i32 = 7;
     const REDIRECT: i32 = 23;
     let mut program = vec![
-        instruction(0x61, 6, 1, 0, 0),                      // r6 = context->data
-        instruction(0x61, 7, 1, 4, 0),                      // r7 = context->data_end
+        instruction(0x61, 6, 1, 0, 0), // r6 = context->data
+        instruction(0x61, 7, 1, 4, 0), // r7 = context->data_end
+    ];
+    if let Some(period) = period {
+        let period = i32::try_from(period).context("too long a period")?;
+        program.extend(wait(period));
+    }
+    program.extend([
         instruction(0xbf, 2, 6, 0, 0),                      // r2 = r6
         instruction(0x07, 2, 0, 0, SOURCE_PORT as i32 + 2), // r2 += the end of the source port
         instruction(0x2d, 2, 7, 5, 0),                      // if r2 > r7, past the next five
@@ -61,7 +73,7 @@ fn program(destination: Destination) -> Result<Vec<u64>> {
         instruction(0x07, 0, 0, 0, FIRST_PORT.into()),      // r0 += the first port
         instruction(0xdc, 0, 0, 0, 16),                     // r0 = to big endian
         instruction(0x6b, 6, 0, SOURCE_PORT as i16, 0),     // the source port = r0
-    ];
+    ]);
     match destination {
         Destination::Loopback => program.push(instruction(0xb7, 0, 0, 0, PASS)), // r0 = pass
         Destination::Wire => {
@@ -73,6 +85,24 @@ fn program(destination: Destination) -> Result<Vec<u64>> {
     }
     program.push(instruction(0x95, 0, 0, 0, 0)); // exit
     Ok(program)
+}
+
+/// Instructions that wait until the clock has passed a multiple of `period` nanoseconds; they change r8 and r9.
+fn wait(period: i32) -> [u64; 9] {
+    const KTIME_GET_NS: i32 = 5;
+    // The verifier wants an end: of several microseconds, as each look at the clock takes more than 10 ns.
+    const LOOKS: i32 = 500;
+    [
+        instruction(0x85, 0, 0, 0, KTIME_GET_NS), // r0 = the time
+        instruction(0x37, 0, 0, 0, period),       // r0 /= period
+        instruction(0xbf, 8, 0, 0, 0),            // r8 = r0
+        instruction(0xb7, 9, 0, 0, LOOKS),        // r9 = looks
+        instruction(0x85, 0, 0, 0, KTIME_GET_NS), // r0 = the time
+        instruction(0x37, 0, 0, 0, period),       // r0 /= period
+        instruction(0x5d, 0, 8, 2, 0),            // if r0 != r8, past the next two
+        instruction(0x07, 9, 0, 0, -1),           // r9 -= 1
+        instruction(0x55, 9, 0, -5, 0),           // if r9 != 0, to the second look at the time
+    ]
 }
 
 /// A program that does nothing but pass frames on.

@@ -10,9 +10,11 @@ mod live_frames;
 mod machine;
 mod memory;
 mod namespace;
+mod overview;
 mod process;
 mod profiles;
 mod quiet;
+mod rates;
 mod read;
 mod results;
 mod sender;
@@ -20,7 +22,10 @@ mod streams;
 mod tools;
 mod unmatched;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
@@ -31,24 +36,24 @@ use self::{
     profiles::{PROFILES, Profile},
     tools::Tool,
 };
-use crate::workspace::{build_release, is_root};
+use crate::workspace::{build_release, is_root, output};
 
-/// Measure capture beside tcpdump
+/// Measure capture next to tcpdump
 ///
 /// Makes two network namespaces joined by a veth pair, sends packets, and has tcpdump and capture print them in turn,
 /// several rounds. Prints a table for each profile: the median of the rounds, [the least - the most], and x the ratio
-/// to tcpdump; and at the end the budgets, met or not. Needs root and tcpdump; leaves nothing behind.
+/// to tcpdump with TZ set; and at the end the budgets, met or not, and README's table. Needs root and tcpdump; leaves nothing behind.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Measure only this profile (see --list); repeatable
     #[arg(long, value_name = "PROFILE")]
     only: Vec<String>,
 
-    /// How often each program is measured [default: 5]
+    /// How often each program is measured; three times at most where no budget depends on it [default: 5]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
 
-    /// Packets per measurement [default: 3 000 000]
+    /// Packets per measurement, at most [default: 3 000 000]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1000..=100_000_000))]
     packets: Option<u64>,
 
@@ -66,7 +71,8 @@ pub(crate) struct Arguments {
 
     /// Count the instructions of the micro-benchmarks with callgrind, and compare with what is on record
     ///
-    /// Needs valgrind, and no root.
+    /// Needs valgrind, and no root. Where compiler, C library or valgrind are not those that are on record, the commit
+    /// on record is built and counted, too, and compared with: that needs git and the repository's history.
     #[arg(long, conflicts_with_all = ["only", "rounds", "packets", "quick", "capture"])]
     instructions: bool,
 
@@ -78,6 +84,14 @@ pub(crate) struct Arguments {
     #[arg(long)]
     list: bool,
 }
+
+/// What a reader of the tables has to know.
+const ABOUT: &str = "\
+What `cargo xtask bench` has printed; docs/performance.md says how to read it. Where the heading of a column does not say
+otherwise, the program ran with `TZ=:/etc/localtime`, which is the zone that is in force without it, too.";
+
+/// Rounds, at most, of the profiles that no budget depends on.
+const ROUNDS_BESIDES_BUDGETS: u64 = 3;
 
 /// What the measurements share.
 struct Bench {
@@ -121,7 +135,7 @@ impl Bench {
         tools
     }
 
-    /// Says what is being done, to whoever waits.
+    /// Says what is being done.
     #[expect(clippy::unused_self, reason = "only a bench has progress")]
     fn progress(&self, profile: &str, round: u64, tool: Tool) {
         eprintln!("{profile}, round {}: {}", round + 1, tool.name);
@@ -132,6 +146,11 @@ impl Bench {
 fn folder() -> &'static Path {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory } else { Path::new("/tmp") }
+}
+
+/// The date, in UTC.
+fn today() -> Result<String> {
+    Ok(output(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?.trim().to_owned())
 }
 
 pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
@@ -153,7 +172,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
     let machine = Machine::new();
     let bench = Bench::new(arguments)?;
     if !arguments.json {
-        println!("{}; {} rounds\n", machine.describe(), bench.rounds);
+        println!("# Measured\n\n{ABOUT}\n\n{}, {}\n\n## Profiles\n", today()?, machine.describe());
     }
     let mut tables = Vec::new();
     for profile in PROFILES.iter().filter(chosen) {
@@ -171,7 +190,8 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
             json!({ "machine": machine.json(), "profiles": tables, "budgets": budgets::json(&budgets) })
         );
     } else if !bench.quick {
-        println!("{}", budgets::render(&budgets));
+        println!("## Budgets\n\n{}", budgets::render(&budgets));
+        println!("## Overview\n\n{}", overview::render(&tables).trim_end());
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ impl Namespace {
         let (jobs, queue) = channel::<Job>();
         let (ready, wait) = channel();
         thread::Builder::new().name("namespace".to_owned()).spawn(move || {
-            // Whoever waits sees the error; if nobody does, there is nobody to tell.
+            // The caller sees the error, unless it has gone.
             let _gone = ready.send(unshare(CloneFlags::CLONE_NEWNET).map(|()| gettid()));
             for job in queue {
                 job();

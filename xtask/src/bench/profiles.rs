@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use super::{
-    Bench,
+    Bench, ROUNDS_BESIDES_BUDGETS,
     flood::{self, Generator, Plan},
     frames::PORT,
     live_frames::Destination,
     process::Output,
-    quiet, read,
+    quiet, rates, read,
     results::Table,
     streams,
     tools::Tool,
@@ -21,6 +21,9 @@ const FLOWS: u32 = 8;
 const MANY_FLOWS: u32 = 1_000_000;
 /// Packets per second at which no listener should lose any.
 const PACE: u64 = 250_000;
+/// Packets of the profiles that no budget depends on, and in which programs lose packets: their buffers are full long
+/// before so many.
+const FEWER_PACKETS: u64 = 1_000_000;
 
 /// A profile.
 pub(super) struct Profile {
@@ -32,9 +35,10 @@ pub(super) struct Profile {
 enum Kind {
     /// Text where, and with which arguments besides.
     Text(Output, &'static str),
-    Flows(u32),
-    Senders(usize),
+    Flows,
+    Senders,
     Paced,
+    Rates,
     Hooks,
     Live,
     LiveNative,
@@ -51,15 +55,14 @@ const fn profile(name: &'static str, about: &'static str, kind: Kind) -> Profile
 }
 
 /// All of them, in the order in which they are run.
-pub(super) const PROFILES: [Profile; 18] = [
+pub(super) const PROFILES: [Profile; 17] = [
     profile("null", "full speed, text to /dev/null", Kind::Text(Output::Null, "")),
     profile("file", "full speed, text to a file", Kind::Text(Output::File, "")),
     profile("pipe", "full speed, text through a pipe with -l", Kind::Text(Output::Pipe, "-l")),
-    profile("flow", "full speed, one flow", Kind::Flows(1)),
-    profile("flows-10k", "full speed, 10 000 flows", Kind::Flows(10_000)),
-    profile("flows-1m", "full speed, 1 000 000 flows", Kind::Flows(MANY_FLOWS)),
-    profile("senders", "full speed, two sending CPUs", Kind::Senders(2)),
-    profile("paced", "at a rate at which nobody loses a packet", Kind::Paced),
+    profile("flows-1m", "full speed, 1 000 000 flows", Kind::Flows),
+    profile("senders", "full speed, two sending CPUs", Kind::Senders),
+    profile("paced", "at a rate at which no listener loses a packet", Kind::Paced),
+    profile("rates", "up to which rate no packet is lost", Kind::Rates),
     profile("hooks", "full speed, each hook", Kind::Hooks),
     profile("live", "live XDP frames up the stack: faster than a socket can send", Kind::Live),
     profile("live-xdp", "live XDP frames through a driver's XDP hook", Kind::LiveNative),
@@ -76,46 +79,57 @@ impl Profile {
     /// Measures.
     pub(super) fn run(&self, bench: &Bench) -> Result<Table> {
         let Self { name, about, ref kind } = *self;
-        let compared = vec![Tool::NOBODY, Tool::TCPDUMP, Tool::TUNED, Tool::CAPTURE];
+        let compared = vec![Tool::NONE, Tool::UNSET, Tool::TCPDUMP, Tool::CAPTURE];
+        let and = |tool: Tool| [compared.as_slice(), &[tool]].concat();
         let raw = Generator::Raw { flows: FLOWS, port: PORT, senders: 1, rate: None };
-        let packets = bench.packets;
-        let plan = Plan { tools: compared, output: Output::Null, arguments: "", generator: raw, packets };
+        let fewer = bench.packets.min(FEWER_PACKETS);
+        let fewer_rounds = bench.rounds.min(ROUNDS_BESIDES_BUDGETS);
+        let plan = Plan {
+            tools: compared.clone(),
+            output: Output::Null,
+            arguments: "",
+            generator: raw,
+            packets: bench.packets,
+            rounds: bench.rounds,
+        };
         let plan = match *kind {
             // The lossless tcpdump is what the sender's cost is compared with.
             Kind::Text(Output::Null, _) => {
-                let tools = vec![Tool::NOBODY, Tool::TCPDUMP, Tool::TUNED, Tool::LOSSLESS, Tool::CAPTURE];
+                let tools = vec![Tool::NONE, Tool::UNSET, Tool::TCPDUMP, Tool::LOSSLESS, Tool::CAPTURE];
                 Plan { tools, ..plan }
+            }
+            Kind::Text(Output::Pipe, arguments) => {
+                Plan { output: Output::Pipe, arguments, packets: fewer, rounds: fewer_rounds, ..plan }
             }
             Kind::Text(output, arguments) => Plan { output, arguments, ..plan },
-            Kind::Flows(flows) => {
-                let generator =
-                    Generator::Raw { flows: bench.flows(flows), port: PORT, senders: 1, rate: None };
-                Plan { generator, ..plan }
+            Kind::Flows => {
+                let flows = bench.flows(MANY_FLOWS);
+                let generator = Generator::Raw { flows, port: PORT, senders: 1, rate: None };
+                Plan { generator, packets: fewer, rounds: fewer_rounds, ..plan }
             }
-            Kind::Senders(senders) => {
-                Plan { generator: Generator::Raw { flows: FLOWS, port: PORT, senders, rate: None }, ..plan }
+            Kind::Senders => {
+                let generator = Generator::Raw { flows: FLOWS, port: PORT, senders: 2, rate: None };
+                Plan { generator, rounds: fewer_rounds, ..plan }
             }
             Kind::Paced => {
-                let rate = Some(PACE);
-                let packets = packets.min(4 * PACE);
-                Plan {
-                    generator: Generator::Raw { flows: FLOWS, port: PORT, senders: 1, rate },
-                    packets,
-                    ..plan
-                }
+                let generator = Generator::Raw { flows: FLOWS, port: PORT, senders: 1, rate: Some(PACE) };
+                Plan { generator, packets: bench.packets.min(2 * PACE), ..plan }
             }
-            Kind::Hooks => {
-                let tools = vec![Tool::NOBODY, Tool::LOSSLESS, Tool::CAPTURE, Tool::NATIVE, Tool::GENERIC];
-                Plan { tools, ..plan }
-            }
+            Kind::Hooks => Plan {
+                tools: [and(Tool::NATIVE).as_slice(), &[Tool::GENERIC]].concat(),
+                packets: fewer,
+                rounds: fewer_rounds,
+                ..plan
+            },
             Kind::Live => {
-                let tools = vec![Tool::NOBODY, Tool::TCPDUMP, Tool::TUNED, Tool::CAPTURE, Tool::GENERIC];
-                Plan { tools, generator: Generator::Live(Destination::Loopback), ..plan }
+                let generator = Generator::Live(Destination::Loopback, None);
+                Plan { tools: and(Tool::GENERIC), generator, rounds: fewer_rounds, ..plan }
             }
             Kind::LiveNative => {
-                let tools = vec![Tool::NOBODY, Tool::TCPDUMP, Tool::TUNED, Tool::CAPTURE, Tool::NATIVE];
-                Plan { tools, generator: Generator::Live(Destination::Wire), ..plan }
+                let generator = Generator::Live(Destination::Wire, None);
+                Plan { tools: and(Tool::NATIVE), generator, rounds: fewer_rounds, ..plan }
             }
+            Kind::Rates => return rates::run(bench, name),
             Kind::Unmatched => return unmatched::run(bench, name),
             Kind::Silence => return quiet::silence(bench, name),
             Kind::Latency => return quiet::latency(bench, name),

@@ -31,20 +31,26 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Counts context switches while nothing is sent.
 pub(super) fn silence(bench: &Bench, profile: &'static str) -> Result<Table> {
-    let tools = [Tool::TCPDUMP, Tool::CAPTURE, Tool::NATIVE];
+    let tools = [Tool::UNSET, Tool::TCPDUMP, Tool::CAPTURE, Tool::NATIVE];
     let time = Duration::from_secs(if bench.quick { 1 } else { 10 });
     let title = format!("nothing is sent for {} s", time.as_secs());
     let mut table = Table::new(profile, title, tools.map(|tool| tool.name));
     for round in 0..bench.rounds {
+        // All at once: where nothing is sent, none has to do with another.
+        let mut listeners = Vec::new();
         for tool in tools {
             bench.progress(profile, round, tool);
             let command = tool.listen(&bench.capture, RECEIVER, "-l");
             let listener = Process::start(&bench.network.receiver, bench.folder, &command, Output::Null)?;
-            thread::sleep(START);
-            let before = context_switches(listener.pid())?;
-            thread::sleep(time);
-            let switches = context_switches(listener.pid())? - before;
-            table.add(tool.name, Quantity::WakeUps, switches as f64 / time.as_secs_f64());
+            listeners.push((tool, listener));
+        }
+        thread::sleep(START);
+        let count = |(_, listener): &(Tool, Process)| context_switches(listener.pid());
+        let before = listeners.iter().map(count).collect::<Result<Vec<_>>>()?;
+        thread::sleep(time);
+        let after = listeners.iter().map(count).collect::<Result<Vec<_>>>()?;
+        for ((tool, listener), (before, after)) in listeners.into_iter().zip(before.into_iter().zip(after)) {
+            table.add(tool.name, Quantity::WakeUps, (after - before) as f64 / time.as_secs_f64());
             listener.interrupt()?;
         }
     }
@@ -66,8 +72,8 @@ fn context_switches(process: u32) -> Result<u64> {
 
 /// Sends one packet at a time, and waits for its line at the other end of a pipe.
 pub(super) fn latency(bench: &Bench, profile: &'static str) -> Result<Table> {
-    let tools = [Tool::TCPDUMP, Tool::IMMEDIATE, Tool::CAPTURE, Tool::NATIVE];
-    let packets = if bench.quick { 5 } else { 500 };
+    let tools = [Tool::UNSET, Tool::TCPDUMP, Tool::IMMEDIATE, Tool::CAPTURE, Tool::NATIVE];
+    let packets = if bench.quick { 5 } else { 200 };
     let title = format!("from packet to line through a pipe, with -l, {packets} packets about 10 ms apart");
     let mut table = Table::new(profile, title, tools.map(|tool| tool.name));
     for round in 0..bench.rounds {
@@ -100,7 +106,7 @@ fn measure(bench: &Bench, tool: Tool, packets: usize) -> Result<Vec<Duration>> {
         while let Ok(length @ 1..) = pipe.read(&mut buffer) {
             let now = Instant::now();
             for _ in buffer[..length].iter().filter(|&&byte| byte == b'\n') {
-                // Nobody waits any more for the empty line at the end.
+                // The empty line at the end is not waited for.
                 let _gone = lines.send(now);
             }
         }

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::tools::Tool;
+
 /// The samples of one quantity for one program, one for each round.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Samples(pub(super) Vec<f64>);
@@ -30,6 +32,9 @@ pub(super) enum Quantity {
     Offered,
     Delivered,
     Lost,
+    LosslessRate,
+    LossyRate,
+    LostThere,
     Rate,
     SenderCpu,
     SenderAdded,
@@ -56,11 +61,14 @@ impl Quantity {
             Self::Offered => "offered, packets",
             Self::Delivered => "delivered, lines",
             Self::Lost => "lost, %",
+            Self::LosslessRate => "highest rate without loss, million packets/s",
+            Self::LossyRate => "first rate with loss, million packets/s",
+            Self::LostThere => "  lost there, %",
             Self::Rate => "rate, million packets/s",
             Self::SenderCpu => "sender, CPU ns/packet",
-            Self::SenderAdded => "  added to nobody's",
+            Self::SenderAdded => "  added by the listener",
             Self::SenderTypical => "sender, ns/packet in its median call",
-            Self::TypicalAdded => "  added to nobody's",
+            Self::TypicalAdded => "  added by the listener",
             Self::DaemonCpu => "listener, CPU ns/line",
             Self::DaemonUser => "  in user mode, ns/line",
             Self::DaemonSystem => "  in the kernel, ns/line",
@@ -78,7 +86,7 @@ impl Quantity {
 
     /// Whether its ratio to tcpdump's says something.
     fn has_ratio(self) -> bool {
-        !matches!(self, Self::Offered | Self::Delivered | Self::Lost | Self::WakeUps)
+        !matches!(self, Self::Offered | Self::Delivered | Self::Lost | Self::LostThere | Self::WakeUps)
     }
 }
 
@@ -114,7 +122,7 @@ pub(super) struct Table {
 }
 
 /// The program that the others are compared with.
-pub(super) const REFERENCE: &str = "tcpdump";
+pub(super) const REFERENCE: &str = Tool::TCPDUMP.name;
 
 impl Table {
     pub(super) fn new(
@@ -137,7 +145,13 @@ impl Table {
         }
     }
 
-    /// The quantities, in the order in which they were first measured by whoever has most of them.
+    /// The samples of what was measured most often.
+    fn rounds(&self) -> usize {
+        let cells = self.columns.iter().flat_map(|column| &column.cells);
+        cells.map(|(_, samples)| samples.0.len()).max().unwrap_or(0)
+    }
+
+    /// The quantities, in the order in which they were first measured of the program that has most of them.
     fn quantities(&self) -> Vec<Quantity> {
         let fullest = self.columns.iter().max_by_key(|column| column.cells.len());
         fullest.map(|column| column.cells.iter().map(|(quantity, _)| *quantity).collect()).unwrap_or_default()
@@ -175,7 +189,11 @@ impl Table {
             line.extend(self.columns.iter().map(|column| self.cell(column, quantity)));
             lines.push(line);
         }
-        format!("### {}: {}\n\n{}", self.profile, self.title, markdown(&lines))
+        let rounds = match self.rounds() {
+            1 => "1 round".to_owned(),
+            rounds => format!("{rounds} rounds"),
+        };
+        format!("### {}: {}; {rounds}\n\n{}", self.profile, self.title, markdown(&lines))
     }
 
     pub(super) fn json(&self) -> Value {
@@ -252,15 +270,15 @@ mod tests {
 
     #[test]
     fn a_table_shows_medians_spread_and_ratios() {
-        let mut table = Table::new("null", "a title".to_owned(), ["tcpdump", "capture"]);
+        let mut table = Table::new("null", "a title".to_owned(), ["tcpdump, TZ set", "capture"]);
         for (tcpdump, capture) in [(1000.0, 100.0), (1200.0, 110.0), (1100.0, 120.0)] {
-            table.add("tcpdump", Quantity::DaemonCpu, tcpdump);
+            table.add("tcpdump, TZ set", Quantity::DaemonCpu, tcpdump);
             table.add("capture", Quantity::DaemonCpu, capture);
         }
         let expected = "\
-### null: a title
+### null: a title; 3 rounds
 
-|                       | tcpdump          | capture              |
+|                       | tcpdump, TZ set  | capture              |
 |-----------------------|------------------|----------------------|
 | listener, CPU ns/line | 1100 [1000-1200] | 110 [100-120] x0.100 |
 ";

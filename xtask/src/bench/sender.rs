@@ -52,8 +52,8 @@ pub(super) struct Sent {
     /// CPU time of the sending threads. All that the kernel does for a packet up to the receiving stack is in it, the
     /// taps and programs there too, except what a `ksoftirqd` took over.
     pub(super) cpu: Duration,
-    /// Nanoseconds per frame in the system call that took the median time: what a frame costs its sender while nobody
-    /// else is given the CPU. Not known of live XDP frames, which are one call.
+    /// Nanoseconds per frame in the system call that took the median time: what a frame costs its sender while no
+    /// other thread is given the CPU. Not known of live XDP frames, which are one call.
     pub(super) typical: Option<f64>,
 }
 

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::{
-    Bench, cpu,
+    Bench, ROUNDS_BESIDES_BUDGETS, cpu,
     frames::PORT,
     process::{Output, Process},
     quiet::percentile,
@@ -18,7 +18,7 @@ use super::{
     tools::Tool,
 };
 
-const TOOLS: [Tool; 3] = [Tool::NOBODY, Tool::TCPDUMP, Tool::CAPTURE];
+const TOOLS: [Tool; 4] = [Tool::NONE, Tool::UNSET, Tool::TCPDUMP, Tool::CAPTURE];
 
 /// Bytes per write of the bulk transfer.
 const CHUNK: usize = 128 * 1024;
@@ -80,7 +80,7 @@ fn ask(mut stream: TcpStream, count: usize) -> Result<Vec<Duration>> {
 
 /// As many bytes as fit through a connection, both ends on CPU 0.
 pub(super) fn bulk(bench: &Bench, profile: &'static str) -> Result<Table> {
-    let size: usize = if bench.quick { 16 << 20 } else { 2 << 30 };
+    let size: usize = if bench.quick { 16 << 20 } else { 1 << 30 };
     let title = format!("{} MiB through one connection on loopback, both ends on one CPU", size >> 20);
     let mut table = Table::new(profile, title, TOOLS.map(|tool| tool.name));
     watched(bench, &mut table, |bench, table, tool| {
@@ -129,7 +129,7 @@ fn watched(
     table: &mut Table,
     traffic: impl Fn(&Bench, &mut Table, Tool) -> Result<()>,
 ) -> Result<()> {
-    for round in 0..bench.rounds {
+    for round in 0..bench.rounds.min(ROUNDS_BESIDES_BUDGETS) {
         for tool in TOOLS {
             bench.progress(table.profile, round, tool);
             if !tool.listens() {

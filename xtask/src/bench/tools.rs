@@ -5,6 +5,8 @@ use std::{path::Path, time::Duration};
 use super::frames::PORT;
 
 /// A column of a table.
+///
+/// Where its heading does not say otherwise, a program runs with [`ZONE`] in its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tool {
     /// Its heading.
@@ -12,48 +14,62 @@ pub(super) struct Tool {
     program: Program,
     /// What it is given besides interface and filter.
     arguments: &'static str,
+    zone: Zone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Program {
-    Nobody,
+    None,
     Tcpdump,
     Capture,
 }
 
+/// Whether the environment has a time zone.
+///
+/// The C library's localtime(3) looks whether /etc/localtime has changed each time it is called, unless TZ is set
+/// (glibc, time/tzset.c: `tzset_internal`). tcpdump calls it for each line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Zone {
+    Set,
+    Unset,
+}
+
+/// The zone that is in force without TZ, too.
+const ZONE: &str = "TZ=:/etc/localtime";
+
 impl Tool {
-    /// Nobody listens: what the others' cost is measured from.
-    pub(super) const NOBODY: Self = Self { name: "nobody", program: Program::Nobody, arguments: "" };
-    /// As people call it.
-    pub(super) const TCPDUMP: Self = Self { name: "tcpdump", program: Program::Tcpdump, arguments: "" };
+    /// No program listens: what the others' cost is measured from.
+    pub(super) const NONE: Self = Self::new("no listener", Program::None, "");
+    /// As people call it who know what TZ is to it.
+    pub(super) const TCPDUMP: Self = Self::new("tcpdump, TZ set", Program::Tcpdump, "");
+    /// As people call it on servers, where TZ is usually not set.
+    pub(super) const UNSET: Self =
+        Self { zone: Zone::Unset, ..Self::new("tcpdump, TZ unset", Program::Tcpdump, "") };
     /// As people call it who know it well: 64 MiB of buffer, and no more of each packet than its headers.
-    pub(super) const TUNED: Self =
-        Self { name: "tcpdump -B 65536 -s 128", program: Program::Tcpdump, arguments: "-B 65536 -s 128" };
+    pub(super) const TUNED: Self = Self::new("tcpdump -B 65536 -s 128", Program::Tcpdump, "-B 65536 -s 128");
     /// With so large a buffer that it loses nothing of a few million packets.
     pub(super) const LOSSLESS: Self =
-        Self { name: "tcpdump -B 1048576 -s 128", program: Program::Tcpdump, arguments: "-B 1048576 -s 128" };
+        Self::new("tcpdump -B 1048576 -s 128", Program::Tcpdump, "-B 1048576 -s 128");
     /// Without waiting for a block to fill.
     pub(super) const IMMEDIATE: Self =
-        Self { name: "tcpdump --immediate-mode", program: Program::Tcpdump, arguments: "--immediate-mode" };
+        Self::new("tcpdump --immediate-mode", Program::Tcpdump, "--immediate-mode");
     /// At its hook of choice, TC.
-    pub(super) const CAPTURE: Self = Self { name: "capture", program: Program::Capture, arguments: "" };
+    pub(super) const CAPTURE: Self = Self::new("capture", Program::Capture, "");
     /// Half of all ports besides, but none of those that the senders send from.
-    pub(super) const MANY_PORTS: Self = Self {
-        name: "capture, 33 537 ports",
-        program: Program::Capture,
-        arguments: "--port 1-8000,40000-65535",
-    };
+    pub(super) const MANY_PORTS: Self =
+        Self::new("capture, 33 537 ports", Program::Capture, "--port 1-8000,40000-65535");
     pub(super) const NATIVE: Self =
-        Self { name: "capture --hook xdp-native", program: Program::Capture, arguments: "--hook xdp-native" };
-    pub(super) const GENERIC: Self = Self {
-        name: "capture --hook xdp-generic",
-        program: Program::Capture,
-        arguments: "--hook xdp-generic",
-    };
+        Self::new("capture --hook xdp-native", Program::Capture, "--hook xdp-native");
+    pub(super) const GENERIC: Self =
+        Self::new("capture --hook xdp-generic", Program::Capture, "--hook xdp-generic");
+
+    const fn new(name: &'static str, program: Program, arguments: &'static str) -> Self {
+        Self { name, program, arguments, zone: Zone::Set }
+    }
 
     /// Whether a program is started at all.
     pub(super) fn listens(self) -> bool {
-        self.program != Program::Nobody
+        self.program != Program::None
     }
 
     pub(super) fn is_capture(self) -> bool {
@@ -70,9 +86,13 @@ impl Tool {
         self.command(capture, "-r -")
     }
 
-    /// A command line with the filter at its end.
+    /// A command line with the filter at its end. env(1) replaces itself by the program.
     fn command(self, capture: &Path, arguments: &str) -> Vec<String> {
-        let (begin, filter) = match self.program {
+        let zone = match self.zone {
+            Zone::Set => ZONE,
+            Zone::Unset => "--unset=TZ",
+        };
+        let (program, filter) = match self.program {
             Program::Capture => {
                 (vec![capture.display().to_string(), "-n".to_owned()], format!("--port {PORT}"))
             }
@@ -80,7 +100,8 @@ impl Tool {
             _ => (["tcpdump", "-Z", "root", "-n"].map(str::to_owned).to_vec(), format!("tcp port {PORT}")),
         };
         let arguments = arguments.split_whitespace().chain(filter.split_whitespace());
-        begin.into_iter().chain(arguments.map(str::to_owned)).collect()
+        let begin = ["env", zone].into_iter().map(str::to_owned).chain(program);
+        begin.chain(arguments.map(str::to_owned)).collect()
     }
 
     /// How long it has to have done nothing before it has nothing left to do. tcpdump waits up to a second for a
@@ -97,8 +118,18 @@ mod tests {
     #[test]
     fn command_lines() {
         let line = |tool: Tool| tool.listen(Path::new("./capture"), "lo", "-l").join(" ");
-        assert_eq!(line(Tool::TUNED), "tcpdump -Z root -n -i lo -B 65536 -s 128 -l tcp port 8888");
-        assert_eq!(line(Tool::NATIVE), "./capture -n -i lo --hook xdp-native -l --port 8888");
-        assert_eq!(Tool::CAPTURE.read(Path::new("./capture")).join(" "), "./capture -n -r - --port 8888");
+        assert_eq!(line(Tool::UNSET), "env --unset=TZ tcpdump -Z root -n -i lo -l tcp port 8888");
+        assert_eq!(
+            line(Tool::TUNED),
+            "env TZ=:/etc/localtime tcpdump -Z root -n -i lo -B 65536 -s 128 -l tcp port 8888"
+        );
+        assert_eq!(
+            line(Tool::NATIVE),
+            "env TZ=:/etc/localtime ./capture -n -i lo --hook xdp-native -l --port 8888"
+        );
+        assert_eq!(
+            Tool::CAPTURE.read(Path::new("./capture")).join(" "),
+            "env TZ=:/etc/localtime ./capture -n -r - --port 8888"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What a packet pays that nobody selects.
+//! What a packet pays that no listener selects.
 
 use anyhow::{Context as _, Result, ensure};
 use nix::net::if_::if_nametoindex;
@@ -22,14 +22,26 @@ const PROGRAMS: [&str; 3] = ["tc_ingress", "tc_egress", "xdp"];
 /// The column of a TC program that does nothing, in the same place: what the statistics themselves take, and the call.
 pub(super) const EMPTY: &str = "an empty program";
 
+/// Packets per measurement, at most.
+const MOST_PACKETS: u64 = 1_000_000;
+
 /// Sends packets to another port: once for the sender's cost, and once more for the kernel's own measurement.
 pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
-    let tools = [Tool::NOBODY, Tool::TCPDUMP, Tool::CAPTURE, Tool::MANY_PORTS, Tool::NATIVE, Tool::GENERIC];
-    let title = format!("{} packets to a port that is not selected", bench.packets);
+    let tools = [
+        Tool::NONE,
+        Tool::UNSET,
+        Tool::TCPDUMP,
+        Tool::CAPTURE,
+        Tool::MANY_PORTS,
+        Tool::NATIVE,
+        Tool::GENERIC,
+    ];
+    let packets = bench.packets.min(MOST_PACKETS);
+    let title = format!("{packets} packets to a port that is not selected");
     let mut table = Table::new(profile, title, tools.map(|tool| tool.name).into_iter().chain([EMPTY]));
-    let flood = Flood { packets: bench.packets, flows: 8, port: OTHER_PORT, senders: 1, rate: None };
+    let flood = Flood { packets, flows: 8, port: OTHER_PORT, senders: 1, rate: None };
     for round in 0..bench.rounds {
-        let mut nobody = 0.0;
+        let mut unwatched = 0.0;
         for tool in tools {
             bench.progress(profile, round, tool);
             let listener = if tool.listens() {
@@ -45,10 +57,10 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
             let per_packet = (sent.cpu + softirq).as_nanos() as f64 / sent.packets as f64;
             table.add(tool.name, Quantity::SenderCpu, per_packet);
             let Some(listener) = listener else {
-                nobody = per_packet;
+                unwatched = per_packet;
                 continue;
             };
-            table.add(tool.name, Quantity::SenderAdded, per_packet - nobody);
+            table.add(tool.name, Quantity::SenderAdded, per_packet - unwatched);
             if tool.is_capture() {
                 let programs = bpf::programs_of(listener.pid(), &PROGRAMS)?;
                 let _enabled = bpf::enable_statistics()?;
