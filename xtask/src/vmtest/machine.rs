@@ -67,8 +67,9 @@ impl Machine {
         for file in [&self.console, &self.report] {
             fs::write(file, "")?;
         }
-        let mut qemu = Command::new(QEMU);
-        qemu.args(["-machine", "q35", "-smp", "8", "-m", "1024", "-accel"]);
+        // Ended in whatever way, this process takes the machine with it.
+        let mut qemu = Command::new("setpriv");
+        qemu.args(["--pdeathsig", "KILL", QEMU, "-machine", "q35", "-smp", "8", "-m", "1024", "-accel"]);
         qemu.arg(if accelerator == Accelerator::Kvm { "kvm" } else { "tcg" });
         qemu.args(["-nodefaults", "-display", "none", "-no-reboot"]);
         qemu.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.disk);

@@ -28,12 +28,12 @@ note() {
 
 # Waits until a command succeeds.  await WHAT COMMAND..
 await() {
-    local what=$1
+    local what=$1 began now rest
     shift
-    local began
-    began=$(cut -d. -f1 /proc/uptime)
+    IFS=. read -r began rest </proc/uptime
     until "$@"; do
-        [ $(($(cut -d. -f1 /proc/uptime) - began)) -lt $PATIENCE ] || die "it waited $PATIENCE s in vain: $what"
+        IFS=. read -r now rest </proc/uptime
+        [ $((now - began)) -lt $PATIENCE ] || die "it waited $PATIENCE s in vain: $what"
         sleep 0.1
     done
 }
