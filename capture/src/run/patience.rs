@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 /// Between two looks at whether the output has taken something. Looks are counted instead of the time that passes, so
 /// that a process that was stopped, or did not get a CPU, gives its output the same chance.
@@ -17,6 +17,8 @@ const ALL_LOOKS: u32 = 19;
 #[derive(Debug)]
 pub(super) struct Patience {
     looks: u32,
+    /// When the next look is due, while it is waited for.
+    next: Option<Instant>,
     progress: u64,
     limit: u32,
 }
@@ -24,7 +26,7 @@ pub(super) struct Patience {
 impl Patience {
     /// As a request to end is answered.
     pub(super) fn limited() -> Self {
-        Self { looks: 0, progress: 0, limit: LOOKS }
+        Self { looks: 0, next: None, progress: 0, limit: LOOKS }
     }
 
     /// As long as the output takes, until it is [limited](Self::limit).
@@ -40,10 +42,11 @@ impl Patience {
     }
 
     /// Ends when the output has taken nothing for too long; `progress` is a number that changes when it takes something.
-    /// May be dropped and called again.
+    /// May be dropped and called again, which does not put off the next look.
     pub(super) async fn exhausted(&mut self, progress: impl Fn() -> u64) {
         while self.looks < self.limit {
-            sleep(LOOK).await;
+            sleep_until(*self.next.get_or_insert_with(|| Instant::now() + LOOK)).await;
+            self.next = None;
             let now = progress();
             self.looks = if now == self.progress { self.looks.saturating_add(1) } else { 0 };
             self.progress = now;
@@ -66,13 +69,13 @@ impl Patience {
 mod tests {
     use std::cell::Cell;
 
-    use tokio::time::timeout;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
     const NEVER: Duration = Duration::from_secs(30);
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_output_that_takes_something_is_waited_for() {
         let (taken, looks) = (Cell::new(0), Cell::new(0));
         let mut patience = Patience::limited();
@@ -88,7 +91,21 @@ mod tests {
         assert!(patience.for_last_words() < LOOK * LOOKS);
     }
 
-    #[tokio::test]
+    /// As by signals, which interrupt the wait.
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_interrupted_again_and_again_ends() {
+        let mut patience = Patience::limited();
+        let interrupted = async {
+            while timeout(LOOK / 10, patience.exhausted(|| 0)).await.is_err() {
+                // What the interruption asks for takes its time as well.
+                sleep(LOOK / 10).await;
+            }
+        };
+        timeout(NEVER, interrupted).await.unwrap();
+        assert_eq!(patience.looks, LOOKS);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn without_a_request_to_end_there_is_no_limit() {
         let mut patience = Patience::unlimited();
         assert!(timeout(LOOK * (LOOKS + 4), patience.exhausted(|| 0)).await.is_err());
