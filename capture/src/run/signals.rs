@@ -4,7 +4,12 @@
 //! they interrupt nothing: not the loading of programs, and not an attachment halfway.
 
 use std::{
-    io, thread,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -16,7 +21,9 @@ use nix::{
         signalfd::SignalFd,
     },
 };
-use tokio::sync::mpsc;
+use tokio::{sync::Notify, task::coop};
+
+use crate::kernel::is_ignored;
 
 /// From this time after the first request to end, another one is a request to end now. What comes sooner belongs to
 /// the first: timeout(1) sends its signal twice, a shell and the kernel both send SIGHUP.
@@ -25,8 +32,16 @@ const LATER: Duration = Duration::from_secs(2);
 /// The signals a capture listens to. Dropped with the process.
 #[derive(Debug)]
 pub(super) struct Signals {
-    received: mpsc::Receiver<Received>,
-    requests: Requests,
+    pending: Arc<Pending>,
+}
+
+/// What was asked for and waits for an answer. Requests of one kind that wait are one request, as in the kernel, so that
+/// the thread that reads signals never waits: it stamps each when it comes, however busy the daemon is.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Bit n for the kind n of [`Asked`].
+    kinds: AtomicU8,
+    added: Notify,
 }
 
 /// What a signal asks for.
@@ -65,15 +80,15 @@ impl Signals {
     ///
     /// When the system has no more threads or descriptors.
     pub(super) fn new() -> io::Result<Self> {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mut set = SigSet::empty();
-        for signal in Signal::iterator().filter(|signal| is_listened_to(*signal, ignored(&status))) {
+        for signal in Signal::iterator().filter(|signal| is_listened_to(*signal, is_ignored)) {
             set.add(signal);
         }
         set.thread_block()?;
         let signals = SignalFd::new(&set)?;
-        // Signals that come meanwhile wait in the kernel, one of each.
-        let (send, received) = mpsc::channel(1);
+        let pending = Arc::new(Pending::default());
+        let to = Arc::clone(&pending);
+        let mut requests = Requests::default();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             loop {
                 let received = match signals.read_signal() {
@@ -81,23 +96,46 @@ impl Signals {
                     Ok(None) | Err(Errno::EINTR) => None,
                     Err(_) => return,
                 };
-                if received.is_some_and(|received| send.blocking_send(received).is_err()) {
-                    return;
+                if let Some(asked) = received.and_then(|received| requests.judge(received)) {
+                    to.add(asked);
                 }
             }
         })?;
-        Ok(Self { received, requests: Requests::default() })
+        Ok(Self { pending })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next one. May be dropped and called again.
     pub(super) async fn next(&mut self) -> Asked {
-        while let Some(received) = self.received.recv().await {
-            if let Some(asked) = self.requests.judge(received) {
-                return asked;
+        // Timers and descriptors have their turn, however fast signals come.
+        coop::consume_budget().await;
+        loop {
+            match self.pending.take() {
+                Some(asked) => return asked,
+                None => self.pending.added.notified().await,
             }
         }
-        // The thread has ended, which it does not.
-        std::future::pending().await
+    }
+}
+
+impl Asked {
+    /// In the order in which they are answered: many reports do not keep out a request to end.
+    const ALL: [Self; 4] = [Self::End, Self::EndNow, Self::Report, Self::Flush];
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+impl Pending {
+    fn add(&self, asked: Asked) {
+        self.kinds.fetch_or(asked.bit(), Ordering::Relaxed);
+        self.added.notify_one();
+    }
+
+    fn take(&self) -> Option<Asked> {
+        let is_pending =
+            |asked: &Asked| self.kinds.fetch_and(!asked.bit(), Ordering::Relaxed) & asked.bit() != 0;
+        Asked::ALL.into_iter().find(is_pending)
     }
 }
 
@@ -122,8 +160,8 @@ impl Requests {
     }
 }
 
-/// Whether a capture listens to a signal, given the mask of those that were ignored from the start.
-fn is_listened_to(signal: Signal, ignored: u64) -> bool {
+/// Whether a capture listens to a signal; `is_ignored` says whether it was ignored from the start.
+fn is_listened_to(signal: Signal, is_ignored: impl Fn(Signal) -> bool) -> bool {
     match signal {
         // tcpdump, too, listens to these even where they were ignored, as for children of a shell in the background.
         Signal::SIGINT | Signal::SIGTERM | Signal::SIGUSR1 | Signal::SIGUSR2 => true,
@@ -148,14 +186,8 @@ fn is_listened_to(signal: Signal, ignored: u64) -> bool {
         // The write that causes them reports an error.
         Signal::SIGPIPE | Signal::SIGXFSZ => false,
         // Everything else would end the process. nohup(1) lets it ignore SIGHUP.
-        other => ignored & (1 << (other as u32 - 1)) == 0,
+        other => !is_ignored(other),
     }
-}
-
-/// The signals that a process's status says are ignored (proc(5), `SigIgn`: bit n-1 for signal n).
-fn ignored(status: &str) -> u64 {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// A signal as signalfd(2) has it: its number, and its origin as in sigaction(2).
@@ -173,19 +205,34 @@ mod tests {
 
     #[test]
     fn what_ends_a_process_ends_a_capture_unless_it_was_ignored() {
-        let listened = |ignored| {
-            let signals = Signal::iterator().filter(|signal| is_listened_to(*signal, ignored));
+        let listened = |is_ignored: fn(Signal) -> bool| {
+            let signals = Signal::iterator().filter(|signal| is_listened_to(*signal, is_ignored));
             signals.map(Signal::as_str).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(
-            listened(0),
+            listened(|_| false),
             "SIGHUP SIGINT SIGQUIT SIGUSR1 SIGUSR2 SIGALRM SIGTERM SIGSTKFLT SIGXCPU SIGVTALRM SIGPROF SIGIO SIGPWR"
         );
-        assert_eq!(listened(u64::MAX), "SIGINT SIGUSR1 SIGUSR2 SIGTERM");
-        let hang_up = ignored("SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0\n");
-        assert!(!is_listened_to(Signal::SIGHUP, hang_up));
-        assert!(is_listened_to(Signal::SIGQUIT, hang_up));
-        assert_eq!(ignored(""), 0);
+        assert_eq!(listened(|_| true), "SIGINT SIGUSR1 SIGUSR2 SIGTERM");
+        assert!(!is_listened_to(Signal::SIGHUP, |signal| signal == Signal::SIGHUP));
+        assert!(is_listened_to(Signal::SIGQUIT, |signal| signal == Signal::SIGHUP));
+    }
+
+    /// However many others wait because the capture is busy, with its start or with detaching.
+    #[tokio::test]
+    async fn a_request_to_end_is_answered_before_others() {
+        let mut signals = Signals { pending: Arc::default() };
+        for asked in [Asked::Flush, Asked::Report, Asked::EndNow, Asked::Report, Asked::End, Asked::EndNow] {
+            signals.pending.add(asked);
+        }
+        for asked in Asked::ALL {
+            assert_eq!(signals.next().await, asked);
+        }
+        assert_eq!(signals.pending.take(), None);
+        let pending = Arc::clone(&signals.pending);
+        let later = thread::spawn(move || pending.add(Asked::Report));
+        assert_eq!(signals.next().await, Asked::Report);
+        later.join().unwrap();
     }
 
     #[test]
