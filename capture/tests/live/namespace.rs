@@ -13,6 +13,8 @@ use nix::{
     unistd::{Pid, gettid},
 };
 
+use crate::process::wait_until;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 const NOTHING: Option<&str> = None;
@@ -59,9 +61,7 @@ impl Namespace {
             namespace.ip(&format!("link set {device} up"));
         }
         for (namespace, device) in [(&here, "veth0"), (&there, "veth1")] {
-            while !namespace.output(&format!("ip link show {device}")).contains("state UP") {
-                thread::yield_now();
-            }
+            wait_until("a link", || namespace.output(&format!("ip link show {device}")).contains("state UP"));
         }
         (here, there)
     }
@@ -83,9 +83,9 @@ impl Namespace {
             station
         });
         for number in [1, 2] {
-            while !bridge.output(&format!("bridge link show dev port{number}")).contains("state forwarding") {
-                thread::yield_now();
-            }
+            wait_until("a port", || {
+                bridge.output(&format!("bridge link show dev port{number}")).contains("state forwarding")
+            });
         }
         (bridge, stations)
     }
