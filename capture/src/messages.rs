@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use crate::blocking::write_all;
 
 /// Bytes that wait at most, besides the [last words](Messages::last). The log gets half of them, so that it does not
 /// keep out what is more important.
@@ -129,7 +129,7 @@ impl Shared {
             queue.dropped += 1;
             return;
         }
-        queue.push(printable(text));
+        queue.push(without_controls(text));
         self.changed.notify_all();
     }
 
@@ -165,31 +165,16 @@ impl Shared {
     }
 }
 
-/// Like [`Write::write_all`], for outputs in non-blocking mode too.
-fn write_all(output: &mut (impl Write + AsFd), mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match output.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = &bytes[count..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // An error shows at the next write.
-                let _any = poll(&mut [PollFd::new(output.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
 /// With a `?` for each control character: a file's name must not control a terminal.
-pub fn printable(text: &str) -> String {
+pub fn without_controls(text: &str) -> String {
     text.replace(|character: char| character.is_control() && character != '\n', "?")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, io::Read as _, os::fd::OwnedFd};
+    use std::{fs::File, io::Read as _, os::fd::OwnedFd, time::Instant};
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
     use super::*;
 
@@ -201,29 +186,34 @@ mod tests {
         (reader, Messages::spawn(File::from(OwnedFd::from(writer))).unwrap())
     }
 
-    /// Says more than a pipe and the queue hold, and how many messages that were.
-    fn flood(messages: &Messages) -> usize {
-        let full = || messages.shared.lock().dropped > 10;
-        (1..)
-            .find(|number| {
-                messages.say(&format!("{number:0100}\n"));
-                // The thread must have filled the pipe, or there would be room again.
-                full() && {
-                    thread::sleep(Duration::from_millis(1));
-                    full()
-                }
-            })
-            .unwrap()
+    /// Messages whose standard error has no room left, and of which the thread has taken the first.
+    fn blocked_messages() -> (io::PipeReader, Messages) {
+        let (reader, mut writer) = io::pipe().unwrap();
+        while poll(&mut [PollFd::new(writer.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(1) {
+            writer.write_all(&[b'.'; PIECE]).unwrap();
+        }
+        let messages = Messages::spawn(File::from(OwnedFd::from(writer))).unwrap();
+        messages.say("the first\n");
+        let start = Instant::now();
+        while !messages.shared.lock().is_writing {
+            assert!(start.elapsed() < NEVER);
+            thread::sleep(Duration::from_millis(1));
+        }
+        (reader, messages)
     }
 
     /// Nothing waits for a reader; what was dropped is reported at the place where it is missing; the last words come.
     #[test]
     fn what_is_not_read_is_dropped_and_counted() {
-        let (mut reader, messages) = messages();
-        let said = flood(&messages);
+        let (mut reader, messages) = blocked_messages();
+        let said = LIMIT / 100 + 10;
+        for number in 0..said {
+            messages.say(&format!("{number:099}\n"));
+        }
         messages.last("the last words\n");
         messages.wait(SOON);
         let dropped = messages.shared.lock().dropped as usize;
+        assert_eq!(dropped, 10);
         let read = thread::spawn(move || {
             let mut text = String::new();
             let mut byte = [0];
@@ -243,11 +233,7 @@ mod tests {
     /// The log leaves room for the rest.
     #[test]
     fn the_log_does_not_keep_out_a_message() {
-        let (_reader, messages) = messages();
-        flood(&messages);
-        let mut queue = messages.shared.lock();
-        *queue = Queue::default();
-        drop(queue);
+        let (_reader, messages) = blocked_messages();
         let line = "x".repeat(99);
         for _ in 0..LIMIT {
             messages.log(&line);

@@ -1,6 +1,6 @@
 //! Names for addresses and ports, for `--resolve`: asked for by a thread of its own, and kept.
 //!
-//! A name is asked for once. Until it is known it holds up a line for no longer than the [`Patience`] the resolver was
+//! A name is asked for once. Until it is known it holds up a line for no longer than the [`Wait`] the resolver was
 //! given; then the line has the number, and later lines the name.
 
 use std::{
@@ -28,7 +28,7 @@ const SERVICES_LIMIT: u64 = 2 << 20;
 
 /// How long lines wait for names.
 #[derive(Clone, Copy, Debug)]
-pub enum Patience {
+pub enum Wait {
     /// So long for each name.
     Each(Duration),
     /// So long for all names together, and then not at all for [`REST`].
@@ -44,7 +44,7 @@ pub struct Resolver {
     hosts: HashMap<IpAddr, Option<String>>,
     questions: SyncSender<IpAddr>,
     answers: Receiver<(IpAddr, Option<String>)>,
-    patience: Patience,
+    wait: Wait,
     /// Until when lines may be held up, once one was.
     deadline: Option<Instant>,
 }
@@ -55,8 +55,8 @@ impl Resolver {
     /// # Errors
     ///
     /// When the system starts no thread.
-    pub fn new(patience: Patience, no_domain: bool) -> io::Result<Self> {
-        Self::asking(patience, move |address| {
+    pub fn new(wait: Wait, no_domain: bool) -> io::Result<Self> {
+        Self::asking(wait, move |address| {
             let name = look_up(address)?;
             Some(if no_domain { without_domain(name) } else { name })
         })
@@ -64,7 +64,7 @@ impl Resolver {
 
     /// As [`new`](Self::new), with `look_up` in the place of name servers.
     fn asking(
-        patience: Patience,
+        wait: Wait,
         mut look_up: impl FnMut(IpAddr) -> Option<String> + Send + 'static,
     ) -> io::Result<Self> {
         let (questions, queue) = sync_channel::<IpAddr>(QUESTIONS);
@@ -80,7 +80,7 @@ impl Resolver {
         let read = File::open(SERVICES).and_then(|file| read_services(file, &mut services));
         let hosts = HashMap::new();
         let services_error = read.err();
-        Ok(Self { services, services_error, hosts, questions, answers, patience, deadline: None })
+        Ok(Self { services, services_error, hosts, questions, answers, wait, deadline: None })
     }
 
     /// Why [`SERVICES`] could not be read, or not to its end. The ports that are missing have no names.
@@ -105,9 +105,9 @@ impl Resolver {
         }
         self.hosts.insert(address, None);
         let mut now = Instant::now();
-        let deadline = match (self.patience, self.deadline) {
-            (Patience::Together(_), Some(deadline)) if now < deadline + REST => deadline,
-            (Patience::Together(patience) | Patience::Each(patience), _) => now + patience,
+        let deadline = match (self.wait, self.deadline) {
+            (Wait::Together(_), Some(deadline)) if now < deadline + REST => deadline,
+            (Wait::Together(patience) | Wait::Each(patience), _) => now + patience,
         };
         self.deadline = Some(deadline);
         while now < deadline {
@@ -252,7 +252,7 @@ mod tests {
     fn an_address_is_asked_for_once() {
         let address = IpAddr::from([127, 0, 0, 1]);
         let named = move |asked| (asked == address).then(|| "localhost".to_owned());
-        let mut resolver = Resolver::asking(Patience::Each(NEVER), named).unwrap();
+        let mut resolver = Resolver::asking(Wait::Each(NEVER), named).unwrap();
         assert_eq!(resolver.host(address), Some("localhost"));
         resolver.questions = sync_channel(0).0;
         assert_eq!(resolver.host(address), Some("localhost"));
@@ -266,9 +266,9 @@ mod tests {
     }
 
     /// A resolver whose questions are answered when the test says so, with the name `host`.
-    fn blocked(patience: Patience) -> (Resolver, Sender<()>) {
+    fn blocked(wait: Wait) -> (Resolver, Sender<()>) {
         let (answer, told) = channel();
-        let resolver = Resolver::asking(patience, move |_| told.recv().ok().map(|()| "host".to_owned()));
+        let resolver = Resolver::asking(wait, move |_| told.recv().ok().map(|()| "host".to_owned()));
         (resolver.unwrap(), answer)
     }
 
@@ -276,9 +276,8 @@ mod tests {
     fn a_name_server_that_is_silent_does_not_stop_the_lines() {
         let address = IpAddr::from([10, 0, 0, 1]);
         let short = Duration::from_millis(1);
-        for patience in [Patience::Each(short), Patience::Together(short), Patience::Together(Duration::ZERO)]
-        {
-            let (mut resolver, answer) = blocked(patience);
+        for wait in [Wait::Each(short), Wait::Together(short), Wait::Together(Duration::ZERO)] {
+            let (mut resolver, answer) = blocked(wait);
             // The question is still open, now and when the address comes again.
             assert_eq!(resolver.host(address), None);
             assert_eq!(resolver.host(address), None);
@@ -296,11 +295,11 @@ mod tests {
     #[test]
     fn lines_rest_from_waiting() {
         let [first, second] = [1, 2].map(|number| IpAddr::from([10, 0, 0, number]));
-        let (mut resolver, _answer) = blocked(Patience::Together(Duration::from_millis(1)));
+        let (mut resolver, _answer) = blocked(Wait::Together(Duration::from_millis(1)));
         assert_eq!(resolver.host(first), None);
         // The rest begins when the patience has ended; without it, this would wait for ever.
         resolver.deadline = Some(Instant::now());
-        resolver.patience = Patience::Together(NEVER);
+        resolver.wait = Wait::Together(NEVER);
         assert_eq!(resolver.host(second), None);
     }
 
@@ -308,9 +307,9 @@ mod tests {
     #[test]
     fn patience_with_one_name_leaves_some_for_the_next() {
         let [first, second] = [1, 2].map(|number| IpAddr::from([10, 0, 0, number]));
-        let (mut resolver, answer) = blocked(Patience::Each(Duration::from_millis(1)));
+        let (mut resolver, answer) = blocked(Wait::Each(Duration::from_millis(1)));
         assert_eq!(resolver.host(first), None);
-        resolver.patience = Patience::Each(NEVER);
+        resolver.wait = Wait::Each(NEVER);
         answer.send(()).unwrap();
         answer.send(()).unwrap();
         assert_eq!(resolver.host(second), Some("host"));

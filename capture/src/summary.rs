@@ -11,8 +11,9 @@ const WARNINGS: usize = 16;
 pub struct Summary {
     /// Packets whose lines were written, to the last byte.
     pub captured: u64,
-    /// Packets that matched.
-    pub received: u64,
+    /// Packets that matched. `None` where the kernel's counters cannot be read: `dropped` and `unreadable` are not known
+    /// either then.
+    pub received: Option<u64>,
     /// Packets lost because a ring was full: the output, or the daemon, was too slow.
     pub dropped: u64,
     /// Packets whose bytes the kernel did not give out.
@@ -37,14 +38,14 @@ pub enum Unwritten {
     #[default]
     Output,
     /// A second request to end did not wait for the output.
-    Hurried,
+    SecondSignal,
 }
 
 impl fmt::Display for Unwritten {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Output => "the output was blocked, closed or full",
-            Self::Hurried => "a second signal ended the capture at once",
+            Self::SecondSignal => "a second signal ended the capture at once",
         })
     }
 }
@@ -60,7 +61,7 @@ impl Summary {
         format!(
             "{} captured, {} received by filter, {} dropped by kernel{by_interface}",
             packets(*captured),
-            packets(*received),
+            packets(received.unwrap_or_default()),
             packets(self.lost())
         )
     }
@@ -74,8 +75,10 @@ impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { captured, received, unwritten, reason, dropped_by_interface, foreign, .. } = self;
         writeln!(formatter, "{} captured", packets(*captured))?;
-        writeln!(formatter, "{} received by filter", packets(*received))?;
-        writeln!(formatter, "{} dropped by kernel", packets(self.lost()))?;
+        if let Some(received) = received {
+            writeln!(formatter, "{} received by filter", packets(*received))?;
+            writeln!(formatter, "{} dropped by kernel", packets(self.lost()))?;
+        }
         if *dropped_by_interface > 0 {
             writeln!(formatter, "{} dropped by interface", packets(*dropped_by_interface))?;
         }
@@ -138,11 +141,19 @@ mod tests {
 
     #[test]
     fn the_words_are_tcpdumps() {
-        let summary = Summary { captured: 1, received: 22, dropped: 20, unreadable: 1, ..Summary::default() };
+        let summary =
+            Summary { captured: 1, received: Some(22), dropped: 20, unreadable: 1, ..Summary::default() };
         let expected = "1 packet captured\n22 packets received by filter\n21 packets dropped by kernel\n";
         assert_eq!(summary.to_string(), expected);
         let expected = "1 packet captured, 22 packets received by filter, 21 packets dropped by kernel";
         assert_eq!(summary.one_line(), expected);
+    }
+
+    #[test]
+    fn without_counters_there_are_the_other_numbers() {
+        let summary = Summary { captured: 1, unwritten: 2, ..Summary::default() };
+        let expected = "1 packet captured\n2 packets not written: the output was blocked, closed or full\n";
+        assert_eq!(summary.to_string(), expected);
     }
 
     #[test]
@@ -154,7 +165,8 @@ mod tests {
 
     #[test]
     fn what_the_interface_dropped_has_a_line_if_it_dropped_any() {
-        let summary = Summary { captured: 2, received: 2, dropped_by_interface: 1, ..Summary::default() };
+        let summary =
+            Summary { captured: 2, received: Some(2), dropped_by_interface: 1, ..Summary::default() };
         assert!(
             summary.to_string().ends_with("\n0 packets dropped by kernel\n1 packet dropped by interface\n")
         );
@@ -163,10 +175,10 @@ mod tests {
 
     #[test]
     fn what_was_not_written_has_a_line_with_the_reason() {
-        let summary = Summary { captured: 2, received: 5, unwritten: 3, ..Summary::default() };
+        let summary = Summary { captured: 2, received: Some(5), unwritten: 3, ..Summary::default() };
         let end = "\n3 packets not written: the output was blocked, closed or full\n";
         assert!(summary.to_string().ends_with(end));
-        let summary = Summary { reason: Unwritten::Hurried, ..summary };
+        let summary = Summary { reason: Unwritten::SecondSignal, ..summary };
         let end = "\n3 packets not written: a second signal ended the capture at once\n";
         assert!(summary.to_string().ends_with(end));
     }

@@ -15,14 +15,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
+
+use crate::blocking::{wait_for_room, write_some};
 
 /// Chunks that wait for the output at most.
 const QUEUE: usize = 8;
@@ -195,36 +193,14 @@ fn end_of_piece(start: usize, ends: &[usize], length: usize) -> usize {
     }
 }
 
-/// Waits until something can be written, or writing fails at once.
-fn wait_for_room(output: &impl AsFd) -> Ended {
-    let mut writable = [PollFd::new(output.as_fd(), PollFlags::POLLOUT)];
-    loop {
-        match poll(&mut writable, PollTimeout::NONE) {
-            Err(Errno::EINTR) => {}
-            result => return Ok(result.map(drop)?),
-        }
-    }
-}
-
-/// Writes something, and how much that was. Also for outputs in non-blocking mode: that is a property of the open file,
-/// and another process that shares it may have set it.
-fn write_some(output: &mut (impl Write + AsFd), bytes: &[u8]) -> io::Result<usize> {
-    loop {
-        match output.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => return Ok(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_for_room(output)?,
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{fs::File, io::Read as _};
 
-    use nix::pty::{OpenptyResult, openpty};
+    use nix::{
+        poll::{PollFd, PollFlags, PollTimeout, poll},
+        pty::{OpenptyResult, openpty},
+    };
 
     use super::*;
 

@@ -50,9 +50,10 @@ const LAYERS: &[Layer] = &[
     Layer { module: "kernel", imports: &["messages", "packet"], touches: &[Aya, Tokio, Clock, Unsafe] },
     // Names for addresses: waits for them, by the clock.
     Layer { module: "resolve", imports: &["text"], touches: &[Clock] },
-    // Where lines go. It waits for room in its output with poll(2), through nix and without `unsafe`.
-    Layer { module: "writer", imports: &[], touches: &[Tokio, Unsafe] },
-    Layer { module: "messages", imports: &[], touches: &[Unsafe] },
+    // Where lines go. What waits for room in an output does so with poll(2), through nix and without `unsafe`.
+    Layer { module: "blocking", imports: &[], touches: &[Unsafe] },
+    Layer { module: "writer", imports: &["blocking"], touches: &[Tokio] },
+    Layer { module: "messages", imports: &["blocking"], touches: &[] },
     Layer { module: "summary", imports: &[], touches: &[] },
     // What was asked for.
     Layer { module: "cli", imports: &["kernel", "ports"], touches: &[] },

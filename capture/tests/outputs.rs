@@ -4,14 +4,22 @@
 
 use std::{
     fs::{self, File},
+    io::{self, PipeReader, PipeWriter, Read as _, Write as _},
+    os::fd::AsFd,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use nix::{sys::stat::Mode, unistd::mkfifo};
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::stat::Mode,
+    unistd::mkfifo,
+};
 
+/// What has not come after this long never will.
+const NEVER: Duration = Duration::from_secs(30);
 const CAPTURE: &str = env!("CARGO_BIN_EXE_capture");
 
 fn golden() -> PathBuf {
@@ -76,10 +84,91 @@ fn a_limit_for_the_size_of_a_file_is_an_error() {
     }
 }
 
+fn set_non_blocking(descriptor: &impl AsFd) {
+    fcntl(descriptor, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+}
+
+/// A small pipe in non-blocking mode that has no room left, and what is in it.
+fn full_pipe() -> (PipeReader, PipeWriter, usize) {
+    let (reader, mut writer) = io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1)).unwrap();
+    set_non_blocking(&writer);
+    let mut length = 0;
+    while let Ok(count) = writer.write(b".") {
+        length += count;
+    }
+    (reader, writer, length)
+}
+
+/// Waits until the child sleeps, or has ended.
+fn wait_for_sleep(child: &Child) {
+    let start = Instant::now();
+    loop {
+        let status = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        let (_, state) = status.rsplit_once(") ").unwrap();
+        if state.starts_with(['S', 'Z']) {
+            return;
+        }
+        assert!(start.elapsed() < NEVER, "{status}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Both outputs are one pipe, as with `2>&1`. Another process that shares it may set the mode.
+#[test]
+fn an_output_in_non_blocking_mode_loses_nothing() {
+    for arguments in ["-n -r FILE", "-l -vvv -X -n -r FILE", "-n -r FILE --count", "-D", "--help"] {
+        let command = || {
+            let arguments = arguments.replace("FILE", golden().to_str().unwrap());
+            let mut command = Command::new(CAPTURE);
+            command.args(arguments.split(' ')).stdin(Stdio::null());
+            command
+        };
+        let mut expected = Vec::new();
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut child = command().stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+        reader.read_to_end(&mut expected).unwrap();
+        assert!(child.wait().unwrap().success());
+
+        let (mut reader, writer, length) = full_pipe();
+        let mut child = command().stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+        wait_for_sleep(&child);
+        // poll(2) fails from here on, as while the programs of a live capture are loaded.
+        let mut limit = Command::new("prlimit");
+        limit.args(["--nofile=0:", "--pid", &child.id().to_string()]).stderr(Stdio::null());
+        let _has_ended = limit.status().unwrap();
+        let mut printed = Vec::new();
+        reader.read_to_end(&mut printed).unwrap();
+        assert!(child.wait().unwrap().success(), "{arguments}");
+        assert_eq!(String::from_utf8_lossy(&printed[length..]), String::from_utf8_lossy(&expected));
+    }
+}
+
+/// What has not come yet is waited for.
+#[test]
+fn an_input_in_non_blocking_mode_is_read_to_its_end() {
+    let expected = shell("exec $0 -n -r FILE --count >&2");
+    let (reader, mut writer) = io::pipe().unwrap();
+    set_non_blocking(&reader);
+    let mut command = Command::new(CAPTURE);
+    command.args(["-n", "-r", "-", "--count"]).stdin(reader).stdout(Stdio::piped());
+    let child = command.stderr(Stdio::null()).spawn().unwrap();
+    drop(command);
+    let file = fs::read(golden()).unwrap();
+    for half in file.chunks(file.len() / 2 + 1) {
+        wait_for_sleep(&child);
+        writer.write_all(half).unwrap();
+    }
+    drop(writer);
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success());
+    let (printed, expected) =
+        (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&expected.stderr));
+    assert!(printed.ends_with("packets\n") && expected.ends_with(&*printed), "{printed}{expected}");
+}
+
 /// What a time stamp looks like in a time zone, without waiting for ever.
 fn stamp(program: &str, zone: &str) -> String {
-    const NEVER: Duration = Duration::from_secs(30);
-
     let mut command = Command::new(program);
     command.args(["-n", "-tttt", "-c", "1", "-r"]).arg(golden()).env("TZ", zone);
     let mut child =

@@ -257,8 +257,8 @@ fn refusal(program: &'static str, source: io::Error, log: &str, with_log: bool) 
 
 /// aya's loader without the types of the running kernel, which no program here needs. `EbpfLoader::new` reads them all
 /// the same, and that takes 10 to 70 MiB for a moment: more than all that follows, and too much for a small memory
-/// cgroup. It ignores an error there, so for as long as it runs the process opens no files. Nothing else runs in the
-/// daemon yet.
+/// cgroup. It ignores an error there, so for as long as it runs the process opens no files. The other threads that run by
+/// now, those for signals and messages, open none; poll(2) fails meanwhile, which [`blocking`](crate::blocking) waits out.
 fn loader_without_kernel_types() -> EbpfLoader<'static> {
     let limit = getrlimit(Resource::RLIMIT_NOFILE);
     if let Ok((_, hard)) = limit {

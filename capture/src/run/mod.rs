@@ -8,13 +8,7 @@ mod session;
 mod signals;
 mod time_zone;
 
-use std::{
-    fs::File,
-    io::{self, Write as _},
-    os::fd::AsFd as _,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{fs::File, io, os::fd::AsFd as _, process::ExitCode, time::Duration};
 
 use nix::{
     errno::Errno,
@@ -22,10 +16,11 @@ use nix::{
 };
 
 use crate::{
+    blocking,
     config::{Command, Config, Source},
     kernel::{Interface, KernelError, printable, was_closed},
     messages,
-    resolve::{Patience, Resolver, SERVICES},
+    resolve::{Resolver, SERVICES, Wait},
     source::file::FileError,
     summary::Unwritten,
     text::{Conversations, Printer},
@@ -53,7 +48,7 @@ pub enum RunError {
     #[error("the capture is incomplete: {0}")]
     Incomplete(Unwritten),
     /// The system refused a thread, a descriptor or the like.
-    #[error("cannot start {what}: {source}")]
+    #[error("cannot start {what}: {source}{}", next_step(.source))]
     Start {
         /// What was to be started.
         what: &'static str,
@@ -70,6 +65,15 @@ pub enum RunError {
         /// The names that exist.
         have: String,
     },
+}
+
+/// What to do where the system refuses a thread (pthread_create(3): EAGAIN) or a descriptor.
+fn next_step(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE) => "; raise the limit of open files (`ulimit -Hn`, or LimitNOFILE=)",
+        Some(Errno::EAGAIN) => "; raise the limit of threads (`ulimit -Hu`, or pids.max of the cgroup)",
+        _ => "",
+    }
 }
 
 /// Lets two signals not end the process. To be called first: later threads inherit what is blocked.
@@ -100,14 +104,21 @@ pub fn run(command: &Command) -> ExitCode {
 
 /// The exit status, after saying what went wrong.
 fn conclude(result: Result<(), RunError>, say: impl FnOnce(&str)) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        // The reader has read enough.
-        Err(RunError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("capture: {}\n", without_number(&error.to_string())));
+    match result.err().and_then(|error| complaint(&error)) {
+        None => ExitCode::SUCCESS,
+        Some(complaint) => {
+            say(&complaint);
             ExitCode::from(FAILURE)
         }
+    }
+}
+
+/// What there is to say of an error, if it is one for the user.
+fn complaint(error: &RunError) -> Option<String> {
+    match error {
+        // The reader has read enough.
+        RunError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+        error => Some(format!("capture: {}\n", without_number(&error.to_string()))),
     }
 }
 
@@ -122,7 +133,7 @@ fn standard_output() -> Result<File, RunError> {
 }
 
 fn write_all(mut output: File, text: &str) -> Result<(), RunError> {
-    output.write_all(text.as_bytes()).map_err(RunError::Output)
+    blocking::write_all(&mut output, text.as_bytes()).map_err(RunError::Output)
 }
 
 /// Standard error as a file, likewise.
@@ -171,11 +182,11 @@ fn printer(config: &Config, patience: Duration, say: impl FnOnce(&str)) -> Resul
     let names = interfaces.iter().map(|interface| (interface.index, interface.to_string()));
     printer.set_interfaces(names.collect());
     if config.resolve {
-        let patience = match config.source {
-            Source::File(_) => Patience::Each(patience),
-            Source::Live(_) => Patience::Together(patience),
+        let wait = match config.source {
+            Source::File(_) => Wait::Each(patience),
+            Source::Live(_) => Wait::Together(patience),
         };
-        let resolver = Resolver::new(patience, config.no_domain)
+        let resolver = Resolver::new(wait, config.no_domain)
             .map_err(|source| RunError::Start { what: "the resolver's thread", source })?;
         if let Some(error) = resolver.services_error() {
             let why = without_number(&error.to_string());
@@ -199,7 +210,7 @@ fn forgotten(printer: &Printer) -> String {
 
 /// Writes to standard error. Where it is gone, the text is lost.
 pub fn say(text: &str) {
-    let _gone = io::stderr().write_all(messages::printable(text).as_bytes());
+    let _gone = blocking::write_all(&mut io::stderr(), messages::without_controls(text).as_bytes());
 }
 
 #[cfg(test)]
@@ -217,5 +228,17 @@ mod tests {
             assert_eq!(without_number(message), message);
         }
         assert_eq!(without_number("x (os error 1); y"), "x; y");
+    }
+
+    #[test]
+    fn what_cannot_be_started_has_a_next_step() {
+        for (number, step) in [
+            (Errno::EMFILE, ": Too many open files; raise the limit of open files (`ulimit -Hn`, "),
+            (Errno::EAGAIN, ": Resource temporarily unavailable; raise the limit of threads (`ulimit -Hu`, "),
+        ] {
+            let error = RunError::Start { what: "it", source: number.into() };
+            let text = without_number(&error.to_string());
+            assert!(text.starts_with(&format!("cannot start it{step}")), "{text}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     fs::File,
-    io::{self, IsTerminal as _, Read, Write},
+    io::{self, IsTerminal as _, Read},
     os::fd::AsFd as _,
     path::Path,
     time::Duration,
@@ -18,6 +18,7 @@ use nix::{
 
 use super::{RunError, forgotten, printer, say, standard_output};
 use crate::{
+    blocking,
     config::Config,
     explain::{self, Explainer},
     kernel::was_closed,
@@ -54,8 +55,8 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
 }
 
 /// Lines on their way out.
-struct Output<W> {
-    to: W,
+struct Output {
+    to: File,
     text: BytesMut,
     /// How much text is collected before it is written.
     buffered: usize,
@@ -63,14 +64,14 @@ struct Output<W> {
     failed: Option<io::Error>,
 }
 
-impl<W: Write> Output<W> {
-    fn new(to: W, buffered: usize) -> Self {
+impl Output {
+    fn new(to: File, buffered: usize) -> Self {
         Self { to, text: BytesMut::new(), buffered, failed: None }
     }
 
     fn write(&mut self) -> io::Result<()> {
         let failed = self.failed.take().map_or(Ok(()), Err);
-        let written = failed.and_then(|()| self.to.write_all(&self.text)).and_then(|()| self.to.flush());
+        let written = failed.and_then(|()| blocking::write_all(&mut self.to, &self.text));
         self.text.clear();
         written
     }
@@ -78,12 +79,12 @@ impl<W: Write> Output<W> {
 
 /// A file that may be a pipe. Before a read that has to wait, the lines of what has been read are written: packets that
 /// have come do not wait for others, and an interruption of the wait loses none.
-struct Input<'a, W> {
+struct Input<'a> {
     file: File,
-    output: &'a RefCell<Output<W>>,
+    output: &'a RefCell<Output>,
 }
 
-impl<W: Write> Read for Input<'_, W> {
+impl Read for Input<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut readable = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
         if let Ok(0) = poll(&mut readable, PollTimeout::ZERO) {
@@ -95,7 +96,7 @@ impl<W: Write> Read for Input<'_, W> {
                 return Err(stop);
             }
         }
-        self.file.read(bytes)
+        blocking::read_some(&mut self.file, bytes)
     }
 }
 
@@ -112,10 +113,10 @@ fn greeting<R: Read>(path: &Path, source: &FileSource<R>) -> String {
     format!("reading from file {}{interface}\n{warning}", path.display())
 }
 
-fn print<R: Read, W: Write>(
+fn print<R: Read>(
     config: &Config,
     source: &mut FileSource<R>,
-    output: &RefCell<Output<W>>,
+    output: &RefCell<Output>,
 ) -> Result<(), RunError> {
     let mut printer = printer(config, NAME_PATIENCE, say)?;
     let mut explainer = config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT));

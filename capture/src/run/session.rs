@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use capture_common::counters::Counters;
 
 use super::{
-    RunError, forgotten,
+    RunError, complaint, forgotten,
     patience::Patience,
     signals::{Asked, Signals},
     without_number,
@@ -51,7 +51,7 @@ enum OutputEnd {
     /// The output took nothing any more.
     Blocked,
     /// A second request to end came.
-    Hurried,
+    SecondSignal,
 }
 
 /// What is still to be done for the output, in this order.
@@ -90,13 +90,13 @@ impl Tally {
     }
 
     /// The numbers when `written` of the packets have been written.
-    fn summary(&self, written: u64, counters: &Counters) -> Summary {
+    fn summary(&self, written: u64, counters: Option<&Counters>) -> Summary {
         let beyond_count = if self.is_complete() { self.skipped } else { 0 };
         Summary {
             captured: written,
-            received: counters.matched,
-            dropped: counters.ring_full,
-            unreadable: counters.unreadable,
+            received: counters.map(|counters| counters.matched),
+            dropped: counters.map_or(0, |counters| counters.ring_full),
+            unreadable: counters.map_or(0, |counters| counters.unreadable),
             unwritten: self.printed + self.skipped - written - beyond_count,
             beyond_count,
             ..Summary::default()
@@ -135,9 +135,9 @@ impl Session {
     async fn print(&mut self, signals: &mut Signals) -> Stop {
         let mut flush = false;
         loop {
-            // Nothing is drained before the writer has room for it.
+            // Nothing is drained before the writer has room for it. Where both are ready each has its chance: many
+            // signals do not keep out the packets.
             tokio::select! {
-                biased;
                 asked = signals.next() => match asked {
                     Asked::End | Asked::EndNow => return Stop::Signal,
                     Asked::Report => { self.report(); continue; }
@@ -201,13 +201,13 @@ impl Session {
     /// SIGUSR1.
     fn report(&self) {
         let report = match self.capture.counters() {
-            Ok(counters) => self.summary(&counters).one_line(),
+            Ok(counters) => self.summary(Some(&counters)).one_line(),
             Err(error) => error.to_string(),
         };
         self.messages.say(&format!("capture: {report}\n"));
     }
 
-    fn summary(&self, counters: &Counters) -> Summary {
+    fn summary(&self, counters: Option<&Counters>) -> Summary {
         let summary = self.tally.summary(self.writer.written(), counters);
         let (dropped_by_interface, foreign) = (self.capture.dropped_by_interface(), self.capture.foreign());
         Summary { dropped_by_interface, foreign, ..summary }
@@ -226,14 +226,15 @@ impl Session {
         let epilogue = if matches!(stop, Stop::Signal) { "\n" } else { "" };
         let end = loop {
             tokio::select! {
+                // First, so that many signals do not keep it out.
                 biased;
+                end = self.write_rest(&mut rest, epilogue, &mut patience) => break end,
                 asked = signals.next() => match asked {
                     Asked::End => patience.limit(),
-                    Asked::EndNow => break OutputEnd::Hurried,
+                    Asked::EndNow => break OutputEnd::SecondSignal,
                     Asked::Report => self.report(),
                     Asked::Flush => {}
                 },
-                end = self.write_rest(&mut rest, epilogue, &mut patience) => break end,
             }
         };
         self.skip_rest();
@@ -248,6 +249,7 @@ impl Session {
         while *rest < Rest::Write {
             let writer = &self.writer;
             tokio::select! {
+                biased;
                 // The writer that has ended has failed, and says how.
                 room = writer.room() => if !room { break },
                 () = patience.exhausted(|| writer.progress()) => return OutputEnd::Blocked,
@@ -285,18 +287,18 @@ impl Session {
 
     /// Says how it ended.
     fn last_words(&self, stop: Stop, end: OutputEnd, failed: Option<KernelError>) -> Result<(), RunError> {
-        let reason = if matches!(end, OutputEnd::Hurried) { Unwritten::Hurried } else { Unwritten::Output };
-        let summary = Summary { reason, ..self.summary(&self.capture.counters()?) };
+        let reason =
+            if matches!(end, OutputEnd::SecondSignal) { Unwritten::SecondSignal } else { Unwritten::Output };
+        let counters = self.capture.counters();
+        let summary = Summary { reason, ..self.summary(counters.as_ref().ok()) };
         self.messages.last(&format!("{summary}{}{}", self.warnings, forgotten(&self.printer)));
-        if let OutputEnd::Written(written) = end {
-            written.map_err(RunError::Output)?;
+        let unwritten = (summary.unwritten > 0).then_some(reason);
+        let mut failures = failures(stop, [failed, counters.err()], end, unwritten).into_iter();
+        let first = failures.next();
+        for complaint in failures.filter_map(|failure| complaint(&failure)) {
+            self.messages.last(&complaint);
         }
-        match stop {
-            Stop::Kernel(error) => Err(error.into()),
-            _ if failed.is_some() => failed.map_or(Ok(()), |error| Err(error.into())),
-            _ if summary.unwritten > 0 => Err(RunError::Incomplete(reason)),
-            _ => Ok(()),
-        }
+        first.map_or(Ok(()), Err)
     }
 
     /// Counts what is still in the rings, without printing it.
@@ -307,6 +309,20 @@ impl Session {
             ControlFlow::Continue(())
         });
     }
+}
+
+/// What went wrong. The kernel's side comes first: it decides the exit status, also where the reader of the output has
+/// gone, which alone is no failure.
+fn failures(
+    stop: Stop,
+    at_the_end: [Option<KernelError>; 2],
+    end: OutputEnd,
+    unwritten: Option<Unwritten>,
+) -> Vec<RunError> {
+    let stop = if let Stop::Kernel(error) = stop { Some(error) } else { None };
+    let kernel = stop.into_iter().chain(at_the_end.into_iter().flatten()).map(RunError::Kernel);
+    let output = if let OutputEnd::Written(Err(error)) = end { Some(RunError::Output(error)) } else { None };
+    kernel.chain(output.or(unwritten.map(RunError::Incomplete))).collect()
 }
 
 /// Passes on what the capture noticed.
@@ -341,10 +357,41 @@ mod tests {
         ] {
             let tally = Tally { printed, skipped, ..Tally::new(count) };
             let Summary { captured, received, dropped, unreadable, unwritten, beyond_count, .. } =
-                tally.summary(written, &counters);
+                tally.summary(written, Some(&counters));
             assert_eq!(captured, written);
-            assert_eq!(received, captured + dropped + unreadable + unwritten + beyond_count);
+            assert_eq!(received, Some(captured + dropped + unreadable + unwritten + beyond_count));
             assert_eq!(beyond_count, if count == Some(printed) { skipped } else { 0 });
+        }
+    }
+
+    /// That the reader has gone is no failure, and hides none.
+    #[test]
+    fn a_failure_of_the_kernels_side_comes_first() {
+        let gone = || KernelError::Disappeared { name: "eth0".to_owned() };
+        let reader_gone = || OutputEnd::Written(Err(io::ErrorKind::BrokenPipe.into()));
+        let full = || OutputEnd::Written(Err(io::ErrorKind::StorageFull.into()));
+        let written = || OutputEnd::Written(Ok(()));
+        let because = Some(Unwritten::Output);
+        let (kernel, output) = ("eth0 disappeared", "cannot write to standard output");
+        for (stop, at_the_end, end, unwritten, expected) in [
+            (Stop::Signal, [None, None], written(), None, &[][..]),
+            (Stop::Kernel(gone()), [None, None], written(), None, &[kernel]),
+            (Stop::Kernel(gone()), [None, None], reader_gone(), because, &[kernel]),
+            (Stop::Kernel(gone()), [None, None], full(), because, &[kernel, output]),
+            (Stop::Signal, [Some(gone()), None], reader_gone(), because, &[kernel]),
+            (Stop::Count, [None, Some(gone())], full(), None, &[kernel, output]),
+            (Stop::Output, [None, Some(gone())], reader_gone(), None, &[kernel]),
+            (Stop::Output, [None, None], reader_gone(), because, &[]),
+            (Stop::Output, [None, None], full(), because, &[output]),
+            (Stop::Signal, [None, None], OutputEnd::Blocked, because, &["the capture is incomplete"]),
+            (Stop::Count, [None, None], OutputEnd::SecondSignal, None, &[]),
+        ] {
+            let failures = failures(stop, at_the_end, end, unwritten);
+            let is_reported = failures.first().is_some_and(|first| complaint(first).is_some());
+            let said: Vec<String> = failures.iter().filter_map(complaint).collect();
+            assert_eq!(said.len(), expected.len(), "{said:?}");
+            assert!(said.iter().zip(expected).all(|(said, words)| said.contains(words)), "{said:?}");
+            assert_eq!(is_reported, !expected.is_empty(), "{said:?}");
         }
     }
 }

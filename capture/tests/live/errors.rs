@@ -233,3 +233,20 @@ fn an_interface_that_goes_away_ends_the_capture() {
     let last = "0 packets dropped by kernel\ncapture: veth0 disappeared: the capture has ended\n";
     assert!(ended.stderr.ends_with(last), "{}", ended.stderr);
 }
+
+/// The reader of the output has gone as well, which shows at the last write and is no failure.
+#[test]
+#[ignore = "needs root"]
+fn an_interface_that_goes_away_is_an_error_without_a_reader() {
+    let (here, there) = Namespace::pair();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let capture = Tracer::capture_into(&there, "-i veth1 --port 8888", writer.into());
+    traffic::flood(&here, "veth0", 3);
+    drop(reader);
+    there.ip("link del veth1");
+    let ended = capture.end();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert_eq!(ended.count("not written: the output was blocked, closed or full"), 3);
+    let last = "\ncapture: veth1 disappeared: the capture has ended\n";
+    assert!(ended.stderr.ends_with(last), "{}", ended.stderr);
+}
