@@ -262,7 +262,10 @@ pub enum KernelError {
     Load(String),
 
     /// The rings cannot be made.
-    #[error("cannot make {count} ring buffer(s) of {size} bytes: {source}; `-B` sets the size")]
+    #[error(
+        "cannot make {count} ring buffer(s) of {} KiB: {source}; `-B` sets how much memory they take together",
+        size / 1024
+    )]
     Rings {
         /// How many.
         count: usize,
