@@ -9,7 +9,7 @@ pub mod ethernet {
     pub const TYPE: usize = 12;
     /// What one 802.1Q or 802.1ad tag adds to the header.
     pub const TAG_LENGTH: usize = 4;
-    /// Tags the parser looks behind: one, or two for QinQ. One that the kernel keeps beside the frame counts.
+    /// Tags the parser skips: one, or two for QinQ. One that the kernel keeps outside of the frame counts.
     pub const MAX_TAGS: usize = 2;
 
     /// IPv4.

@@ -3,9 +3,9 @@
 //! What is selected is what tcpdump's filter `tcp` (no ports) or `tcp port N` selects, instruction for instruction as
 //! `tcpdump -d` prints it: the IPv4 header length is honoured but neither it nor the version is checked; later
 //! fragments do not match a port; an IPv6 extension header hides the TCP header; a source port that matches is
-//! enough even where the frame ends before the destination port. The one addition is that up to two VLAN tags are looked
-//! behind, because live tcpdump sees frames whose tag the kernel has already taken out. A tag that the kernel has taken
-//! out is one of the two, so that a frame gives one answer, live and from a file.
+//! enough even where the frame ends before the destination port. The one addition is that up to two VLAN tags are skipped,
+//! because live tcpdump sees frames whose tag the kernel has already taken out. A tag that the kernel has taken out is one
+//! of the two, so that a frame gives one answer, live and from a file.
 
 use crate::{
     headers::{ethernet, ipv4, ipv6, tcp},
@@ -75,12 +75,16 @@ pub fn select_ethernet<F: Frame + ?Sized, P: Ports>(frame: &F, ports: &P) -> Sel
     let mut ethertype = u16::from_be_bytes(ethertype);
     // Most frames are IPv4: they are not compared with three kinds of tags first.
     if ethertype != ethernet::TYPE_IPV4 {
-        let mut tags = frame.stripped_tags();
-        while ethernet::is_tag(ethertype) && tags < ethernet::MAX_TAGS {
+        // A constant number of rounds, which the compiler unrolls. The verifiers of Linux 5.10 and 6.1 refuse a loop whose
+        // end falls through to its head instead of jumping there (kernel/bpf/verifier.c, `push_insn`).
+        let stripped = frame.stripped_tags();
+        for tags in 0..ethernet::MAX_TAGS {
+            if !ethernet::is_tag(ethertype) || stripped + tags >= ethernet::MAX_TAGS {
+                break;
+            }
             offset += ethernet::TAG_LENGTH;
             let Some(inner) = frame.read(offset) else { return Selection::TooShort };
             ethertype = u16::from_be_bytes(inner);
-            tags += 1;
         }
     }
     let l3_offset = offset + 2;

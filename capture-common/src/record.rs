@@ -15,7 +15,7 @@ pub struct RecordHeader {
     /// `CLOCK_BOOTTIME` of the initial time namespace when the program saw the packet, in nanoseconds.
     pub time: u64,
     /// Length of the frame on the wire (or of the GSO/GRO packet that stands for several), in bytes, with the link
-    /// header and with the VLAN tag that the kernel keeps beside the frame.
+    /// header and with the VLAN tag that the kernel keeps outside of the frame.
     pub wire_len: u32,
     /// Bytes of the frame that follow this header.
     pub captured_len: u32,

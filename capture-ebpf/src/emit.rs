@@ -32,7 +32,7 @@ struct Record<const CAPACITY: usize> {
 /// Where the kernel puts a tag back into a frame: after the two addresses.
 const TAG_OFFSET: usize = ethernet::TYPE;
 const TAG_LENGTH: u32 = ethernet::TAG_LENGTH as u32;
-/// Where the frame goes on behind the tag.
+/// Where the frame continues after the tag.
 const TAGGED: usize = TAG_OFFSET + ethernet::TAG_LENGTH;
 
 /// What the kernel's helper for a ring's wake-up is told: to decide by itself. It wakes the daemon exactly when the
@@ -62,8 +62,8 @@ pub(crate) fn emit<F: Capture>(frame: &F, layers: &Layers, hook: u8, cpu: u32) -
     let record = Pending { frame, ring, header, tag };
     // The verifier wants every reservation to have a constant size, so records come in sizes: the common header
     // stacks in the smallest that hold them, each a multiple of 8 with the 24 bytes of the record's header.
-    // 72: IPv4 with timestamps and the byte behind. 96: IPv6 with timestamps, or a SYN of either family.
-    // 152: two tags, 60 bytes of IPv4 and 60 of TCP, and the byte behind.
+    // 72: IPv4 with timestamps and the byte after them. 96: IPv6 with timestamps, or a SYN of either family.
+    // 152: two tags, 60 bytes of IPv4 and 60 of TCP, and the byte after them.
     match captured_len {
         ..=72 => record.submit::<72>(),
         73..=96 => record.submit::<96>(),
@@ -118,7 +118,7 @@ impl<F: Capture> Pending<'_, F> {
                 };
                 addresses
                     && match bounded(len.wrapping_sub(TAGGED as u64), (CAPACITY - TAGGED) as u64) {
-                        // SAFETY: `rest` is within what the capacity has behind the tag.
+                        // SAFETY: `rest` is within what the capacity has after the tag.
                         Some(rest) => unsafe { frame.copy(TAG_OFFSET as u32, to.add(TAGGED), rest as u32) },
                         None => true,
                     }

@@ -14,7 +14,7 @@ pub(crate) trait Capture {
     /// How many bytes of a frame can be read, from its start on.
     const REACH: u32;
 
-    /// Length of the frame in bytes, without a tag that is kept beside it.
+    /// Length of the frame in bytes, without a tag that is kept outside of it.
     fn len(&self) -> u32;
 
     /// Index of the interface.
@@ -104,7 +104,7 @@ impl Capture for TcFrame {
 
     #[inline(always)]
     unsafe fn copy(&self, offset: u32, to: *mut u8, len: u32) -> bool {
-        // SAFETY: the caller vouches for `to` and `len`, the context is valid while the program runs.
+        // SAFETY: the caller guarantees `to` and `len`, the context is valid while the program runs.
         unsafe { bpf_skb_load_bytes(self.skb.cast(), offset, to.cast(), len) == 0 }
     }
 }
@@ -136,7 +136,7 @@ impl Frame for XdpFrame {
 
 impl Capture for XdpFrame {
     /// `bpf_xdp_load_bytes` refuses more than 65,535 bytes, and offsets above that (net/core/filter.c,
-    /// `bpf_xdp_pointer`). Generic XDP sees larger frames: 64 KiB of IP behind an Ethernet header, and more with BIG TCP.
+    /// `bpf_xdp_pointer`). Generic XDP sees larger frames: 64 KiB of IP after an Ethernet header, and more with BIG TCP.
     const MOST_AT_ONCE: usize = 0xffff;
     const REACH: u32 = 2 * 0xffff;
 
@@ -160,7 +160,7 @@ impl Capture for XdpFrame {
 
     #[inline(always)]
     unsafe fn copy(&self, offset: u32, to: *mut u8, len: u32) -> bool {
-        // SAFETY: the caller vouches for `to` and `len`, the context is valid while the program runs.
+        // SAFETY: the caller guarantees `to` and `len`, the context is valid while the program runs.
         unsafe { bpf_xdp_load_bytes(self.context, offset, to.cast(), len) == 0 }
     }
 }

@@ -35,7 +35,7 @@ use crate::{
 
 /// What the kernel is to do after a TC program: go on with the next program or filter, and with the packet's fate as
 /// they decide it. `TCX_NEXT` and `TC_ACT_UNSPEC` are the same number; `TC_ACT_OK` would hide the packet from the
-/// programs behind.
+/// programs after it.
 const NEXT: i32 = TC_ACT_UNSPEC;
 
 /// TC, on the way in.

@@ -22,7 +22,7 @@ pub(crate) type Ring = RingBuf<u64, 65536>;
 static RINGS: ArrayOfMaps<Ring, 1> = ArrayOfMaps::new();
 
 /// One entry for each CPU. An array with CPUs for indices, and no per-CPU map: the kernel looks up an entry without a
-/// call, and the daemon reads the entries without knowing how many CPUs are possible. The number of entries is a
+/// call, and the daemon needs only an upper bound of the CPUs' numbers to read the entries. The number of entries is a
 /// placeholder, as that of [`RINGS`].
 #[btf_map]
 static COUNTERS: Array<Counters, 1> = Array::new();
@@ -89,7 +89,7 @@ impl CpuCounters {
 #[inline(always)]
 unsafe fn increment(counter: *mut u64) {
     if config::preemptible() {
-        // SAFETY: the caller vouches for the pointer.
+        // SAFETY: the caller guarantees the pointer.
         unsafe {
             asm!(
                 "lock *(u64 *)({counter} + 0) += {one}",
@@ -99,7 +99,7 @@ unsafe fn increment(counter: *mut u64) {
             );
         }
     } else {
-        // SAFETY: the caller vouches for the pointer.
+        // SAFETY: the caller guarantees the pointer.
         unsafe { *counter += 1 }
     }
 }
