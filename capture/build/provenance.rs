@@ -16,10 +16,10 @@ use toml::{Table, Value};
 /// The object `capture` embeds, from the top of the repository.
 pub(crate) const OBJECT: &str = "capture/ebpf/capture.bpf.o";
 
-/// The record of how [`OBJECT`] was made, beside it.
+/// The record of how [`OBJECT`] was built, in the same folder.
 pub(crate) const PROVENANCE: &str = "capture/ebpf/provenance.toml";
 
-/// The command that makes both anew.
+/// The command that rebuilds both.
 pub(crate) const REBUILD: &str = "cargo xtask build-ebpf";
 
 /// The package the object is built from.
@@ -99,7 +99,7 @@ impl fmt::Display for Toolchain {
     }
 }
 
-/// What is recorded about an object beside it.
+/// The record of how an object was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Provenance {
     /// SHA-256 of the object.
@@ -153,7 +153,7 @@ impl Provenance {
 /// Reads the committed object and its provenance, and checks that they belong together and to the source as it is.
 ///
 /// # Errors
-/// Says which of the three does not fit, and the command that mends it.
+/// Says which of the three does not fit, and the command that fixes it.
 pub(crate) fn verify(root: &Path) -> Result<(Vec<u8>, Provenance)> {
     for file in [OBJECT, PROVENANCE] {
         ensure!(root.join(file).exists(), "there is no {file}: restore it, or make it with `{REBUILD}`");
@@ -164,11 +164,11 @@ pub(crate) fn verify(root: &Path) -> Result<(Vec<u8>, Provenance)> {
         .map_err(anyhow::Error::from)
         .and_then(|text| Provenance::parse(&text))
         .with_context(|| {
-            format!("{PROVENANCE} was changed by hand: restore it, or make it anew with `{REBUILD}`")
+            format!("{PROVENANCE} was changed by hand: restore it, or rebuild it with `{REBUILD}`")
         })?;
     if sha256(&object) != provenance.object {
         bail!(
-            "{OBJECT} is not the object that {PROVENANCE} describes: restore it, or make both anew with `{REBUILD}`"
+            "{OBJECT} is not the object that {PROVENANCE} describes: restore it, or rebuild both with `{REBUILD}`"
         );
     }
     if source_hash(root)? != provenance.source {
@@ -285,7 +285,7 @@ mod tests {
         }
     }
 
-    /// A repository in miniature, as [`verify`] wants it.
+    /// A repository in miniature, as [`verify`] needs it.
     fn repository() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
@@ -295,12 +295,14 @@ mod tests {
             ("capture-common/src/lib.rs", "//! Shared."),
             (
                 "Cargo.toml",
-                "[workspace.package]\nedition = \"2024\"\nversion = \"1\"\nlicence = \"MIT\"\n[profile.release]\n[profile.ebpf]\ndebug = 2\n",
+                "[workspace.package]\nedition = \"2024\"\nversion = \"1\"\nlicence = \"MIT\"\n\
+                 [profile.release]\n[profile.ebpf]\ndebug = 2\n",
             ),
             (
                 "Cargo.lock",
                 "[[package]]\nname = \"capture-ebpf\"\nversion = \"1\"\ndependencies = [\"aya-ebpf\"]\n\
-                 [[package]]\nname = \"aya-ebpf\"\nversion = \"0.2.1\"\nchecksum = \"ab\"\ndependencies = [\"syn 2.0\"]\n\
+                 [[package]]\nname = \"aya-ebpf\"\nversion = \"0.2.1\"\nchecksum = \"ab\"\n\
+                 dependencies = [\"syn 2.0\"]\n\
                  [[package]]\nname = \"syn\"\nversion = \"2.0\"\n\
                  [[package]]\nname = \"syn\"\nversion = \"1.9\"\n",
             ),

@@ -1,5 +1,5 @@
-//! Reads and writes that wait, also where a descriptor is in non-blocking mode: that is a property of the open file, and
-//! another process that shares it may have set it.
+//! Reads and writes that wait, also where a descriptor is in non-blocking mode: that is a property of the open file,
+//! and another process that shares it may have set it.
 
 use std::{
     io::{self, Read, Write},
@@ -30,8 +30,8 @@ fn wait_for(descriptor: &impl AsFd, events: PollFlags) -> io::Result<()> {
     loop {
         match poll(&mut polled, PollTimeout::NONE) {
             Err(Errno::EINTR) => {}
-            // poll(2) takes no more descriptors than RLIMIT_NOFILE, which is 0 for a moment while the programs are loaded.
-            // The caller tries again.
+            // poll(2) takes no more descriptors than RLIMIT_NOFILE, which is 0 for a moment while the programs are
+            // loaded. The caller tries again.
             Err(Errno::EINVAL) => {
                 thread::sleep(PAUSE);
                 return Ok(());

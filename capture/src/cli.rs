@@ -121,7 +121,7 @@ pub struct Cli {
     #[arg(short = 'v', action = ArgAction::Count)]
     pub verbosity: u8,
 
-    /// Tell what happens to each connection, in comment lines that begin with "// " (docs/explain.md)
+    /// Say what happens to each connection, in comment lines that begin with "// " (docs/explain.md)
     #[arg(long)]
     pub explain: bool,
 
@@ -305,4 +305,4 @@ Examples:
 
 SIGINT, SIGTERM, SIGHUP and other signals that end a process end a live capture with every packet that has matched and
 tcpdump's summary on standard error; Ctrl-C a second time, or a signal two seconds later, ends it at once. SIGUSR1
-prints the summary and goes on; SIGUSR2 writes out the lines that are buffered.";
+prints the numbers so far; SIGUSR2 writes out the buffered lines.";

@@ -9,7 +9,7 @@
 //!
 //! A number alone has what stood before the last one, as in `tcp port 80 or 443`. What would select more than TCP
 //! (`port 80`) or less than both directions (`tcp dst port 80`) is no part of it, and neither is what mixes `and` with
-//! `or`: they are equally strong in tcpdump's language, which hardly anybody expects.
+//! `or`: they are equally strong in tcpdump's language, which few people expect.
 
 use crate::ports::PortList;
 

@@ -1,9 +1,10 @@
 //! `capture`: a packet tracer for production Linux servers.
 //!
-//! The way of a packet: [`kernel`] takes records out of the rings, or [`source`] reads a file, and each is a
-//! [`packet`]; [`text`] makes it lines, [`explain`] puts comments between them, [`resolve`] finds names for addresses;
-//! [`writer`] writes them, [`messages`] is what is said on standard error, and [`summary`] what is said last; all writes
-//! are those of [`blocking`]. [`run`] holds it together, as [`config`] says, which is made from [`cli`] and [`ports`].
+//! The path of a packet: [`kernel`] takes records out of the rings, or [`source`] reads a file, and each record is a
+//! [`packet`]. [`text`] formats it as lines, [`explain`] adds comments between them, and [`resolve`] finds names for
+//! addresses. [`writer`] writes the lines, [`messages`] writes to standard error, both through [`blocking`], and
+//! [`summary`] formats the numbers at the end. [`run`] connects these as [`config`] says, which comes from [`cli`],
+//! [`expression`] and [`ports`].
 
 #![deny(unsafe_code)]
 

@@ -31,7 +31,7 @@ pub enum PortListError {
         item: String,
         /// What stands before the hyphen.
         start: u16,
-        /// What stands behind it.
+        /// What stands after it.
         end: u16,
     },
 }

@@ -62,7 +62,7 @@ impl Resolver {
         })
     }
 
-    /// As [`new`](Self::new), with `look_up` in the place of name servers.
+    /// As [`new`](Self::new), with `look_up` instead of name servers.
     fn asking(
         wait: Wait,
         mut look_up: impl FnMut(IpAddr) -> Option<String> + Send + 'static,
@@ -207,7 +207,8 @@ mod tests {
     #[test]
     fn bytes_that_are_not_ascii_concern_their_line_only() {
         let long = [&b"long 7/tcp # "[..], &[b'x'; 100_000], b"\n"].concat();
-        let crowd = b"caf\xe9 1/tcp\nfirst 2/tcp # caf\xe9\r\n\xff\n\n  second\t3/tcp\talias\r\n\0 4/tcp\nesc\x1b[m 5/tcp\nwhois++ 63/tcp\nlast 6/tcp";
+        let crowd = b"caf\xe9 1/tcp\nfirst 2/tcp # caf\xe9\r\n\xff\n\n  second\t3/tcp\talias\r\n\0 4/tcp\n\
+            esc\x1b[m 5/tcp\nwhois++ 63/tcp\nlast 6/tcp";
         let text = [&long[..], crowd].concat();
         let expected = [(2, "first"), (3, "second"), (6, "last"), (7, "long"), (63, "whois++")];
         assert_eq!(services(&text), HashMap::from(expected.map(|(port, name)| (port, name.to_owned()))));
@@ -267,8 +268,8 @@ mod tests {
 
     /// A resolver whose questions are answered when the test says so, with the name `host`.
     fn blocked(wait: Wait) -> (Resolver, Sender<()>) {
-        let (answer, told) = channel();
-        let resolver = Resolver::asking(wait, move |_| told.recv().ok().map(|()| "host".to_owned()));
+        let (answer, answers) = channel();
+        let resolver = Resolver::asking(wait, move |_| answers.recv().ok().map(|()| "host".to_owned()));
         (resolver.unwrap(), answer)
     }
 

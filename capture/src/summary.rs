@@ -11,8 +11,8 @@ const WARNINGS: usize = 16;
 pub struct Summary {
     /// Packets whose lines were written, to the last byte.
     pub captured: u64,
-    /// Packets that matched. `None` where the kernel's counters cannot be read: `dropped` and `unreadable` are not known
-    /// either then.
+    /// Packets that matched. `None` where the kernel's counters cannot be read: `dropped` and `unreadable` are not
+    /// known either then.
     pub received: Option<u64>,
     /// Packets lost because a ring was full: the output, or the daemon, was too slow.
     pub dropped: u64,
@@ -89,8 +89,8 @@ impl fmt::Display for Summary {
             let plural = if *foreign == 1 { "" } else { "s" };
             writeln!(
                 formatter,
-                "{foreign} record{plural} in the ring buffers not capture's own: another program wrote them, or the eBPF \
-                 object is from another release"
+                "{foreign} record{plural} in the ring buffers not capture's own: another program wrote them, or the \
+                 eBPF object is from another release"
             )?;
         }
         Ok(())

@@ -82,7 +82,7 @@ impl Case<'_> {
             assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
             String::from_utf8(output.stdout).unwrap()
         };
-        // tcpdump asks for names unless it is told not to.
+        // tcpdump asks for names unless `-n` is given.
         let resolve = if self.flags.contains(&"-n") { &[][..] } else { &["--resolve"] };
         let capture = run(env!("CARGO_BIN_EXE_capture"), &[&["--port", self.ports], resolve].concat());
         [capture, run("tcpdump", &[self.filter])]

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// A capture file of raw IP packets, a second apart: two tries to open a connection that nobody answers.
+/// A capture file of raw IP packets, a second apart: two tries to open a connection, without an answer.
 fn two_syns() -> Vec<u8> {
     let mut syn = vec![0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
     syn.extend([0xa1, 0x02, 0x22, 0xb8, 0, 0, 3, 232, 0, 0, 0, 0, 0x50, 0x02, 1, 0, 0, 0, 0, 0]);

@@ -1,8 +1,9 @@
 //! What `capture -r` prints, byte for byte as the real tcpdump printed it.
 //!
 //! `tests/golden/LIST` has a line for each case: its name, the file of packets, the file with what tcpdump 4.99.3
-//! printed, and the flags, before them perhaps `TZ=...`. Where tcpdump complained of the file, its words are beside what it
-//! printed, with the extension `err`. `cargo xtask bless` makes what is expected, from tcpdump and never from capture.
+//! printed, and the flags, before them perhaps `TZ=...`. Where tcpdump complained of the file, its words are next to
+//! what it printed, with the extension `err`. `cargo xtask bless` makes what is expected, from tcpdump and never from
+//! capture.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 

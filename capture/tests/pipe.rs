@@ -73,7 +73,7 @@ fn lines_do_not_wait_for_packets() {
     assert_eq!(rest, b"");
 }
 
-/// When nobody reads what is printed, nobody waits for the end of the input either.
+/// When the reader of the output is gone, capture does not wait for the end of the input.
 #[test]
 fn a_closed_output_ends_the_wait() {
     let mut capture = reading(&[]);
@@ -86,7 +86,7 @@ fn a_closed_output_ends_the_wait() {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
-/// What could not be written is told, although it was before a wait and writing may go well again.
+/// A failed write is an error, also when it came before a wait and later writes succeed.
 #[test]
 fn a_full_output_ends_the_wait_with_an_error() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_capture"));

@@ -14,7 +14,7 @@ use crate::{
     workspace,
 };
 
-/// Make the expected output of goldens anew, from the real tcpdump
+/// Rewrite the expected output of goldens from the real tcpdump
 ///
 /// Without names, that of all goldens. What is expected is never written by hand, and never taken from capture.
 #[derive(clap::Args)]
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     /// The names of goldens, as in the list
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Make the files of packets and their lines in the list anew too, where they come from the generator
+    /// Rewrite the files of packets and their lines in the list too, where they come from the generator
     #[arg(long)]
     generate: bool,
     /// The folder of the goldens

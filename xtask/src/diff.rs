@@ -198,7 +198,7 @@ impl Run<'_> {
         if random.one_in(2) {
             bytes.truncate(cut);
         } else {
-            // Behind the file's header, which says what the file is.
+            // After the file's header, which says what the file is.
             let at = cut.max(160).min(bytes.len() - 1);
             bytes[at] = random.u8();
         }

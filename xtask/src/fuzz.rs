@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     /// How long to run each
     #[arg(long, default_value_t = 30, value_name = "N")]
     seconds: u64,
-    /// Make the committed inputs anew from the goldens, and run nothing
+    /// Rewrite the committed inputs from the goldens, and run nothing
     #[arg(long)]
     seeds: bool,
 }
@@ -145,11 +145,11 @@ fn packets(file: &[u8]) -> Option<(u8, Vec<Captured<'_>>)> {
         .iter()
         .position(|number| u32::from_le_bytes([header[20], header[21], header[22], header[23]]) == *number)?;
     let mut packets = Vec::new();
-    while let Some((record, behind)) = rest.split_first_chunk::<16>() {
+    while let Some((record, after)) = rest.split_first_chunk::<16>() {
         let field =
             |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
-        let (data, behind) = behind.split_at_checked(field(8) as usize)?;
-        rest = behind;
+        let (data, after) = after.split_at_checked(field(8) as usize)?;
+        rest = after;
         if data.len() <= LONGEST_PACKET {
             let missing = field(12).saturating_sub(field(8)).min(255) as u8;
             packets.push(Captured { missing, data });

@@ -1,7 +1,7 @@
 //! The goldens: files of packets, and what tcpdump prints of them.
 //!
 //! `LIST` has one line for each, in four columns: its name, the file, the file with what is expected, and the flags
-//! (before them perhaps `TZ=...`). Where tcpdump complains of the file, what it says is in a file beside the expected
+//! (before them perhaps `TZ=...`). Where tcpdump complains of the file, what it says is in a file next to the expected
 //! one, with the extension `err`.
 
 pub(crate) mod corpus;

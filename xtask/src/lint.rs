@@ -13,7 +13,7 @@ use crate::{
 ///
 /// rustfmt, clippy with warnings as errors, and rustdoc with private items: once for the host, and once for eBPF,
 /// which needs the toolchain that `cargo xtask setup` installs. It goes on after a failure, so that one run shows all
-/// there is to mend. `cargo fmt --all` mends the formatting.
+/// faults. `cargo fmt --all` fixes the formatting.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {}
 

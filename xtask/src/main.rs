@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
 /// The tasks of the project: build, run, test and check it.
 ///
 /// Building and running need nothing but stable Rust. The programs in the kernel are committed as an object, which
-/// `build-ebpf` makes anew after a change to their source; `setup` installs what it needs for that.
+/// `build-ebpf` rebuilds after a change to their source; `setup` installs what it needs for that.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Arguments {

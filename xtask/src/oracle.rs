@@ -1,4 +1,4 @@
-//! The real tcpdump, which has the last word, and `capture` beside it: the same file, the same flags.
+//! The real tcpdump, which has the last word, and `capture`, with the same file and the same flags.
 
 use std::{
     fmt,
@@ -88,7 +88,7 @@ impl Invocation {
         command
     }
 
-    /// What `capture` selects of a file, as a filter of tcpdump's: on Ethernet up to two VLAN tags are looked behind.
+    /// What `capture` selects of a file, as a filter of tcpdump's: on Ethernet up to two VLAN tags are skipped.
     fn expression(&self, link: Option<Link>) -> String {
         let one = |port: &str| {
             if port.contains('-') { format!("tcp portrange {port}") } else { format!("tcp port {port}") }

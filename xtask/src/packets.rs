@@ -1,5 +1,6 @@
 //! Making packets, sane and insane, and the files they are in.
 
+pub(crate) mod byte_order;
 pub(crate) mod file;
 pub(crate) mod ip;
 pub(crate) mod link;

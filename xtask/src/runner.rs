@@ -13,7 +13,7 @@ pub(crate) fn find() -> Result<()> {
     if !found {
         bail!(
             "the tests run under cargo-nextest, which is not here. `cargo xtask setup` installs it, and so does \
-             `cargo install --locked cargo-nextest@{VERSION}`. (Plain `cargo test` runs them too, without a time limit.)"
+             `cargo install --locked cargo-nextest@{VERSION}`. (`cargo test` alone runs them too, without a limit.)"
         );
     }
     Ok(())

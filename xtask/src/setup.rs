@@ -14,10 +14,11 @@ use crate::{
 ///
 /// Building and running capture needs none of it: the compiled programs are committed.
 ///
-/// cargo-nextest, which runs the tests, is built into cargo's own folder. On Debian this task then installs, with apt, a Rust compiler that knows eBPF, under /usr/bin: rustup's comes before it on the
-/// PATH and stays the one in use. Then it builds the linker, bpf-linker, into ~/.cache/capture-xtask. It asks for root
-/// through sudo, for apt only, and removes no package. What is there already is left alone, so that it may be run
-/// again at any time. On other systems it changes nothing and prints what to install.
+/// cargo-nextest, which runs the tests, is built into cargo's own folder. On Debian this task then installs, with apt,
+/// a Rust compiler that knows eBPF, under /usr/bin: rustup's comes before it on the PATH and stays the one in use. Then
+/// it builds the linker, bpf-linker, into ~/.cache/capture-xtask. It asks for root through sudo, for apt only, and
+/// removes no package. It leaves alone what is installed already, so that you can run it again at any time. On other
+/// systems it changes nothing and prints what to install.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Install nothing: say which toolchain is there, or what is missing, and fail if anything is
@@ -36,9 +37,10 @@ This is not a Debian system with the package libstd-rust-web-dev-bpf (Debian 12 
        rustup toolchain install nightly --component rust-src,clippy,llvm-tools
   2. LLVM's development files, of the major version that `rustc +nightly -vV` names (NN below)
   3. bpf-linker, made for the same LLVM:
-       LLVM_PREFIX=/usr/lib/llvm-NN cargo install bpf-linker --version VERSION --locked --no-default-features --features llvm-NN
+       LLVM_PREFIX=/usr/lib/llvm-NN cargo install bpf-linker --version VERSION --locked \\
+         --no-default-features --features llvm-NN
 
-`cargo xtask setup --check` tells whether all is there. The object that another toolchain makes than the one recorded
+`cargo xtask setup --check` says what is missing. The object that another toolchain makes than the one recorded
 in capture/ebpf/provenance.toml differs in its bytes: commit one only if the tests pass with it.";
 
 pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
@@ -69,7 +71,7 @@ fn install() -> Result<()> {
     let folder = toolchain::linker_folder(llvm)?;
     if toolchain::own_linker().is_none() && !folder.join("bin/bpf-linker").exists() {
         println!("building bpf-linker {BPF_LINKER_VERSION} for LLVM {llvm} into {}", folder.display());
-        // cargo warns of a folder that is not on the PATH; nobody has to have this one there.
+        // cargo warns of a folder that is not on the PATH; this one need not be there.
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths(env::split_paths(&path).chain([folder.join("bin")]))?;
         let feature = format!("llvm-{llvm}");

@@ -145,7 +145,8 @@ mod tests {
         assert_eq!(
             shown,
             format!(
-                "sudo --preserve-env -- env PATH={path} HOME={home} CAPTURE_EBPF_OBJECT=/tmp/object /opt/cargo nextest run"
+                "sudo --preserve-env -- env PATH={path} HOME={home} CAPTURE_EBPF_OBJECT=/tmp/object \
+                 /opt/cargo nextest run"
             )
         );
     }

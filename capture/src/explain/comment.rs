@@ -33,7 +33,7 @@ impl fmt::Display for Side {
     }
 }
 
-/// How often a SYN was sent in vain.
+/// How often a SYN was sent without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tries {
     pub(super) count: u32,

@@ -32,7 +32,7 @@ struct Syn {
     last: i64,
     tries: u32,
     /// There was a comment that no answer came.
-    told: bool,
+    reported: bool,
 }
 
 /// One connection.
@@ -102,7 +102,7 @@ impl Connection {
             whole: false,
             announced: false,
             speaker: None,
-            syn: Syn { first: time, last: time, tries: 0, told: false },
+            syn: Syn { first: time, last: time, tries: 0, reported: false },
             client_end: End::default(),
             server_end: End::default(),
             last: time,
@@ -184,7 +184,7 @@ impl Connection {
             return;
         }
         let unanswered = self.phase == Phase::SynSent;
-        if unanswered && !self.syn.told {
+        if unanswered && !self.syn.reported {
             story.tell(side, Event::GotNoAnswer(self.tries()), false);
         }
         *self = Self::opened_by(segment);
@@ -204,7 +204,7 @@ impl Connection {
         if self.phase == Phase::SynSent {
             self.syn.tries = self.syn.tries.saturating_add(1);
             self.syn.last = segment.time;
-            self.syn.told = false;
+            self.syn.reported = false;
             story.tell(side, Event::RepeatsSyn { tries: self.syn.tries }, false);
         } else if self.end(side.other()).syn_ack {
             story.tell(side, Event::RepeatsAnsweredSyn, false);
@@ -392,11 +392,11 @@ impl Connection {
         Tries { count: self.syn.tries, seconds }
     }
 
-    /// Tells that there is no answer, if the client has waited in vain until `now`.
+    /// Tells that there is no answer, if the client has waited for one until `now`.
     pub(super) fn wait(&mut self, now: i64, story: &mut Story<'_>) {
-        let waits = self.phase == Phase::SynSent && !self.syn.told;
+        let waits = self.phase == Phase::SynSent && !self.syn.reported;
         if waits && now.saturating_sub(self.syn.last) > SYN_PATIENCE {
-            self.syn.told = true;
+            self.syn.reported = true;
             story.tell(Side::Client, Event::GotNoAnswer(self.tries()), false);
         }
     }
@@ -404,7 +404,7 @@ impl Connection {
     /// Tells what is left to tell when the capture ends.
     pub(super) fn finish(&mut self, story: &mut Story<'_>) {
         match self.phase {
-            Phase::SynSent if !self.syn.told => {
+            Phase::SynSent if !self.syn.reported => {
                 story.tell(Side::Client, Event::HasNoAnswer(self.tries()), false);
             }
             Phase::Established if !self.announced => self.tell(story, Side::Client, Event::Idle),

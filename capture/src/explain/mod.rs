@@ -58,8 +58,8 @@ impl Explainer {
         }
     }
 
-    /// Looks at one connection with each packet, so that no timer is needed: the comment on an unanswered SYN comes with
-    /// a later packet of any connection, at the latest after as many packets as there are connections.
+    /// Looks at one connection with each packet, so that no timer is needed: the comment on an unanswered SYN comes
+    /// with a later packet of any connection, at the latest after as many packets as there are connections.
     #[inline]
     fn look_for_silence(&mut self, now: i64, out: &mut BytesMut) {
         let next = self.next_silence_check + 1;

@@ -78,7 +78,7 @@ fn options() -> [TextOptions; 7] {
 
 #[test]
 fn without_its_comments_the_output_is_the_same() {
-    let mut told = BTreeSet::new();
+    let mut wordings = BTreeSet::new();
     for (seed, options) in (1..).zip(options().into_iter().cycle().take(140)) {
         let mut random = Random::new(seed);
         let mut explainer = Explainer::new(random.choose(&[1, 3, 100]));
@@ -103,7 +103,7 @@ fn without_its_comments_the_output_is_the_same() {
             for comment in comments.lines() {
                 let (ends, text) = comment.strip_prefix("// ").unwrap().split_once(": ").unwrap();
                 assert!(line.contains(ends) || text.contains("no answer to its SYN"), "{comment}\n{line}");
-                told.insert(text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>());
+                wordings.insert(text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>());
             }
         }
         explainer.finish(&mut explained.1);
@@ -112,7 +112,7 @@ fn without_its_comments_the_output_is_the_same() {
         assert_eq!(lines.collect::<String>(), str::from_utf8(&plain.1).unwrap(), "seed {seed}");
     }
     // It is not by silence that the lines are the same.
-    assert!(told.len() > 30, "{told:#?}");
+    assert!(wordings.len() > 30, "{wordings:#?}");
 }
 
 /// Bytes that were never a packet.

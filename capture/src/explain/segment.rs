@@ -126,7 +126,7 @@ impl Segment {
         };
         let options = layers.l4_offset + tcp::MIN_LENGTH..layers.l4_offset + header_length;
         segment.read_options(frame.get(options).unwrap_or_default());
-        // In a connection with itself, the two sides cannot be told apart.
+        // In a connection with itself, the two sides cannot be distinguished.
         (segment.source != segment.destination).then_some(segment)
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum LinkType {
     /// Ethernet (1, `EN10MB`).
     Ethernet,
-    /// None: an IPv4 or IPv6 header, told apart by its version field (101, `RAW`).
+    /// None: an IPv4 or IPv6 header, distinguished by its version field (101, `RAW`).
     Raw,
     /// None: an IPv4 header (228).
     Ipv4,

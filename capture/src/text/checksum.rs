@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn what_the_field_should_hold() {
-        // 0x1234 in the field, 0xabcd behind it.
+        // 0x1234 in the field, 0xabcd after it.
         assert_eq!(correction(0x1234, sum(&[0x12, 0x34, 0xab, 0xcd], 0)), Some(0x5432));
         assert_eq!(correction(0x5432, sum(&[0x54, 0x32, 0xab, 0xcd], 0)), None);
         // Both zeros of one's complement.

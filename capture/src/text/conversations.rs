@@ -6,14 +6,14 @@
 //!
 //! A table is a list in the order in which places were taken, and an index over it. The list is written from front to
 //! back, round and round, so that a flood of new conversations costs few cache misses. A map that holds the
-//! conversations themselves would cost one for each, and could not say who came first.
+//! conversations themselves would cost one for each, and could not say which came first.
 
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 
-use super::tcp::Network;
+use super::network::Network;
 
 /// A pair of addresses and ports, the same for both directions: the lower port comes first, and between equal ports
 /// the lower address.
@@ -27,9 +27,9 @@ struct Key<A> {
 }
 
 impl<A: Copy + Hash> Key<A> {
-    /// Where the index has it. Conversations whose higher ports differ in the last seven bits only are neighbours there:
-    /// the ports that a client takes follow each other, so that its connections are found in cache lines that are at
-    /// hand. It costs nobody else anything, because where such a block of neighbours begins is random.
+    /// Where the index has it. Conversations whose higher ports differ in the last seven bits only are neighbours
+    /// there: the ports that a client takes follow each other, so that its connections are found in cache lines that
+    /// are at hand. Other connections lose nothing, because such a block of neighbours begins at a random place.
     #[inline]
     fn hash_of(&self, hasher: &SeedableRandomState) -> u64 {
         const BLOCK: u32 = 1 << 7;
@@ -63,7 +63,7 @@ struct Table<A> {
     seen: Vec<u64>,
     /// How long the list may get.
     limit: usize,
-    /// Who has to go next, if it has not been seen lately (CLOCK, Corbató 1968).
+    /// Which has to go next, if it has not been seen lately (CLOCK, Corbató 1968).
     hand: usize,
     evicted: u64,
 }
@@ -147,15 +147,15 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
         if self.index.len() < self.index.capacity() {
             self.index.insert_unique(hash, at as u32, |_| hash);
         } else {
-            self.index_anew(hasher);
+            self.rebuild_index(hasher);
         }
     }
 
     /// Makes the index from the list, with room for eight times as many, when it is full: of conversations, or of the
     /// marks that removed ones leave. Read in its order, the list is read from front to back; an index that grows by
-    /// itself would jump to and fro in it, and grow for the marks, too.
+    /// itself would jump back and forth in it, and grow for the marks, too.
     #[cold]
-    fn index_anew(&mut self, hasher: &SeedableRandomState) {
+    fn rebuild_index(&mut self, hasher: &SeedableRandomState) {
         const LEAST: usize = 64;
 
         // There is always room for some marks, so that this does not happen for each conversation that is forgotten.
@@ -209,8 +209,8 @@ pub struct Conversations {
     v4: Table<u32>,
     /// Addresses as words, so that a conversation has no padding.
     v6: Table<[u32; 4]>,
-    /// Seeded anew in each process that is not to be [`reproducible`](Self::reproducible), so that nobody can make up
-    /// conversations that are all in one place.
+    /// Each process has another seed, unless it has to be [`reproducible`](Self::reproducible), so that no sender can
+    /// make up conversations that are all in one place.
     hasher: SeedableRandomState,
 }
 
@@ -351,13 +351,13 @@ mod tests {
                 let fields = packet.fields;
                 let numbers = table.numbers_of(packet);
                 let expected = model.numbers(packet);
-                // A conversation is either as it was left, or it begins anew.
-                let anew = Numbers { seq: fields.seq, ack: fields.ack, ..numbers };
-                assert!(numbers == expected || numbers == anew);
+                // A conversation is either as it was left, or it begins again.
+                let restarted = Numbers { seq: fields.seq, ack: fields.ack, ..numbers };
+                assert!(numbers == expected || numbers == restarted);
                 if numbers != expected {
                     model.numbers(Packet { fields: SequenceFields { syn: true, ..fields }, ..packet });
                 }
-                first_packets += u64::from(numbers == anew && !fields.syn);
+                first_packets += u64::from(numbers == restarted && !fields.syn);
                 assert!(table.len() <= limit);
             }
             // Every conversation that began was either its first time, or it had been forgotten.

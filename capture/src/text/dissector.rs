@@ -31,7 +31,7 @@ pub(super) struct Dissector<'p> {
 }
 
 impl<'p> Dissector<'p> {
-    /// The `N` bytes at `offset` (`GET_BE_U_4` and its kin).
+    /// The `N` bytes at `offset` (`GET_BE_U_4` and the like).
     #[inline(always)]
     pub(super) fn array<const N: usize>(&self, offset: usize) -> Result<&'p [u8; N], Truncated> {
         self.data.get(offset..).and_then(|rest| rest.first_chunk()).ok_or(Truncated)

@@ -32,7 +32,7 @@ fn hex(bytes: &[u8], line: &mut Line) {
     }
 }
 
-/// As [`hex`], with the bytes as text behind it: what is not a graphic ASCII character is a dot.
+/// As [`hex`], with the bytes as text after it: what is not a graphic ASCII character is a dot.
 pub(super) fn hex_and_ascii(bytes: &[u8], line: &mut Line) {
     for (n, row) in bytes.chunks(BYTES_PER_LINE).enumerate() {
         row_start(n, line);

@@ -1,9 +1,9 @@
-//! Who sends to whom: `10.0.0.1.1234 > 10.0.0.2.8888: `. The texts printed last are kept.
+//! Source and destination: `10.0.0.1.1234 > 10.0.0.2.8888: `. The texts printed last are kept.
 
 use super::{
     address::WriteAddress,
     line::{Cursor, Kept, Line, Write},
-    tcp::Network,
+    network::Network,
 };
 
 /// How many texts of pairs are kept of each address family: one for each value of a hash. Those of IPv4 take 18 KiB.
@@ -73,11 +73,11 @@ struct Texts<A, const END: usize, const PAIR: usize> {
 }
 
 impl<A: Copy + PartialEq, const END: usize, const PAIR: usize> Texts<A, END, PAIR> {
-    fn new(nobody: A) -> Self {
-        let nobody = (nobody, 0);
+    fn new(none: A) -> Self {
+        let none = (none, 0);
         Self {
-            pairs: Box::new([([nobody; 2], Kept::EMPTY); SLOTS]),
-            common: Common { end: nobody, text: Kept::EMPTY },
+            pairs: Box::new([([none; 2], Kept::EMPTY); SLOTS]),
+            common: Common { end: none, text: Kept::EMPTY },
         }
     }
 

@@ -7,7 +7,8 @@ use super::{
     checksum,
     dissector::{Dissector, Truncated, protocol_name},
     line::Write,
-    tcp::{Network, Segment},
+    network::Network,
+    tcp::Segment,
 };
 
 const MIN_LENGTH: usize = 20;
@@ -300,7 +301,7 @@ impl Dissector<'_> {
         OptionsOutcome::Printed
     }
 
-    /// `ip_printroute`. The option has been captured to its end, but its last address may go on behind that.
+    /// `ip_printroute`. The option has been captured to its end, but its last address may go on after that.
     fn route_option(&mut self, offset: usize, length: usize) -> OptionsOutcome {
         if length < 3 {
             self.bad(" [bad length ", length);
@@ -326,7 +327,7 @@ impl Dissector<'_> {
         OptionsOutcome::Printed
     }
 
-    /// `ip_printts`. The option has been captured to its end, but its last stamp may go on behind that.
+    /// `ip_printts`. The option has been captured to its end, but its last stamp may go on after that.
     fn timestamp_option(&mut self, offset: usize, length: usize) -> OptionsOutcome {
         if length < 4 {
             self.bad("[bad length ", length);
@@ -491,7 +492,8 @@ mod tests {
         );
         assert_eq!(
             verbose(&fragment(0xe0, 3)),
-            "IP (tos 0x0, ttl 64, id 4660, offset 24, flags [+, DF, rsvd], proto TCP (6), length 40)\n    10.0.0.1 > 10.0.0.2: ip-proto-6\n"
+            "IP (tos 0x0, ttl 64, id 4660, offset 24, flags [+, DF, rsvd], proto TCP (6), length 40)\n    \
+             10.0.0.1 > 10.0.0.2: ip-proto-6\n"
         );
     }
 

@@ -1,6 +1,6 @@
 //! IPv6: print-ip6.c, and its fragment header: print-frag6.c.
 //!
-//! The filter `tcp` lets through what has a TCP or a fragment header right behind the IPv6 header. Other extension
+//! The filter `tcp` lets through what has a TCP or a fragment header right after the IPv6 header. Other extension
 //! headers are printed as a protocol tcpdump does not know.
 
 use capture_common::headers::{ipv6, tcp};
@@ -9,7 +9,8 @@ use super::{
     address::WriteAddress,
     dissector::{Dissector, Truncated, protocol_name},
     line::Write,
-    tcp::{Network, Segment},
+    network::Network,
+    tcp::Segment,
 };
 
 impl Dissector<'_> {
@@ -117,7 +118,7 @@ impl Dissector<'_> {
         self.line.text(") ");
     }
 
-    /// Prints the fragment header at `offset`, `from_header` bytes behind the beginning of the IPv6 header. Whether
+    /// Prints the fragment header at `offset`, `from_header` bytes after the beginning of the IPv6 header. Whether
     /// it is the first fragment, which alone has a TCP header.
     fn fragment_header(
         &mut self,
@@ -137,8 +138,8 @@ impl Dissector<'_> {
         self.line.decimal(fragment_offset.into());
         self.line.byte(b'|');
         // The difference of two sizes of 64 bits: too short a payload length wraps.
-        let behind = (ipv6::LENGTH + usize::from(payload_length)) as u64;
-        self.line.decimal64(behind.wrapping_sub((from_header + ipv6::FRAGMENT_LENGTH) as u64));
+        let end = (ipv6::LENGTH + usize::from(payload_length)) as u64;
+        self.line.decimal64(end.wrapping_sub((from_header + ipv6::FRAGMENT_LENGTH) as u64));
         self.line.byte(b')');
         if fragment_offset == 0 {
             self.line.byte(b' ');
@@ -170,7 +171,7 @@ mod tests {
         packet
     }
 
-    /// The segment behind a fragment header.
+    /// The segment after a fragment header.
     fn fragment(offset_and_flags: u16) -> Vec<u8> {
         changed(|packet| {
             let [high, low] = offset_and_flags.to_be_bytes();

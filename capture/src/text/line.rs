@@ -15,7 +15,7 @@ use super::names::Names;
 /// Size of the buffer. The line of a typical segment is 170 bytes; what does not fit goes to the output in parts.
 const CAPACITY: usize = 1024;
 
-/// The decimal text of 0 to 255 with a dot behind it.
+/// The decimal text of 0 to 255 with a dot after it.
 const DOTTED_OCTETS: [[u8; 4]; 256] = {
     let mut octets = [[0; 4]; 256];
     let mut value = 0;

@@ -14,7 +14,7 @@ use crate::packet::{
     link::{bsd_loopback, linux_sll, linux_sll2},
 };
 
-/// A tag tcpdump knows besides those that the filter looks behind (ethertype.h, `ETHERTYPE_8021Q9200`).
+/// A tag tcpdump knows besides those that the filter skips (ethertype.h, `ETHERTYPE_8021Q9200`).
 const TYPE_9200: u16 = 0x9200;
 
 /// A type field up to this is a length (ethertype.h, `MAX_ETHERNET_LENGTH_VAL`).
@@ -269,7 +269,7 @@ impl Dissector<'_> {
         if self.options.link_header {
             print_header(self);
         }
-        // Only this one tag is looked behind (print-sll.c), and its inner type is printed even without `-e`.
+        // Only this one tag is skipped (print-sll.c), and its inner type is printed even without `-e`.
         while protocol == ethernet::TYPE_8021Q {
             let Ok(&[c1, c0, t1, t0]) = self.array(header_length) else {
                 self.protocol = "vlan";

@@ -17,6 +17,7 @@ mod line;
 mod link;
 mod mptcp;
 pub mod names;
+mod network;
 pub mod options;
 mod tcp;
 mod tcp_options;

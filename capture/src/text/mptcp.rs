@@ -210,8 +210,8 @@ impl Dissector<'_> {
 
 /// Splits an array off the front, if there are so many bytes.
 fn take<'p, const N: usize>(rest: &mut &'p [u8]) -> Option<&'p [u8; N]> {
-    let (array, behind) = rest.split_first_chunk()?;
-    *rest = behind;
+    let (array, after) = rest.split_first_chunk()?;
+    *rest = after;
     Some(array)
 }
 

@@ -1,4 +1,4 @@
-//! Names in the place of numbers, for `--resolve`.
+//! Names instead of numbers, for `--resolve`.
 
 use std::{fmt::Debug, net::IpAddr};
 

@@ -6,6 +6,7 @@ use super::{
     conversations::{Numbers, SequenceFields},
     dissector::{Dissector, Truncated},
     line::Write,
+    network::Network,
 };
 use crate::packet::tcp::flag;
 
@@ -32,21 +33,6 @@ const FLAGS: [([u8; 8], u8); 256] = {
     }
     texts
 };
-
-/// The network layer a segment came in.
-#[derive(Clone, Copy)]
-pub(super) enum Network<'p> {
-    V4 {
-        /// Offset of the IPv4 header.
-        header: usize,
-        source: [u8; 4],
-        destination: [u8; 4],
-    },
-    V6 {
-        source: &'p [u8; 16],
-        destination: &'p [u8; 16],
-    },
-}
 
 /// A TCP segment, or what the network layer says is one.
 pub(super) struct Segment<'p> {

@@ -393,7 +393,8 @@ mod tests {
             ),
             (
                 &[1, 1, 19, 18, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
-                "options [nop,nop,md5 shared secret not supplied with -M, can't check - 000102030405060708090a0b0c0d0e0f]",
+                "options [nop,nop,md5 shared secret not supplied with -M, can't check - \
+                 000102030405060708090a0b0c0d0e0f]",
             ),
             (&[20, 4, 10, 200], "options [scps cap 0a id 200]"),
             (&[28, 4, 0, 10, 28, 4, 0, 11], "options [uto 0xa 5,uto 0xb 300]"),

@@ -38,7 +38,7 @@ impl StampPrinter {
         Self { style: timestamp, nanoseconds, time_zone, reference: Time::default(), second: None }
     }
 
-    /// Prints a time stamp and the blank behind it.
+    /// Prints a time stamp and the blank after it.
     #[inline]
     pub(super) fn print(&mut self, time: Timestamp, line: &mut Line) {
         let fraction = if self.nanoseconds { time.nanoseconds } else { time.nanoseconds / 1000 };
@@ -68,7 +68,7 @@ impl StampPrinter {
         self.print_fraction(time.fraction, line);
     }
 
-    /// Prints a second and the point behind it; whether there is a text for it.
+    /// Prints a second and the point after it; whether there is a text for it.
     fn print_second(&self, seconds: i64, line: &mut Line) -> bool {
         if is_unprintable(seconds) {
             return false;

@@ -166,8 +166,8 @@ impl Program {
         Ok(Self { kind, descriptor: descriptor(program) })
     }
 
-    /// Runs an XDP program on `count` frames that begin as `frame`, and sends each where it says. The frames are reused:
-    /// what the program writes into one is still there when it sees it again.
+    /// Runs an XDP program on `count` frames that begin as `frame`, and sends each where it says. The frames are
+    /// reused: what the program writes into one is still there when it sees it again.
     pub(super) fn send(&self, frame: &[u8], count: u32) -> Result<()> {
         let mut attributes = TestRun {
             program: self.descriptor.as_raw_fd() as u32,

@@ -27,7 +27,7 @@ impl Cpu {
     pub(super) fn of(process: u32) -> Result<Self> {
         let total = of_process(process)?;
         let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-        // Behind the name, which is in parentheses and may contain anything: fields 3 and on (proc_pid_stat(5)).
+        // After the name, which is in parentheses and may contain anything: fields 3 and on (proc_pid_stat(5)).
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
         let ticks = |number: usize| fields.get(number - 3).and_then(|field| field.parse().ok());
         let (user_ticks, system_ticks) =
@@ -59,8 +59,8 @@ pub(super) fn of_thread() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
-/// CPU time of the `ksoftirqd` threads so far: what the kernel did for packets on no process's account. Zero where they are
-/// not visible.
+/// CPU time of the `ksoftirqd` threads so far: what the kernel did for packets on no process's account. Zero where they
+/// are not visible.
 pub(super) fn of_softirq_threads() -> Result<Duration> {
     let mut total = Duration::ZERO;
     for process in fs::read_dir("/proc")?.filter_map(Result::ok) {

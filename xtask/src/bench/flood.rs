@@ -1,4 +1,4 @@
-//! As many packets as can be sent: who delivers how many of them, and at what cost to whom.
+//! As many packets as can be sent: how many each program delivers, and at what cost to the sender and to itself.
 
 use anyhow::{Result, ensure};
 

@@ -24,8 +24,8 @@ const IP_DESTINATION: usize = 30;
 pub(super) const SOURCE_PORT: usize = 34;
 const SEQUENCE: usize = 38;
 
-/// An acknowledgement to a port of 10.0.0.2, with nop,nop,TS. The Ethernet address is unicast and no interface has it, so that the
-/// receiving stack lets go of the packet as soon as the taps have seen it.
+/// An acknowledgement to a port of 10.0.0.2, with nop,nop,TS. The Ethernet address is unicast and no
+/// interface has it, so that the receiving stack drops the packet as soon as the taps have seen it.
 pub(super) fn frame(source: [u8; 4], port: u16) -> [u8; LENGTH] {
     const TIMESTAMPS: [u8; 12] = [1, 1, 8, 10, 0x3b, 0x9a, 0xca, 0x07, 0x1d, 0xcd, 0x65, 0x03];
     const DESTINATION: [u8; 4] = [10, 0, 0, 2];

@@ -132,7 +132,8 @@ impl Counts {
             self.cases.iter().map(|(name, count)| (name.clone(), (*count).into())).collect();
         table.insert("instructions".to_owned(), cases.into());
         Ok(format!(
-            "# Instructions per packet of each case of micro.rs, written by `cargo xtask bench --instructions --bless`.\n\n{}",
+            "# Instructions per packet of each case of micro.rs, written by \
+             `cargo xtask bench --instructions --bless`.\n\n{}",
             toml::to_string(&table)?
         ))
     }

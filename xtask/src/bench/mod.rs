@@ -42,7 +42,8 @@ use crate::workspace::{build_release, is_root, output};
 ///
 /// Makes two network namespaces joined by a veth pair, sends packets, and has tcpdump and capture print them in turn,
 /// several rounds. Prints a table for each profile: the median of the rounds, [the least - the most], and x the ratio
-/// to tcpdump with TZ set; and at the end the budgets, met or not, and README's table. Needs root and tcpdump; leaves nothing behind.
+/// to tcpdump with TZ set; and at the end the budgets, met or not, and README's table. Needs root and tcpdump, and
+/// removes what it makes.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Measure only this profile (see --list); repeatable
@@ -87,8 +88,8 @@ pub(crate) struct Arguments {
 
 /// What a reader of the tables has to know.
 const ABOUT: &str = "\
-What `cargo xtask bench` has printed; docs/performance.md says how to read it. Where the heading of a column does not say
-otherwise, the program ran with `TZ=:/etc/localtime`, which is the zone that is in force without it, too.";
+What `cargo xtask bench` has printed; docs/performance.md says how to read it. Where the heading of a column does not
+say otherwise, the program ran with `TZ=:/etc/localtime`, which is the zone that is in force without it, too.";
 
 /// Rounds, at most, of the profiles that no budget depends on.
 const ROUNDS_BESIDES_BUDGETS: u64 = 3;

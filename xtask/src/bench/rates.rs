@@ -11,8 +11,8 @@ use super::{
     tools::Tool,
 };
 
-/// What the sender waits before each frame, in nanoseconds: to the next multiple of so many. What a frame costs comes on
-/// top, and differs between the programs: the rates are measured.
+/// What the sender waits before each frame, in nanoseconds: to the next multiple of so many. What a frame costs comes
+/// on top, and differs between the programs: the rates are measured.
 const PERIODS: [u32; 7] = [2000, 1300, 900, 600, 400, 200, 1];
 
 /// Packets per rate: with fewer, buffers would hide what a program cannot keep up with.

@@ -1,4 +1,5 @@
-//! The raw sender: whole frames through a packet socket that goes around the queueing discipline, as fast as a core can.
+//! The raw sender: whole frames through a packet socket that goes around the queueing discipline, as fast as a core
+//! can.
 
 use std::{
     io::IoSlice,

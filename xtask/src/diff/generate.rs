@@ -12,7 +12,8 @@ use self::{conversation::Conversation, ip::IpStyle, link::LinkStyle};
 use crate::{
     packets::{
         Packet,
-        file::{ByteOrder, CaptureFile, Clock as FileClock, Format},
+        byte_order::ByteOrder,
+        file::{CaptureFile, Clock as FileClock, Format},
         ip::Addresses,
         length,
         link::{LINKS, Link},
@@ -241,7 +242,7 @@ impl Scenes {
         }
     }
 
-    /// Bytes without sense behind a start with sense, and packets that are not TCP.
+    /// Bytes without sense after a start with sense, and packets that are not TCP.
     fn noise(&mut self, random: &mut Random) {
         for _ in 0..random.between(1, 6) {
             let (addresses, segment) = self.next_segment(random);
@@ -320,7 +321,7 @@ fn keep_version(link: Link, frame: &mut [u8]) {
     }
 }
 
-/// Takes out the hardware type behind which a "cooked" frame has a radiotap header, whatever its protocol field says
+/// Takes out the hardware type after which a "cooked" frame has a radiotap header, whatever its protocol field says
 /// (print-sll.c, sll_if_print).
 fn avoid_radiotap(link: Link, frame: &mut [u8]) {
     const RADIOTAP: [u8; 2] = 803_u16.to_be_bytes();
@@ -338,7 +339,7 @@ fn avoid_radiotap(link: Link, frame: &mut [u8]) {
 
 /// Changes every port that tcpdump would decode, wherever a TCP header could be taken to begin.
 fn avoid_decoded_ports(link: Link, frame: &mut [u8]) {
-    // Behind up to any number of tags.
+    // After any number of tags.
     let l3_offsets: Vec<usize> = match link {
         Link::Null | Link::Loop => vec![4],
         Link::Raw | Link::Ipv4 | Link::Ipv6 => vec![0],
@@ -360,7 +361,7 @@ fn avoid_decoded_ports(link: Link, frame: &mut [u8]) {
     for l3_offset in l3_offsets {
         let Some(first) = frame.get(l3_offset).copied() else { continue };
         let header_length = usize::from(first & 0x0f) * 4;
-        // IPv4, IPv6, and IPv6 behind a fragment header.
+        // IPv4, IPv6, and IPv6 after a fragment header.
         for l4_offset in [header_length, 40, 48].map(|length| l3_offset + length) {
             for at in [l4_offset, l4_offset + 2] {
                 let Some(port) = frame.get_mut(at..at + 2) else { continue };

@@ -8,7 +8,8 @@ use crate::{
     oracle::Invocation,
     packets::{
         Packet,
-        file::{ByteOrder, CaptureFile, Format},
+        byte_order::ByteOrder,
+        file::{CaptureFile, Format},
     },
 };
 

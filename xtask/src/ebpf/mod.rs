@@ -19,9 +19,9 @@ use toolchain::{Installed, TARGET};
 
 /// Build the programs in the kernel, or prove the committed object
 ///
-/// Compiles capture-ebpf into capture/ebpf/capture.bpf.o, and records beside it what it was made from and with. To
-/// be run, and its result committed, after every change of capture-ebpf or capture-common. The toolchain for it is
-/// installed by `cargo xtask setup`.
+/// Compiles capture-ebpf into capture/ebpf/capture.bpf.o, and records its sources and the toolchain next to it. Run
+/// it, and commit the result, after every change of capture-ebpf or capture-common. `cargo xtask setup` installs the
+/// toolchain.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Change nothing; prove that the committed object is what the source gives
@@ -129,7 +129,7 @@ pub(crate) fn doc(tools: &Installed) -> Result<Command> {
 fn build(tools: &Installed) -> Result<Vec<u8>> {
     println!("building {PACKAGE} with {}", tools.record);
     let metadata = Metadata::read(&tools.cargo)?;
-    // cargo does not know when the linker, LLVM or the sources of `core` have changed, so the link is done anew.
+    // cargo does not know when the linker, LLVM or the sources of `core` have changed, so it has to link again.
     workspace::run(compile(tools, &metadata, "cargo", "clean")?.arg("--quiet"))?;
     workspace::run(&mut compile(tools, &metadata, "cargo", "build")?)?;
 
@@ -162,7 +162,7 @@ fn rustflags(tools: &Installed, metadata: &Metadata) -> Result<String> {
         let folder = folder.to_str().with_context(|| format!("{} is not UTF-8", folder.display()))?;
         flags.push(format!("--remap-path-prefix={folder}={name}"));
     }
-    // The separator that cargo wants.
+    // The separator that cargo expects.
     Ok(flags.join("\x1f"))
 }
 

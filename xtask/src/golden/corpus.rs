@@ -37,7 +37,7 @@ pub(crate) fn corpus() -> Result<Corpus> {
 }
 
 impl Corpus {
-    /// Adds a file, and goldens of it: what each is called behind the file's name, and its flags.
+    /// Adds a file, and goldens of it: what each is called after the file's name, and its flags.
     fn add(&mut self, name: &str, bytes: Vec<u8>, goldens: &[(&str, &str)]) -> Result<()> {
         let extension = if bytes.starts_with(&[0x0a, 0x0d]) { "pcapng" } else { "pcap" };
         let file = format!("{name}.{extension}");

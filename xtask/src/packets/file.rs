@@ -1,16 +1,11 @@
 //! pcap and pcapng files.
 
 use super::{
-    Packet, length,
+    Packet,
+    byte_order::ByteOrder,
+    length,
     link::{LINKS, Link},
 };
-
-/// The byte order of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ByteOrder {
-    Little,
-    Big,
-}
 
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

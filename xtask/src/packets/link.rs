@@ -1,6 +1,6 @@
 //! Link-layer headers.
 
-use super::file::ByteOrder;
+use super::byte_order::ByteOrder;
 
 /// A link type that both programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! The kernels in Debian's archive. apt reads the archive's indexes, into folders of its own here: it knows the mirror
-//! and the proxy that this machine uses, and verifies what it downloads against the archive's keys.
+//! The kernels in Debian's archive. apt reads the archive's indexes, into folders below target: it uses apt's
+//! configured sources, and verifies what it downloads against the archive's keys.
 
 use std::{
     collections::BTreeMap,
@@ -164,7 +164,7 @@ impl Archive {
     }
 }
 
-/// apt-get with the sources and the folders of ours.
+/// apt-get with the sources and the folders of this task.
 fn apt_get(folder: &Path) -> Command {
     let mut command = Command::new("apt-get");
     for (option, path) in [

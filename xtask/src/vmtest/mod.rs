@@ -49,7 +49,11 @@ pub(crate) struct Arguments {
     list: bool,
 
     /// Perform only this check; repeatable
-    #[arg(long = "check", value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(report::names()))]
+    #[arg(
+        long = "check",
+        value_name = "NAME",
+        value_parser = clap::builder::PossibleValuesParser::new(report::names())
+    )]
     checks: Vec<String>,
 
     /// Put the table into docs/kernels.md

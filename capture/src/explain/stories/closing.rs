@@ -59,11 +59,11 @@ fn half_closed() {
 /// A server that has answered, and a client that has its answer, or has asked nothing, close the connection.
 #[test]
 fn actively_closed() {
-    for (from, seq, ack, told) in [
+    for (from, seq, ack, comment) in [
         (CLIENT, 11, 101, "30 the client actively closes the connection"),
         (SERVER, 101, 11, "30 the server actively closes the connection"),
     ] {
-        assert_after_exchange(&[at(30, from, "F.", seq, ack)], &[told]);
+        assert_after_exchange(&[at(30, from, "F.", seq, ack)], &[comment]);
     }
     assert_after_handshake(
         &[at(30, CLIENT, "F.", 1, 1)],
@@ -103,9 +103,8 @@ fn closed_by_force() {
     assert_after_exchange(&[at(30, CLIENT, "R", 11 + (500 << 7), 0)], &[reset]);
     assert_after_handshake(
         &[at(30, CLIENT, "R.", 1, 1)],
-        &[
-            "30 the connection is established; the client closes the connection by force (RST): data may have been lost",
-        ],
+        &["30 the connection is established; \
+             the client closes the connection by force (RST): data may have been lost"],
     );
 }
 
@@ -124,7 +123,7 @@ fn the_same_ports_again() {
     let again: Vec<Sketch> = again.collect();
     let close = [at(30, CLIENT, "F.", 11, 101), at(31, SERVER, "F.", 101, 12), at(32, CLIENT, ".", 12, 102)];
     let reset = [at(30, CLIENT, "R", 11, 0)];
-    for (end, told) in [
+    for (end, comment) in [
         (
             &close[..],
             &["30 the client actively closes the connection", "31 the server closes its side too"][..],
@@ -135,7 +134,7 @@ fn the_same_ports_again() {
             &[&exchange, end, &again].concat(),
             &[
                 &[OPENS, REQUESTS, RESPONDS],
-                told,
+                comment,
                 &[
                     "1000 the client opens a connection",
                     "1010 the connection is established; the client sends a request",

@@ -29,12 +29,12 @@ fn a_syn_without_an_answer() {
         other
     };
     let later = [other(68_001, "."), other(68_002, "."), other(68_003, "."), other(90_000, ".")];
-    let told = [
+    let expected = [
         "68001 the client got no answer to its SYN: 3 tries in 3 s",
         "68001 the connection is first seen in the middle; by the ports, the client is CLIENT",
     ];
-    assert_story_without_timestamps_too(&[&syns[..], &later].concat(), &[&repeats[..], &told].concat());
-    // Told by the next attempt.
+    assert_story_without_timestamps_too(&[&syns[..], &later].concat(), &[&repeats[..], &expected].concat());
+    // Reported at the next attempt.
     assert_story_without_timestamps_too(
         &[&syns[..], &[at(9000, CLIENT, "S", 777_777, 0), at(9001, SERVER, "R.", 0, 777_778)]].concat(),
         &[
@@ -60,8 +60,8 @@ fn many_syns_without_an_answer() {
     let later = (0..30).map(|n| from(50_000, at(66_000 + n, CLIENT, "R", 77, 0)));
     let sketches: Vec<Sketch> = syns.chain(later).collect();
     let comments = comments(&sketches, 100);
-    let told = |comment: &&String| comment.ends_with("the client got no answer to its SYN: 1 try");
-    assert_eq!(comments.iter().filter(told).count(), 10, "{comments:?}");
+    let expected = |comment: &&String| comment.ends_with("the client got no answer to its SYN: 1 try");
+    assert_eq!(comments.iter().filter(expected).count(), 10, "{comments:?}");
     assert_eq!(comments.len(), 20);
     let last = comments.last().and_then(|comment| comment.split_once(' ')).unwrap().0;
     assert!(last.parse::<u32>().unwrap() <= 66_010, "{comments:?}");

@@ -68,7 +68,7 @@ fn an_outage() {
             "3300 the client retransmits data again, 4 times now; the connection has been stalled for 3.2 s",
         ],
     );
-    // What is sent meanwhile is lost, too. It is no news when it is sent again after the outage.
+    // What is sent meanwhile is lost, too. There is no comment when it is sent again after the outage.
     let mut segments: Vec<Sketch> = (0..2).map(lost).collect();
     segments.extend([
         again(310, 0),
@@ -165,8 +165,8 @@ fn a_fast_retransmission() {
     let mut stream: Vec<Sketch> =
         (0..20).map(|n| at(100 + i64::from(n), SERVER, ".", 101 + n * 100, 11).data(100)).collect();
     stream.insert(10, at(109, SERVER, ".", 301, 11).data(100));
-    let told = &[OPENS, REQUESTS, RESPONDS, "109 the server retransmits data"];
-    assert_story(&[exchange(), stream].concat(), told);
+    let expected = &[OPENS, REQUESTS, RESPONDS, "109 the server retransmits data"];
+    assert_story(&[exchange(), stream].concat(), expected);
 }
 
 /// The first time was not seen, but the sender's clock tells that there was one.

@@ -2,7 +2,7 @@
 
 use crate::{
     packets::{
-        file::ByteOrder,
+        byte_order::ByteOrder,
         link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, ethernet, null, sll, sll2},
     },
     random::Random,

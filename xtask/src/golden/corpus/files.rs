@@ -7,7 +7,8 @@ use super::{
 };
 use crate::packets::{
     Packet,
-    file::{ByteOrder, CaptureFile, Clock, Format, Writer},
+    byte_order::ByteOrder,
+    file::{CaptureFile, Clock, Format, Writer},
     ip::{Ipv4, Ipv6, TCP, fragment_header},
     link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, ethernet, null, sll, sll2},
     tcp::{ACK, Segment},
@@ -55,7 +56,7 @@ fn links(corpus: &mut Corpus) -> Result<()> {
         ("sll2", Link::Sll2, cooked2),
     ];
     for (name, link, mut frames) in all {
-        // Cut off in the link header and behind it.
+        // Cut off in the link header and after it.
         let first = frames[0].0.clone();
         frames.extend([1, 3, 10, 15, 19, 30, 50].map(|captured| (first.clone(), Some(captured))));
         let modes = [("", "-n -t"), ("e", "-n -t -e"), ("XX", "-n -t -XX -v"), ("port", "-n -t --port 8888")];
@@ -64,7 +65,7 @@ fn links(corpus: &mut Corpus) -> Result<()> {
     Ok(())
 }
 
-/// VLAN tags: up to two are looked behind.
+/// VLAN tags: up to two are skipped.
 fn tags(corpus: &mut Corpus) -> Result<()> {
     let mut frames = Vec::new();
     for (addresses, ethertype) in [(V4, ETHERTYPE_IPV4), (V6, ETHERTYPE_IPV6)] {

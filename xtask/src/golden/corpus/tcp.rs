@@ -85,7 +85,7 @@ fn options() -> Vec<Frame> {
     frames
 }
 
-/// Options that end the line: lengths that cannot be, and kinds whose length is behind the header.
+/// Options that end the line: lengths that cannot be, and kinds whose length is after the header.
 fn malformed() -> Vec<Frame> {
     let mut frames = Vec::new();
     for kind in [2, 3, 4, 5, 6, 8, 19, 20, 28, 29, 30, 34, 99, 254] {
@@ -151,7 +151,7 @@ fn multipath() -> Vec<Frame> {
     frames
 }
 
-/// Every value of the flags, and the bits beside them.
+/// Every value of the flags, and the bits next to them.
 fn flags() -> Vec<Frame> {
     let segment = |flags, reserved| Segment { flags, reserved, urgent: 5, payload: Vec::new(), ..segment() };
     let mut frames: Vec<_> = (0..=255).map(|flags| whole(&V4, &segment(flags, 0))).collect();

@@ -19,7 +19,8 @@ const ADDRESS: [u8; 4] = [10, 96, 78, 213];
 const REQUEST: &[u8] = b"hello\n";
 /// 106 bytes.
 const RESPONSE: &[u8] =
-    b"HTTP/1.0 200 OK\r\nServer: example\r\nContent-Type: text/plain\r\nContent-Length: 24\r\n\r\nwhat you had asked for:\n";
+    b"HTTP/1.0 200 OK\r\nServer: example\r\nContent-Type: text/plain\r\nContent-Length: 24\r\n\r\n\
+    what you had asked for:\n";
 
 /// Midnight of the day, in GMT.
 const MIDNIGHT: u32 = 1_546_300_800;

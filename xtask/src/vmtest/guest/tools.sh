@@ -33,7 +33,7 @@ await() {
     IFS=. read -r began rest </proc/uptime
     until "$@"; do
         IFS=. read -r now rest </proc/uptime
-        [ $((now - began)) -lt $PATIENCE ] || die "it waited $PATIENCE s in vain: $what"
+        [ $((now - began)) -lt $PATIENCE ] || die "not within $PATIENCE s: $what"
         sleep 0.1
     done
 }

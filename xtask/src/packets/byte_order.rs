@@ -1,0 +1,8 @@
+//! The byte order of files and of the headers that follow it.
+
+/// The byte order of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ByteOrder {
+    Little,
+    Big,
+}
