@@ -202,10 +202,11 @@ fn what_was_ignored_from_the_start_stays_ignored_except_an_interruption() {
         let arguments = format!("--ignore-signal=HUP,INT,QUIT {CAPTURE} -l -i lo --port 8888");
         let capture = Tracer::start_with(&namespace, "env", &arguments, [None, None, None]);
         capture.wait_for_stderr("listening on");
-        for signal in [Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE, Signal::SIGXFSZ, Signal::SIGWINCH] {
+        let ignored = [Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE, Signal::SIGXFSZ, Signal::SIGWINCH];
+        for (number, signal) in (1..).zip(ignored) {
             capture.signal(signal);
             let marker = traffic::marker(&namespace, LOOPBACK, LOOPBACK);
-            capture.wait_for_stdout(&marker);
+            wait_until("one more marker", || capture.stdout().matches(&marker).count() == number);
         }
         assert!(capture.interrupt().status.success());
     }
