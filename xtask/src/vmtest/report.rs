@@ -95,10 +95,14 @@ impl Report {
     fn console_of(&self, check: &str) -> String {
         let begin = self.console.find(&format!("=== {check} ")).unwrap_or(0);
         let section = &self.console[begin..];
-        let end = section[1..].find("\n=== ").map_or(section.len(), |end| end + 1);
-        let lines: Vec<&str> = section[..end].lines().collect();
-        lines[lines.len().saturating_sub(CONSOLE_TAIL)..].join("\n")
+        tail(section.split_once("\n=== ").map_or(section, |(section, _)| section))
     }
+}
+
+/// The last lines.
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(CONSOLE_TAIL)..].join("\n")
 }
 
 /// A kernel and what its machine reported.
@@ -143,7 +147,7 @@ impl Row<'_> {
                 Ended::Killed(limit) => format!("did not end within {} s", limit.as_secs()),
             };
             eprintln!("\nvmtest: {release}: the machine {how}; the last that it printed:");
-            eprintln!("{}", report.console_of("\0"));
+            eprintln!("{}", tail(&report.console));
         }
         if failed > 0 {
             eprintln!("vmtest: {release}: all that it printed: {}", report.path.display());
@@ -184,6 +188,8 @@ pub(super) fn table(rows: &[Row<'_>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const CONSOLE: &str =
@@ -237,7 +243,17 @@ mod tests {
         let report = report("");
         assert_eq!(report.console_of("killed"), "=== killed (2 s)\nbad\nworse");
         assert_eq!(report.console_of("cpu_offline"), "=== cpu_offline (3 s)\nx");
-        assert!(report.console_of("\0").starts_with("boot"));
+        assert!(tail(&report.console).starts_with("boot"));
+    }
+
+    #[test]
+    fn a_machine_that_printed_nothing_failed() {
+        let kernel = kernel();
+        let killed = Ended::Killed(Duration::from_secs(1));
+        let silent = Report::new("", killed, String::new(), Path::new("console"));
+        assert_eq!(Row { kernel: &kernel, report: Ok(silent) }.complain(&["killed".to_owned()]), 2);
+        let begun = Report::new("check killed\n", killed, String::new(), Path::new("console"));
+        assert_eq!(Row { kernel: &kernel, report: Ok(begun) }.complain(&["killed".to_owned()]), 2);
     }
 
     #[test]
