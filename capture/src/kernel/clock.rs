@@ -19,7 +19,7 @@ const SAMPLE_LIFETIME: u64 = 1_000_000_000;
 /// A change of the offset by more than this is a clock that was set, in nanoseconds. Slewing changes it by half a
 /// millisecond per second (adjtimex(2)), reading it by less than a microsecond.
 const STEP: i64 = 5_000_000;
-/// How far a clock that was set back may be behind the last line and be waited for, in nanoseconds.
+/// How far before the last line a clock that was set back may be and be waited for, in nanoseconds.
 const SMALL_STEP: i64 = NANOSECONDS;
 /// Reads of the two clocks per sample; the one during which least time passed counts.
 const ATTEMPTS: usize = 5;

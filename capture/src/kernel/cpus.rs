@@ -51,7 +51,7 @@ fn mask_width(status: &str) -> Option<u32> {
     u32::try_from(digits * 4).ok().filter(|&bits| bits > 0)
 }
 
-/// The CPUs that have a line of their own, which those have that are online (proc(5), `/proc/stat`).
+/// The CPUs that have a line of their own: online CPUs have one (proc(5), `/proc/stat`).
 fn with_statistics(statistics: &str) -> Vec<u32> {
     let number = |line: &str| line.strip_prefix("cpu")?.split(' ').next()?.parse().ok();
     statistics.lines().filter_map(number).collect()

@@ -48,8 +48,8 @@ impl fmt::Display for Interface {
     }
 }
 
-/// A name, or several, with a `?` for each byte that is not printable ASCII: whoever may name an interface must not
-/// control the terminal of who looks at it.
+/// A name, or several, with a `?` for each byte that is not printable ASCII: a name must not control
+/// the terminal that shows it.
 pub fn printable(name: &str) -> String {
     name.bytes().map(|byte| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '?' }).collect()
 }
@@ -163,7 +163,7 @@ impl Interface {
     }
 
     /// What its frames begin with: of the hardware types that carry Ethernet or IP, those that libpcap knows
-    /// (pcap-linux.c, `map_arphrd_to_dlt`). Of PPP, raw IP, IPv6 tunnels and GRE it hides the header behind one of its
+    /// (pcap-linux.c, `map_arphrd_to_dlt`). Of PPP, raw IP, IPv6 tunnels and GRE it hides the header under one of its
     /// own, "cooked"; what is seen here begins with the IP header.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ pub trait Queue {
     fn skip(&mut self, length: usize);
 }
 
-/// What a drain left behind.
+/// What a drain left in the queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     /// Nothing.

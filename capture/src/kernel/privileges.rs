@@ -16,7 +16,7 @@ pub enum Denial {
     Missing {
         /// Their names.
         capabilities: Vec<&'static str>,
-        /// Whether the process runs as root all the same, as in a container.
+        /// Whether the process runs as root nevertheless, as in a container.
         root: bool,
         /// The path of the running executable.
         executable: String,
@@ -42,7 +42,7 @@ impl Denial {
         Self::Missing { capabilities, root: nix::unistd::geteuid().is_root(), executable }
     }
 
-    /// Whether it is for want of a capability.
+    /// Whether it was because a capability is missing.
     pub(super) fn is_missing_capability(&self) -> bool {
         matches!(self, Self::UserNamespace | Self::Missing { .. })
     }

@@ -1,12 +1,12 @@
 //! Reading one BPF ring buffer.
 //!
 //! aya has a reader; this one exists for two things that its interface does not allow. The merge has to look at a record
-//! without taking it. And the reader decides when the kernel wakes it: the kernel does so exactly when a record is
-//! committed behind the last one that the published position says was read (kernel/bpf/ringbuf.c,
-//! `bpf_ringbuf_commit`). While the daemon comes back by itself anyway, [`Ring::publish_but_one`] keeps the position one
-//! record behind, and no packet pays for a wake-up. Before it sleeps, [`Ring::publish`] catches up.
+//! without taking it. And the reader decides when the kernel wakes it: the kernel does so when, and only when, a record
+//! is committed at the position that the reader has published (kernel/bpf/ringbuf.c, `bpf_ringbuf_commit`).
+//! While the daemon comes back by itself anyway, [`Ring::publish_but_one`] keeps the position one record back, and no
+//! packet pays for a wake-up. Before it sleeps, [`Ring::publish`] catches up.
 //!
-//! Measured with one ring, where no hold-back of the merge keeps the reader behind: 8000 packets, 5000 a second, raise
+//! Measured with one ring, where no hold-back of the merge delays the reader: 8000 packets, 5000 a second, raise
 //! one or two interrupts for a wake-up, and 900 where all that was read is given back at once. That the position is
 //! published once per batch and not once per record saves nothing that could be measured; it is the simpler code.
 
@@ -137,7 +137,7 @@ impl Ring {
             if !self.publish_and_look() {
                 return false;
             }
-            // Discarded records may have been passed over meanwhile; what lies behind them would not wake us.
+            // Discarded records may have been passed over meanwhile; what follows them would not wake us.
             if self.position == published {
                 return true;
             }
@@ -150,7 +150,7 @@ impl Ring {
         // The kernel commits with a full barrier between its write of the header and its read of our position; with
         // one here between our write of the position and our read of the producer's, one of the two sees the other.
         fence(Ordering::SeqCst);
-        // A record that is reserved but busy will wake us when it is committed: it is the one right behind the
+        // A record that is reserved but busy will wake us when it is committed: it is the one at the
         // published position.
         self.peek().is_none()
     }

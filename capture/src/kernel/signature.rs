@@ -169,7 +169,7 @@ fn expected(
     (selection, header)
 }
 
-/// Whether `BPF_PROG_TEST_RUN` takes the frame for a TC program: it wants something behind an Ethernet header, and a
+/// Whether `BPF_PROG_TEST_RUN` takes the frame for a TC program: it wants something after an Ethernet header, and a
 /// whole IP header where the type is that of IP (net/bpf/test_run.c, `bpf_prog_test_run_skb`). XDP and the frames with
 /// a tag cover what it refuses here.
 fn tc_takes(bytes: &[u8]) -> bool {
@@ -320,7 +320,7 @@ fn a_full_ring_loses_counted_records_and_recovers() {
     let mut ring = Ring::new(object.rings.remove(0), SMALL).unwrap();
     let frame = ethernet(&[], 0x0800, &ipv4(6, 0, &[], &tcp(1, 2, &[], 0)));
     assert!(frame.as_slice().read::<1>(53).is_some_and(|_| frame.len() == 54));
-    // 24 bytes of header and 72 for 54 of the frame, behind the kernel's 8.
+    // 24 bytes of header and 72 for 54 of the frame, after the kernel's 8.
     let room = SMALL as u64 / (8 + 24 + 72);
     let mut read = 0;
     for round in 1..=2 {

@@ -115,7 +115,7 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
     })
 }
 
-/// Whether what is written has a reader, who takes it in their own time: of a pipe, a socket or a terminal.
+/// Whether what is written has a reader that may read slowly: that of a pipe, a socket or a terminal.
 fn has_reader(output: &File) -> bool {
     let is_stream = |kind: FileType| kind.is_fifo() || kind.is_socket();
     output.is_terminal() || output.metadata().is_ok_and(|metadata| is_stream(metadata.file_type()))

@@ -34,12 +34,12 @@ fn interfaces_are_listed_by_their_indices() {
     let (namespace, _there) = Namespace::pair();
     let capture = Tracer::capture_failing(&namespace, "-D").stdout;
     assert_eq!(capture, "1.lo [Up, Running, Loopback]\n2.veth0 [Up, Running]\n");
-    // tcpdump has loopback behind the others, and more than interfaces.
+    // tcpdump lists loopback after the others, and more than interfaces.
     let tcpdump = namespace.output("tcpdump -D");
     assert!(tcpdump.starts_with("1.veth0 [Up, Running, Connected]\n2.any "), "{tcpdump}");
 }
 
-/// Whoever makes an interface may give it almost any name.
+/// An interface can have almost any name.
 #[test]
 #[ignore = "needs root"]
 fn names_of_interfaces_do_not_control_a_terminal() {
@@ -92,8 +92,9 @@ fn names_of_interfaces_do_not_control_a_terminal() {
 #[test]
 #[ignore = "needs root"]
 fn anybody_may_read_a_file() {
-    const NOBODY: u32 = 65534;
-    // Where nobody may look, there might be the executable and the file.
+    /// Of no account that owns files.
+    const UNPRIVILEGED: u32 = 65534;
+    // Where the process may not look, there might be the executable and the file.
     let folder = std::env::temp_dir().join(format!("capture-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -101,7 +102,7 @@ fn anybody_may_read_a_file() {
     std::fs::copy(env!("CARGO_BIN_EXE_capture"), &program).expect("a copy");
     std::fs::copy(golden.join("walkthrough.pcap"), &file).expect("a copy");
     let mut command = std::process::Command::new(&program);
-    command.env("TZ", "GMT0").arg("-r").arg(&file).uid(NOBODY).gid(NOBODY);
+    command.env("TZ", "GMT0").arg("-r").arg(&file).uid(UNPRIVILEGED).gid(UNPRIVILEGED);
     let output = command.output().expect("it starts");
     std::fs::remove_dir_all(&folder).expect("it is ours");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

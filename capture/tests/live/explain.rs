@@ -1,4 +1,4 @@
-//! `--explain` live: what the kernel's own TCP does, told as it happens.
+//! `--explain` live: what the kernel's TCP does, in words while it happens.
 
 use std::net::IpAddr;
 

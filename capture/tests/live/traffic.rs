@@ -262,10 +262,10 @@ pub(crate) fn marker_packet() -> Vec<u8> {
 pub(crate) fn unanswered(namespace: &Namespace, address: IpAddr) {
     let address = SocketAddr::new(address, PORT);
     let attempt = namespace.run(move || TcpStream::connect_timeout(&address, Duration::from_millis(1)));
-    attempt.expect_err("nobody answers");
+    attempt.expect_err("there is no answer");
 }
 
-/// A SYN behind VLAN tags.
+/// A SYN after VLAN tags.
 pub(crate) fn tagged(tags: &[u16]) -> Vec<u8> {
     segment(tags, 40)
 }

@@ -34,9 +34,9 @@ fn observe(incoming: bool, attach: impl FnOnce(&Namespace, u32)) -> [Printed; 2]
     const MARKER: &str = ", length 0\n";
 
     let (here, there) = Namespace::pair();
-    here.ip("link add aside type veth peer name beside");
+    here.ip("link add aside type veth peer name asidepeer");
     here.ip("link set aside up");
-    here.ip("link set beside up");
+    here.ip("link set asidepeer up");
     let aside = here.run(|| if_nametoindex("aside")).expect("it exists");
     attach(&here, aside);
     let direction = if incoming { "in" } else { "out" };
