@@ -16,7 +16,7 @@ use netlink_packet_route::{
 
 use super::{
     hook::Side,
-    netlink::{Message, attributes, dump, request},
+    netlink::{Message, attributes, dump, request, text},
 };
 
 /// `struct tcmsg`, in bytes.
@@ -158,10 +158,6 @@ pub(super) fn delete_filter(interface: u32, side: Side, filter: &Filter) -> io::
     request(RouteNetlinkMessage::DelTrafficFilter(unwanted), 0, |_| None::<()>).map(drop)
 }
 
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned()
-}
-
 fn kind(message: Message<'_>) -> String {
     let kind = message.attributes(HEADER).find(|attribute| attribute.kind() == TCA_KIND);
     kind.map_or_else(String::new, |kind| text(kind.value()))
@@ -209,15 +205,7 @@ fn program(options: &[u8]) -> Option<FilterProgram> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
-        bytes.extend_from_slice(&kind.to_ne_bytes());
-        bytes.extend_from_slice(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
+    use super::{super::netlink::tests::attribute, *};
 
     /// A filter at priority 7 for IPv4, with handle 2.
     fn body(attributes: &[Vec<u8>]) -> Vec<u8> {

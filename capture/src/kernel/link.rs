@@ -12,7 +12,7 @@ use netlink_packet_route::{
     link::{LinkAttribute, LinkExtentMask, LinkHeader, LinkMessage, LinkXdp},
 };
 
-use super::netlink::{Message, attributes, dump, request};
+use super::netlink::{Message, attributes, dump, request, text};
 
 /// `struct ifinfomsg`, in bytes.
 const HEADER: usize = 16;
@@ -120,10 +120,6 @@ fn link(message: Message<'_>) -> Option<Link> {
     Some(link)
 }
 
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned()
-}
-
 /// `None` for a message of another address family: a bridge announces its ports with `AF_BRIDGE`, and that one has
 /// left a bridge as if it were gone.
 fn header(message: Message<'_>) -> Option<LinkHeader> {
@@ -149,15 +145,7 @@ fn xdp(slots: &[LinkXdp]) -> Option<(u32, &'static str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
-        bytes.extend_from_slice(&kind.to_ne_bytes());
-        bytes.extend_from_slice(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
+    use super::{super::netlink::tests::attribute, *};
 
     fn body(attributes: &[Vec<u8>]) -> Vec<u8> {
         let mut body = vec![0, 0];

@@ -63,6 +63,11 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>>
     NlasIterator::new(bytes).map_while(Result::ok)
 }
 
+/// The text of an attribute (`NLA_NUL_STRING`); bytes that are not UTF-8 become U+FFFD.
+pub(super) fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned()
+}
+
 /// Asks for all objects of a kind, and returns what `read` makes of the answer's messages.
 ///
 /// # Errors
@@ -77,7 +82,7 @@ pub(super) fn dump<T>(
     undisturbed(|| exchange(&open(0, SockFlag::empty())?, &request, &mut read))
 }
 
-/// What the first attempt gives that is to be relied upon.
+/// What the first attempt gives that is consistent.
 fn undisturbed<T>(mut attempt: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
     for _ in 0..TRIES {
         if let Some(whole) = attempt()? {
@@ -129,7 +134,7 @@ fn serialized(request: RouteNetlinkMessage, flags: u16) -> Vec<u8> {
     bytes
 }
 
-/// Sends a request and reads its answer to the end. `None` if that is not to be relied upon.
+/// Sends a request and reads its answer to the end. `None` if that is not consistent.
 fn exchange<T>(
     socket: &OwnedFd,
     request: &[u8],
@@ -245,6 +250,15 @@ pub(super) mod tests {
         message.extend_from_slice(&[0; 4]);
         message.extend_from_slice(body);
         message
+    }
+
+    /// One attribute (linux/netlink.h, `struct nlattr`).
+    pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
+        bytes.extend_from_slice(&kind.to_ne_bytes());
+        bytes.extend_from_slice(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
     }
 
     fn taken(pieces: &[Vec<u8>]) -> (io::Result<bool>, Vec<u16>, bool) {
