@@ -303,8 +303,8 @@ pub enum KernelError {
     Settle(String),
 }
 
-/// A chain of errors in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+/// An error and its causes in one line.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -330,7 +330,7 @@ pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     None
 }
 
-/// That `action` was refused for want of privileges.
+/// That `action` was refused because the process lacks privileges.
 pub(super) fn not_permitted(action: &'static str) -> KernelError {
     KernelError::NotPermitted { action, denial: Denial::of_this_process() }
 }

@@ -13,7 +13,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use super::{KernelError, error::chain};
+use super::{KernelError, error::causes};
 use crate::messages::Messages;
 
 /// What the programs log: those levels of aya-log that they use, of which each includes those before it.
@@ -68,7 +68,7 @@ impl KernelLog {
         if level == LogLevel::Off {
             return Ok(None);
         }
-        let failed = |error: &dyn std::error::Error| KernelError::Log(chain(error));
+        let failed = |error: &dyn std::error::Error| KernelError::Log(causes(error));
         let lines = Lines(messages.clone());
         let mut logger = EbpfLogger::init_with_logger(ebpf, lines).map_err(|error| failed(&error))?;
         let (stopped, stop) = io::pipe().map_err(|error| failed(&error))?;

@@ -16,7 +16,7 @@ use nix::sys::{
 
 use super::{
     cpus,
-    error::{KernelError, chain, errno, not_permitted},
+    error::{KernelError, causes, errno, not_permitted},
     log::LogLevel,
     privileges::Denial,
 };
@@ -84,7 +84,7 @@ impl Object {
         options: &ObjectOptions<'_>,
     ) -> Result<Self, KernelError> {
         lift_memory_limit();
-        let _undisturbed = Undisturbed::new();
+        let _blocked = SignalsBlocked::new();
         let unreadable = |(path, error)| KernelError::Load(format!("{path}: {error}"));
         let online = cpus::online().map_err(unreadable)?;
         let cpu_ids = cpus::ids().map_err(unreadable)?;
@@ -111,7 +111,7 @@ impl Object {
         let ebpf = loader.load(bytes).map_err(|error| match errno(&error) {
             Some(libc::EPERM | libc::EACCES) => not_permitted("load eBPF programs"),
             Some(libc::EMFILE) => too_many_files("load eBPF programs"),
-            _ => KernelError::Load(chain(&error)),
+            _ => KernelError::Load(causes(&error)),
         })?;
 
         let rings = make_rings(options.rings, &mut |index| make_ring(index, options.ring_size))
@@ -124,7 +124,7 @@ impl Object {
                     count: options.rings,
                     size: options.ring_size,
                     source: number
-                        .map_or_else(|| io::Error::other(chain(&error)), io::Error::from_raw_os_error),
+                        .map_or_else(|| io::Error::other(causes(&error)), io::Error::from_raw_os_error),
                 },
             })?;
         Ok(Self { ebpf, rings, cpu_ids, with_log: options.log_level != LogLevel::Off })
@@ -144,13 +144,13 @@ impl Object {
         let with_log = self.with_log;
         let program = self.ebpf.program_mut(name).ok_or_else(missing)?;
         let program: &mut P =
-            program.try_into().map_err(|error: ProgramError| KernelError::Load(chain(&error)))?;
-        match load_undisturbed(program) {
+            program.try_into().map_err(|error: ProgramError| KernelError::Load(causes(&error)))?;
+        match load_blocked(program) {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
             Err(ProgramError::LoadError { io_error, verifier_log }) => {
                 Err(refusal(name, io_error, &verifier_log.to_string(), with_log))
             }
-            Err(error) => Err(KernelError::Load(chain(&error))),
+            Err(error) => Err(KernelError::Load(causes(&error))),
         }
     }
 
@@ -163,7 +163,7 @@ impl Object {
     /// When the kernel refuses.
     pub(super) fn wait_for_programs(&self, ring: &MapData) -> Result<(), KernelError> {
         place_rings(&self.ebpf, std::slice::from_ref(ring), &[], 1)
-            .map_err(|error| KernelError::Settle(chain(&error)))
+            .map_err(|error| KernelError::Settle(causes(&error)))
     }
 
     /// The sum of all CPUs' counters.
@@ -172,7 +172,7 @@ impl Object {
     ///
     /// When the map cannot be read.
     pub fn counters(&self) -> Result<Counters, KernelError> {
-        let failed = |error: MapError| KernelError::Counters(chain(&error));
+        let failed = |error: MapError| KernelError::Counters(causes(&error));
         let map = self.ebpf.map("COUNTERS").ok_or_else(|| KernelError::Counters("no such map".to_owned()))?;
         let counters = Array::<_, PodCounters>::try_from(map).map_err(failed)?;
         let mut sum = Counters::default();
@@ -203,9 +203,9 @@ impl LoadProgram for aya::programs::Xdp {
 
 /// Holds back the signals of this thread for as long as it lives. A signal interrupts the verifier, which then gives up
 /// with `EAGAIN` (kernel/bpf/verifier.c, `do_check`), also where aya tries what the kernel can do.
-struct Undisturbed(Option<SigSet>);
+struct SignalsBlocked(Option<SigSet>);
 
-impl Undisturbed {
+impl SignalsBlocked {
     fn new() -> Self {
         let mut before = SigSet::empty();
         let masked = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before));
@@ -213,7 +213,7 @@ impl Undisturbed {
     }
 }
 
-impl Drop for Undisturbed {
+impl Drop for SignalsBlocked {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
             let _restored = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(before), None);
@@ -222,8 +222,8 @@ impl Drop for Undisturbed {
 }
 
 /// Loads a program. What cannot be held back, such as SIGSTOP, makes it try again.
-fn load_undisturbed(program: &mut impl LoadProgram) -> Result<(), ProgramError> {
-    let _undisturbed = Undisturbed::new();
+fn load_blocked(program: &mut impl LoadProgram) -> Result<(), ProgramError> {
+    let _blocked = SignalsBlocked::new();
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -277,7 +277,7 @@ fn loader_without_kernel_types() -> EbpfLoader<'static> {
 fn require_ring_buffers() -> Result<(), KernelError> {
     match make_ring(0, super::page_size()) {
         Err(error) if errno(&error) == Some(libc::EINVAL) => Err(too_old("BPF ring buffers", "5.10")),
-        // Whatever else is wrong has its words later.
+        // Whatever else is wrong is reported later.
         _ => Ok(()),
     }
 }
@@ -379,7 +379,7 @@ fn order_of_cpus(online: &[u32], cpu_ids: u32) -> impl Iterator<Item = u32> {
     online.iter().copied().chain((0..cpu_ids).filter(|cpu| !online.contains(cpu)))
 }
 
-/// The last `lines` lines of a verifier's log: empty ones left out, and the statistics that come behind the reason.
+/// The last `lines` lines of a verifier's log: empty ones left out, and the statistics that follow the reason.
 fn tail(text: &str, lines: usize) -> String {
     const STATISTICS: [&str; 3] = ["verification time ", "stack depth ", "processed "];
     let tells =

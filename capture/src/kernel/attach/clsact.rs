@@ -1,11 +1,11 @@
-//! clsact: filters of a qdisc, over netlink, below Linux 6.6. They are removed on exit, but left behind by SIGKILL.
+//! clsact: filters of a qdisc, over netlink, below Linux 6.6. They are removed on exit, but left in place by SIGKILL.
 
 use std::{io, os::fd::AsFd as _};
 
 use aya::programs::SchedClassifier;
 
 use super::super::{
-    error::{KernelError, chain, not_permitted},
+    error::{KernelError, causes, not_permitted},
     filter::{Filter, add_clsact, add_filter, delete_filter, filters, ingress_qdisc},
     hook::{Hook, Side},
     interface::Interface,
@@ -57,7 +57,7 @@ pub(super) fn attach(
     side: Side,
 ) -> Result<FilterLink, KernelError> {
     let refused = |reason| KernelError::Attach { interface: interface.name.clone(), hook: Hook::Tc, reason };
-    let descriptor = program.fd().map_err(|error| refused(chain(&error)))?.as_fd();
+    let descriptor = program.fd().map_err(|error| refused(causes(&error)))?.as_fd();
     let add = || {
         let priority = first_priority(&filters(interface.index, side)?)?;
         add_filter(interface.index, side, priority, name, descriptor)

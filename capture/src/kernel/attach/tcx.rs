@@ -9,7 +9,7 @@ use aya::programs::SchedClassifier;
 
 use super::super::{
     bpf::{attach_tcx, tcx_chain},
-    error::{KernelError, chain, not_permitted},
+    error::{KernelError, causes, not_permitted},
     hook::{Hook, Side},
     interface::Interface,
     program::Program,
@@ -31,7 +31,7 @@ pub(super) fn attach(
     side: Side,
 ) -> Result<OwnedFd, Refusal> {
     let failed = |reason| KernelError::Attach { interface: interface.name.clone(), hook: Hook::Tc, reason };
-    let program = program.fd().map_err(|error| Refusal::Error(failed(chain(&error))))?;
+    let program = program.fd().map_err(|error| Refusal::Error(failed(causes(&error))))?;
     attach_tcx(program.as_fd(), interface.index, side).map_err(|error| match error.raw_os_error() {
         _ if is_unknown(&error) => Refusal::Unknown,
         Some(libc::EPERM) => Refusal::Error(not_permitted("attach TC programs")),

@@ -9,7 +9,7 @@ use aya::{
 
 use super::super::{
     chain::Own,
-    error::{KernelError, chain, errno, not_permitted},
+    error::{KernelError, causes, errno, not_permitted},
     hook::{Hook, Side},
     interface::Interface,
     object::{Object, too_old},
@@ -40,7 +40,7 @@ pub(super) fn attach(
             hook,
             source: io::Error::from_raw_os_error(number),
         },
-        None => KernelError::Attach { interface: name.clone(), hook, reason: chain(&error) },
+        None => KernelError::Attach { interface: name.clone(), hook, reason: causes(&error) },
     };
     let link = program.attach_to_if_index(interface.index, mode).map_err(failed)?;
     let link = program.take_link(link).map_err(failed)?;

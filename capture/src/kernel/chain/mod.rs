@@ -13,7 +13,7 @@ use aya::programs::{ProgramError, ProgramInfo};
 use self::member::{Member, list};
 use super::{
     bpf::{TcxChain, tcx_chain},
-    error::{KernelError, chain},
+    error::{KernelError, causes},
     filter::filters,
     hook::Side,
     interface::Interface,
@@ -34,7 +34,7 @@ pub(super) struct Own {
 impl Own {
     /// A program that is attached to one side, by what the kernel says of it.
     pub(super) fn new(side: Side, program: Result<ProgramInfo, ProgramError>) -> Result<Self, KernelError> {
-        let program = program.map_err(|error| KernelError::Load(chain(&error)))?;
+        let program = program.map_err(|error| KernelError::Load(causes(&error)))?;
         Ok(Self { side, id: program.id(), tag: program.tag() })
     }
 }
@@ -136,7 +136,7 @@ impl Chain {
                     list(&xdp, programs)
                 )
             };
-            // One that was there before is no surprise, and hides from tcpdump what it hides here.
+            // One that was there before is a note only, and hides from tcpdump what it hides here.
             notices.push(match earlier {
                 None => Notice::Note(sentence("printed neither here nor by tcpdump")),
                 Some(_) => Notice::Warning(sentence("neither printed nor counted")),
