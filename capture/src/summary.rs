@@ -86,10 +86,10 @@ impl fmt::Display for Summary {
             writeln!(formatter, "{} not written: {reason}", packets(*unwritten))?;
         }
         if *foreign > 0 {
-            let plural = if *foreign == 1 { "" } else { "s" };
+            let (plural, verb) = if *foreign == 1 { ("", "is") } else { ("s", "are") };
             writeln!(
                 formatter,
-                "{foreign} record{plural} in the ring buffers not capture's own: another program wrote them, or the \
+                "{foreign} record{plural} in the ring buffers {verb} not capture's own: another program wrote to them, or the \
                  eBPF object is from another release"
             )?;
         }
@@ -158,8 +158,12 @@ mod tests {
 
     #[test]
     fn records_of_others_have_a_line_if_there_are_any() {
-        let summary = Summary { foreign: 2, ..Summary::default() };
-        assert!(summary.to_string().contains("\n2 records in the ring buffers not capture's own: "));
+        for (foreign, words) in
+            [(1, "1 record in the ring buffers is"), (2, "2 records in the ring buffers are")]
+        {
+            let summary = Summary { foreign, ..Summary::default() };
+            assert!(summary.to_string().contains(&format!("\n{words} not capture's own: ")));
+        }
         assert!(!Summary::default().to_string().contains("record"));
     }
 

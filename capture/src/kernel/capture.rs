@@ -1,9 +1,6 @@
 //! One capture, from loading to detaching.
 
-use std::{
-    ops::ControlFlow,
-    time::{Duration, Instant},
-};
+use std::{ops::ControlFlow, time::Duration};
 
 use capture_common::{counters::Counters, ports::PortBitmap};
 
@@ -14,7 +11,7 @@ use super::{
     attach::Attached,
     chain::{Chains, Notice},
     cpus,
-    hook::{Direction, Hook, Mechanism},
+    hook::{Direction, Hook},
     interface::Interface,
     log::{KernelLog, LogLevel},
     merge::Left,
@@ -85,13 +82,11 @@ pub struct Capture {
     buffers: (usize, usize),
     interface: Interface,
     chains: Chains,
-    /// Wakes the process for the next look at the chains.
+    /// Says when a look at the chains is due, and wakes the process for it.
     timer: Timer,
-    /// When that is due.
-    next_look: Instant,
     /// What has been noticed and not been asked for yet.
     notices: Vec<Notice>,
-    /// Why nothing comes any more.
+    /// Why no packet comes any more at a side.
     lost: Option<KernelError>,
     /// What the interface had [dropped](Interface::dropped) before.
     dropped_before: u64,
@@ -147,7 +142,7 @@ impl Capture {
         } else {
             None
         };
-        let attached = Attached::new(&mut object, interface, hook, Mechanism::Auto, direction)?;
+        let attached = Attached::new(&mut object, interface, hook, direction)?;
         let timer = Timer::new(LOOK_INTERVAL).map_err(KernelError::Wait)?;
         let mut chains = Chains::new(interface, attached.own());
         notices.extend(attached.notice(interface));
@@ -165,7 +160,6 @@ impl Capture {
             interface: interface.clone(),
             chains,
             timer,
-            next_look: Instant::now() + LOOK_INTERVAL,
             notices,
             lost: None,
             dropped_before: interface.dropped(),
@@ -195,15 +189,19 @@ impl Capture {
 
     /// Hands packets to `each`, oldest first, until it breaks or what is due has been read.
     pub fn drain(&mut self, each: impl FnMut(&Packet<'_>) -> ControlFlow<()>) -> Left {
-        let now = Instant::now();
-        if self.next_look <= now && self.attached.is_some() {
-            self.next_look = now + LOOK_INTERVAL;
+        if self.attached.is_some() && self.timer.is_due() {
             match self.chains.look() {
                 Ok(noticed) => self.notices.extend(noticed),
                 Err(error) => self.lost = Some(error),
             }
         }
         self.rings.drain(self.attached.is_none(), each)
+    }
+
+    /// Why no packet comes any more at a side of the interface, if another process has detached a program. To be asked
+    /// for after each [`drain`](Self::drain), which finds it out: packets of the other side may go on without an end.
+    pub fn lost(&mut self) -> Option<KernelError> {
+        self.lost.take()
     }
 
     /// Arms the wake-up for the next packet. False if there is something to drain already.
@@ -217,12 +215,9 @@ impl Capture {
     ///
     /// # Errors
     ///
-    /// When the interface is gone, a program is no longer attached to it, or tokio's runtime is shutting down.
+    /// When the interface is gone, or tokio's runtime is shutting down.
     pub async fn wait(&mut self, asleep: bool) -> Result<(), KernelError> {
-        if let Some(error) = self.lost.take() {
-            return Err(error);
-        }
-        let Self { rings, watch, timer, next_look, .. } = self;
+        let Self { rings, watch, timer, .. } = self;
         let packets = async {
             if asleep {
                 rings.readable().await.map_err(KernelError::Wait)
@@ -234,10 +229,7 @@ impl Capture {
         tokio::select! {
             result = packets => result,
             error = watch.lost() => Err(error),
-            elapsed = timer.elapsed() => {
-                *next_look = Instant::now();
-                elapsed.map_err(KernelError::Wait)
-            }
+            elapsed = timer.elapsed() => elapsed.map_err(KernelError::Wait),
         }
     }
 
@@ -260,7 +252,7 @@ impl Capture {
         looked.and(ended)
     }
 
-    /// Packets that the interface had no room for since the capture began: nobody has seen them.
+    /// Packets that the interface had no room for since the capture began: no program has seen them.
     pub fn dropped_by_interface(&self) -> u64 {
         self.interface.dropped().saturating_sub(self.dropped_before)
     }

@@ -1,4 +1,4 @@
-//! Where packets are traced: the hook, the direction, and how a program is attached.
+//! Where packets are traced: the hook, the direction, and the sides of an interface.
 
 use std::fmt;
 
@@ -51,18 +51,6 @@ impl Direction {
             Self::Both => &[Side::Ingress, Side::Egress],
         }
     }
-}
-
-/// How a TC program is attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mechanism {
-    /// TCX where the kernel has it (Linux 6.6 and later), else clsact.
-    #[default]
-    Auto,
-    /// A TCX link: gone with the process, however it ends.
-    Tcx,
-    /// A filter of a clsact qdisc, over netlink: removed on exit, but left behind by SIGKILL.
-    Clsact,
 }
 
 /// One side of an interface.

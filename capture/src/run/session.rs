@@ -151,6 +151,9 @@ impl Session {
             if self.tally.is_complete() {
                 return Stop::Count;
             }
+            if let Some(error) = self.capture.lost() {
+                return Stop::Kernel(error);
+            }
             let enough = if flush { 1 } else { self.buffered };
             if self.text.len() >= enough && !self.hand_over() {
                 return Stop::Output;

@@ -1,14 +1,17 @@
 //! What is said of other programs: at the start, when one comes before capture's, and in the summary.
 
-use std::net::IpAddr;
-
-use capture::kernel::{
-    Attached, Direction, Hook, Interface, LogLevel, Mechanism, OBJECT, Object, ObjectOptions,
+use std::{
+    io::Read as _,
+    net::IpAddr,
+    process::Stdio,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
 };
 
 use crate::{
     namespace::Namespace,
-    others::{self, Order, Place, Treatment},
+    others::{self, Mechanism, Order, Place, Treatment},
     process::{Ended, Tracer, wait_until},
     traffic::{self, Sender, long_frame, tagged},
 };
@@ -310,33 +313,70 @@ fn a_clsact_qdisc_that_is_removed_ends_the_capture() {
     assert_eq!(ended.status.code(), Some(1));
 }
 
-fn attached(namespace: &Namespace, rename: bool) -> (Object, Attached) {
-    namespace.run(move || {
-        let options = ObjectOptions {
-            ports: None,
-            link_header: true,
-            snaplen: 0,
-            ring_size: 1 << 20,
-            rings: 1,
-            log_level: LogLevel::Off,
-        };
-        let mut object = Object::load(OBJECT, &options).expect("the object loads");
-        let interface = Interface::find("veth0").expect("it exists");
-        if rename {
-            for words in [
-                "link set veth0 down",
-                "link set veth0 name veth9",
-                "link add veth0 type veth peer name other",
-                "link set veth9 up",
-            ] {
-                let done = std::process::Command::new("ip").args(words.split(' ')).status();
-                assert!(done.expect("it starts").success(), "{words}");
+/// Packets of the other side, more than the output takes, do not keep it from being noticed.
+#[test]
+#[ignore = "needs root"]
+fn one_side_that_is_detached_ends_the_capture_during_a_flood_on_the_other() {
+    const MOST_PACKETS: usize = 50_000_000;
+    /// 64 KiB in that time: far less than the flood makes, so that the rings never become empty.
+    const PAUSE: Duration = Duration::from_millis(50);
+
+    let (here, _there) = Namespace::pair();
+    let (mut output, stdout) = std::io::pipe().expect("a pipe");
+    let capture =
+        Tracer::capture_without_tcx_into(&here, "-t -B 4096 -i veth0 --port 8888", Stdio::from(stdout));
+    let sender = Sender::new(&here, "veth0", &tagged(&[]));
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..MOST_PACKETS {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                sender.send();
             }
-        }
-        let attached = Attached::new(&mut object, &interface, Hook::Tc, Mechanism::Clsact, Direction::Both)
-            .expect("it attaches");
-        (object, attached)
-    })
+        });
+        let (has_begun, begun) = std::sync::mpsc::channel();
+        scope.spawn(|| {
+            let has_begun = has_begun;
+            let mut piece = vec![0; 1 << 16];
+            while output.read(&mut piece).expect("a pipe") > 0 {
+                let _first_ones = has_begun.send(());
+                if !is_over.load(Ordering::Relaxed) {
+                    thread::sleep(PAUSE);
+                }
+            }
+        });
+        begun.recv().expect("lines");
+        here.output("tc filter del dev veth0 ingress");
+        let detached = std::panic::catch_unwind(|| {
+            wait_until("the end of the program at the other side", || {
+                here.output("tc filter show dev veth0 egress").is_empty()
+            });
+        });
+        is_over.store(true, Ordering::Relaxed);
+        let ended = capture.end();
+        detached.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        assert!(
+            ended.stderr.contains("\ncapture: capture was detached from ingress of veth0 "),
+            "{}",
+            ended.stderr
+        );
+        assert_eq!(ended.status.code(), Some(1));
+    });
+}
+
+/// What was `veth0` becomes `veth9`, and another takes its name.
+fn rename() {
+    for words in [
+        "link set veth0 down",
+        "link set veth0 name veth9",
+        "link add veth0 type veth peer name other",
+        "link set veth9 up",
+    ] {
+        let done = std::process::Command::new("ip").args(words.split(' ')).status();
+        assert!(done.expect("it starts").success(), "{words}");
+    }
 }
 
 /// As `interfaces` has it for TCX and XDP.
@@ -344,7 +384,7 @@ fn attached(namespace: &Namespace, rename: bool) -> (Object, Attached) {
 #[ignore = "needs root"]
 fn clsact_filters_are_attached_to_the_interface_that_was_found() {
     let (here, _there) = Namespace::pair();
-    let (_object, _attached) = attached(&here, true);
+    let (_object, _attached) = others::attach_own(&here, "veth0", Mechanism::Clsact, rename);
     let qdiscs =
         ["veth0", "veth9"].map(|name| here.output(&format!("tc qdisc show dev {name}")).contains("clsact"));
     assert_eq!(qdiscs, [false, true]);
@@ -355,7 +395,7 @@ fn clsact_filters_are_attached_to_the_interface_that_was_found() {
 #[ignore = "needs root"]
 fn a_filter_that_has_taken_the_place_of_ours_stays() {
     let (here, _there) = Namespace::pair();
-    let (_object, attached) = attached(&here, false);
+    let (_object, attached) = others::attach_own(&here, "veth0", Mechanism::Clsact, || ());
     here.output("tc filter del dev veth0 egress prio 1");
     others::add_filter(&here, "veth0", "egress prio 1 handle 1", "successor", Treatment::Next);
     here.run(move || drop(attached));
@@ -391,12 +431,12 @@ fn native_xdp_on_veth_turns_off_its_peers_segmentation_offload() {
 #[ignore = "needs root"]
 fn programs_at_tc_come_after_xdp() {
     let (here, _there) = Namespace::pair();
-    let link = others::attach(&here, "veth0", Place::TcxIngress, Order::Last, "behind_xdp", Treatment::Drop);
+    let link = others::attach(&here, "veth0", Place::TcxIngress, Order::Last, "after_xdp", Treatment::Drop);
     let ended = Tracer::capture(&here, "-i veth0 --hook xdp-generic").interrupt();
     let expected = format!(
-        "capture: note: after capture on veth0 ingress: program behind_xdp (id {}): what it drops, redirects or rewrites \
+        "capture: note: after capture on veth0 ingress: program after_xdp (id {}): what it drops, redirects or rewrites \
          is printed as it came in",
-        id("behind_xdp")
+        id("after_xdp")
     );
     assert_eq!(said(&ended), [expected]);
     drop(link);

@@ -289,10 +289,14 @@ fn sys_is_not_needed() {
     assert!(listed.stdout.ends_with(".veth0 [Up, Running]\n"), "{}", listed.stderr);
     for hook in ["tc", "tc --log-level debug", "xdp", "xdp-native", "xdp-generic"] {
         let capture = Tracer::capture(&here, &format!("-l -i veth0 --hook {hook}"));
+        traffic::nc_session(&here, &there, one);
         let marker = traffic::marker_in(&there, two, one);
         capture.wait_for_stdout(&marker);
         let ended = capture.interrupt();
         assert!(ended.status.success(), "{hook}: {}", ended.stderr);
+        let received = ended.count("received by filter");
+        assert_eq!(received, ended.count("captured"));
+        assert!(received >= 5, "{hook}: {}", ended.stderr);
         assert!(!ended.stderr.contains("/sys"), "{hook}: {}", ended.stderr);
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use nix::{
     mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
+    sched::{CloneFlags, sched_getaffinity, sched_setaffinity, unshare},
     unistd::{Pid, gettid},
 };
 
@@ -20,7 +20,7 @@ type Job = Box<dyn FnOnce() + Send>;
 const NOTHING: Option<&str> = None;
 
 /// Gives the calling thread mounts that no other process sees.
-fn own_mounts() {
+pub(crate) fn own_mounts() {
     unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
     mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING).expect("private mounts");
 }
@@ -118,10 +118,16 @@ impl Namespace {
         });
     }
 
-    /// Runs `job` in the namespace: its sockets, and the processes it starts, belong there.
+    /// Runs `job` in the namespace, on the CPUs that the caller may use: its sockets, and the processes it starts, belong
+    /// there.
     pub(crate) fn run<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
         let (done, result) = channel();
-        self.jobs.send(Box::new(move || drop(done.send(job())))).expect("the namespace's thread runs");
+        let cpus = sched_getaffinity(Pid::from_raw(0)).expect("the caller's CPUs");
+        let job = move || {
+            sched_setaffinity(Pid::from_raw(0), &cpus).expect("the caller may use them");
+            drop(done.send(job()));
+        };
+        self.jobs.send(Box::new(job)).expect("the namespace's thread runs");
         result.recv().expect("the job did not panic")
     }
 

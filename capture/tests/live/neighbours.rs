@@ -1,16 +1,14 @@
-//! Other programs on the same interface, and what is left behind.
+//! Other programs on the same interface, and what is left when a capture ends.
 
 use std::net::IpAddr;
 
 use aya::programs::{ProgramInfo, SchedClassifier, tc::TcAttachType};
-use capture::kernel::{
-    Attached, Direction, Hook, Interface, LogLevel, Mechanism, OBJECT, Object, ObjectOptions,
-};
+use capture::kernel::{Attached, Object};
 use nix::sys::signal::Signal;
 
 use crate::{
     namespace::Namespace,
-    others::{self, Order, Place, Treatment},
+    others::{self, Mechanism, Order, Place, Treatment},
     process::{Tracer, wait_until},
     traffic,
 };
@@ -40,30 +38,12 @@ fn tcx_ids(namespace: &Namespace, interface: &'static str) -> Vec<u32> {
 
 /// Somebody else's program on loopback's way in: it counts.
 fn foreigner(namespace: &Namespace, mechanism: Mechanism) -> (Object, Attached) {
-    foreigner_at(namespace, "lo", mechanism)
-}
-
-fn foreigner_at(namespace: &Namespace, interface: &'static str, mechanism: Mechanism) -> (Object, Attached) {
-    namespace.run(move || {
-        let options = ObjectOptions {
-            ports: None,
-            link_header: true,
-            snaplen: 0,
-            ring_size: 1 << 20,
-            rings: 1,
-            log_level: LogLevel::Off,
-        };
-        let mut object = Object::load(OBJECT, &options).expect("the object loads");
-        let interface = Interface::find(interface).expect("it exists");
-        let attached = Attached::new(&mut object, &interface, Hook::Tc, mechanism, Direction::Both)
-            .expect("it attaches");
-        (object, attached)
-    })
+    others::attach_own(namespace, "lo", mechanism, || ())
 }
 
 #[test]
 #[ignore = "needs root"]
-fn sigkill_leaves_nothing_behind() {
+fn sigkill_leaves_nothing_attached() {
     let (here, _there) = Namespace::pair();
     let capture = Tracer::capture(&here, "-i veth0 --port 8888");
     assert_eq!(tcx_programs(&here, "veth0"), ["tc_ingress", "tc_egress"]);
@@ -75,7 +55,7 @@ fn sigkill_leaves_nothing_behind() {
 
 #[test]
 #[ignore = "needs root"]
-fn an_ordinary_end_leaves_nothing_behind() {
+fn an_ordinary_end_leaves_nothing_attached() {
     for hook in ["tc", "xdp-native", "xdp-generic"] {
         let (here, _there) = Namespace::pair();
         let capture = Tracer::capture(&here, &format!("-i veth0 --hook {hook}"));
@@ -137,8 +117,8 @@ fn programs_come_first_on_both_ways() {
 #[ignore = "needs root"]
 fn clsact_filters_come_first_on_both_ways() {
     let (here, there) = Namespace::pair();
-    let (object, _attached) = foreigner_at(&here, "veth0", Mechanism::Clsact);
-    let (_later, _attached_later) = foreigner_at(&here, "veth0", Mechanism::Clsact);
+    let (object, _attached) = others::attach_own(&here, "veth0", Mechanism::Clsact, || ());
+    let (_later, _attached_later) = others::attach_own(&here, "veth0", Mechanism::Clsact, || ());
     traffic::nc_session(&there, &here, "10.0.0.2".parse().expect("an address"));
     // Both directions: at least five packets each.
     assert!(object.counters().expect("counters").matched >= 10);

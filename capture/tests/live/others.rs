@@ -4,16 +4,16 @@ use std::{
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
     path::PathBuf,
-    process::{Child, Command},
 };
 
+use capture::kernel::{Attached, Direction, Hook, Interface, LogLevel, OBJECT, Object, ObjectOptions};
 use nix::{
+    errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
     net::if_::if_nametoindex,
-    sched::{CloneFlags, unshare},
 };
 
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, own_mounts};
 
 /// Frames that are longer than this, in bytes, are treated by the programs; others pass as if there were no program.
 pub(crate) const TREATED: i32 = 200;
@@ -164,10 +164,15 @@ fn xdp(treatment: Treatment) -> Vec<[u8; 8]> {
 }
 
 /// One call of bpf(2), with `attributes` as `union bpf_attr` has them for `command`.
-fn bpf<const N: usize>(command: libc::c_long, attributes: [u64; N]) -> io::Result<RawFd> {
+fn bpf<const N: usize>(command: libc::c_long, mut attributes: [u64; N]) -> io::Result<RawFd> {
+    bpf_mut(command, &mut attributes)
+}
+
+/// The same for a command that writes into its attributes.
+fn bpf_mut(command: libc::c_long, attributes: &mut [u64]) -> io::Result<RawFd> {
     // SAFETY: the attributes are as long as is said; what they point to is alive, and written to by no command used here.
     let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), size_of_val(&attributes)) };
+        unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), size_of_val(attributes)) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as RawFd) }
 }
 
@@ -178,6 +183,7 @@ fn pair(first: u32, second: u32) -> u64 {
 
 fn load(kind: u32, name: &str, instructions: &[[u8; 8]]) -> OwnedFd {
     const BPF_PROG_LOAD: libc::c_long = 5;
+    const ATTEMPTS: usize = 16;
 
     assert!(name.len() <= 15, "{name}");
     let mut name_field = [0; 16];
@@ -193,9 +199,100 @@ fn load(kind: u32, name: &str, instructions: &[[u8; 8]]) -> OwnedFd {
         low,
         high,
     ];
-    let program = bpf(BPF_PROG_LOAD, attributes).expect("it loads");
+    // The verifier answers EAGAIN when a signal is pending (kernel/bpf/verifier.c, `do_check`).
+    let program = (0..ATTEMPTS)
+        .map(|_| bpf(BPF_PROG_LOAD, attributes))
+        .find(|loaded| !matches!(loaded, Err(error) if error.raw_os_error() == Some(Errno::EAGAIN as i32)));
+    let program = program.expect("not interrupted each time").expect("it loads");
     // SAFETY: a new descriptor.
     unsafe { OwnedFd::from_raw_fd(program) }
+}
+
+/// How a TC program of capture's is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mechanism {
+    Tcx,
+    Clsact,
+}
+
+/// Attaches capture's own programs at TC, after `prepare` has been called with the interface looked up.
+pub(crate) fn attach_own(
+    namespace: &Namespace,
+    interface: &'static str,
+    mechanism: Mechanism,
+    prepare: fn(),
+) -> (Object, Attached) {
+    let attach = move || {
+        let options = ObjectOptions {
+            ports: None,
+            link_header: true,
+            snaplen: 0,
+            ring_size: 1 << 20,
+            rings: 1,
+            log_level: LogLevel::Off,
+        };
+        let mut object = Object::load(OBJECT, &options).expect("the object loads");
+        let interface = Interface::find(interface).expect("it exists");
+        prepare();
+        let attached = Attached::new(&mut object, &interface, Hook::Tc, Direction::Both);
+        (object, attached.expect("it attaches"))
+    };
+    let (object, attached) = namespace.run(move || match mechanism {
+        Mechanism::Tcx => attach(),
+        Mechanism::Clsact => without_tcx(attach),
+    });
+    let expected = if mechanism == Mechanism::Tcx { "(tcx)" } else { "(clsact)" };
+    assert!(attached.to_string().ends_with(expected), "{attached}");
+    (object, attached)
+}
+
+/// Writes `bytes` into a ring buffer of a process, as a record that is not capture's.
+pub(crate) fn write_to_ring_of(process: nix::unistd::Pid, bytes: [u8; 4]) {
+    const BPF_PROG_TEST_RUN: libc::c_long = 10;
+    const BPF_MAP_GET_FD_BY_ID: libc::c_long = 14;
+    const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+    const BPF_FUNC_RINGBUF_OUTPUT: i32 = 130;
+    const BPF_MAP_TYPE_RINGBUF: &str = "27";
+    const BPF_LD_IMM64: u8 = 0x18;
+    const BPF_PSEUDO_MAP_FD: u8 = 1;
+    const BPF_ST_MEM_W: u8 = 0x62;
+    /// An Ethernet frame with something after its header.
+    const FRAME: [u8; 64] = [0; 64];
+
+    // By size: the object's template for the array of rings is one, too, of a page.
+    let rings = std::fs::read_dir(format!("/proc/{process}/fdinfo")).expect("it runs").filter_map(|entry| {
+        let description = std::fs::read_to_string(entry.ok()?.path()).ok()?;
+        let field = |name| Some(description.lines().find_map(|line| line.strip_prefix(name))?.trim());
+        let number = |name| field(name)?.parse::<u64>().ok();
+        (field("map_type:")? == BPF_MAP_TYPE_RINGBUF)
+            .then(|| Some((number("max_entries:")?, number("map_id:")?)))?
+    });
+    let (_, id) = rings.max().expect("it has rings");
+    let map = bpf(BPF_MAP_GET_FD_BY_ID, [id]).expect("the map is there");
+    // SAFETY: a new descriptor.
+    let map = unsafe { OwnedFd::from_raw_fd(map) };
+    let program = [
+        instruction(BPF_ST_MEM_W, R10, 0, -8, i32::from_le_bytes(bytes)),
+        instruction(BPF_LD_IMM64, R1, BPF_PSEUDO_MAP_FD, 0, map.as_raw_fd()),
+        [0; 8],
+        copy(R2, R10),
+        add(R2, -8),
+        set(R3, bytes.len() as i32),
+        set(R4, 0),
+        call(BPF_FUNC_RINGBUF_OUTPUT),
+        exit(),
+    ];
+    let program = load(BPF_PROG_TYPE_SCHED_CLS, "foreign_record", &program);
+    let mut attributes = [
+        pair(program.as_raw_fd() as u32, 0),
+        pair(FRAME.len() as u32, 0),
+        FRAME.as_ptr().addr() as u64,
+        0,
+        0,
+    ];
+    // The kernel writes the program's result, which is the helper's, into the second word.
+    bpf_mut(BPF_PROG_TEST_RUN, &mut attributes).expect("it runs");
+    assert_eq!(attributes[0] >> 32, 0, "the ring has room");
 }
 
 /// Loads a program for TC.
@@ -254,8 +351,7 @@ pub(crate) fn add_filter(
     let path = std::ffi::CString::new(format!("/tmp/{name}")).expect("a name");
     namespace.run(move || {
         // tc takes a program by its path in a file system, which no one else needs to see.
-        unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
-        mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING).expect("private mounts");
+        own_mounts();
         mount(NOTHING, "/tmp", Some("bpf"), MsFlags::empty(), NOTHING).expect("a file system for programs");
         bpf(BPF_OBJ_PIN, [path.as_ptr().addr() as u64, program.as_raw_fd() as u64]).expect("it is pinned");
     });
@@ -263,9 +359,9 @@ pub(crate) fn add_filter(
     namespace.run(|| umount2(&PathBuf::from("/tmp"), MntFlags::MNT_DETACH)).expect("it is mounted");
 }
 
-/// Spawns a process for which bpf(2) answers as a kernel without TCX does: that it knows neither links nor queries of
-/// such a kind. (It knows no links of any kind; XDP does without.)
-pub(crate) fn spawn_without_tcx(command: &mut Command) -> io::Result<Child> {
+/// Runs `job`, and the processes that it starts, where bpf(2) answers as a kernel without TCX does: that it knows neither
+/// links nor queries of such a kind. (It knows no links of any kind; XDP does without.)
+pub(crate) fn without_tcx<R: Send>(job: impl FnOnce() -> R + Send) -> R {
     const BPF_PROG_QUERY: u32 = 16;
     const BPF_LINK_CREATE: u32 = 28;
     /// Where `struct seccomp_data` has the call's number and the low half of its first argument.
@@ -296,7 +392,7 @@ pub(crate) fn spawn_without_tcx(command: &mut Command) -> io::Result<Child> {
                 libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0)
             };
             assert_eq!(result, 0, "{}", io::Error::last_os_error());
-            command.spawn()
+            job()
         });
         thread.join().expect("privileges")
     })

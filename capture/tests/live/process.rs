@@ -96,7 +96,20 @@ impl Tracer {
     /// Starts `capture` as if the kernel had no TCX, and does not wait.
     pub(crate) fn without_tcx(namespace: &Namespace, arguments: &str) -> Self {
         let program = env!("CARGO_BIN_EXE_capture");
-        Self::start_as(namespace, program, arguments, [None, None, None], others::spawn_without_tcx)
+        Self::start_as(namespace, program, arguments, [None, None, None], |command| {
+            others::without_tcx(|| command.spawn())
+        })
+    }
+
+    /// The same with its standard output where the test wants it; waits until it is attached.
+    pub(crate) fn capture_without_tcx_into(namespace: &Namespace, arguments: &str, stdout: Stdio) -> Self {
+        let program = env!("CARGO_BIN_EXE_capture");
+        let streams = [None, Some(stdout), None];
+        let tracer = Self::start_as(namespace, program, arguments, streams, |command| {
+            others::without_tcx(|| command.spawn())
+        });
+        tracer.wait_for_stderr("listening on");
+        tracer
     }
 
     /// Starts `capture` as root with a bounding set of capabilities, and does not wait.

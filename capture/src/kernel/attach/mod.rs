@@ -13,7 +13,7 @@ use self::clsact::FilterLink;
 use super::{
     chain::{Notice, Own},
     error::KernelError,
-    hook::{Direction, Hook, Mechanism, Side},
+    hook::{Direction, Hook, Side},
     interface::Interface,
     object::Object,
 };
@@ -68,11 +68,10 @@ impl Attached {
         object: &mut Object,
         interface: &Interface,
         hook: Hook,
-        mechanism: Mechanism,
         direction: Direction,
     ) -> Result<Self, KernelError> {
         let mode = match hook {
-            Hook::Auto | Hook::Tc => return Self::tc(object, interface, hook, mechanism, direction),
+            Hook::Auto | Hook::Tc => return Self::tc(object, interface, hook, direction),
             Hook::Xdp => XdpMode::Default,
             Hook::XdpNative => XdpMode::Driver,
             Hook::XdpGeneric => XdpMode::Skb,
@@ -104,7 +103,6 @@ impl Attached {
         object: &mut Object,
         interface: &Interface,
         hook: Hook,
-        mechanism: Mechanism,
         direction: Direction,
     ) -> Result<Self, KernelError> {
         // On loopback every packet goes out and comes in again. tcpdump shows it once, as it comes in
@@ -116,19 +114,8 @@ impl Attached {
             Direction::Both if interface.is_loopback() => Direction::In,
             direction => direction,
         };
-        let tcx = match mechanism {
-            Mechanism::Clsact => None,
-            Mechanism::Auto | Mechanism::Tcx => Self::tcx(object, interface, direction)?,
-        };
-        let (links, own) = match tcx {
+        let (links, own) = match Self::tcx(object, interface, direction)? {
             Some(attached) => attached,
-            None if mechanism == Mechanism::Tcx => {
-                return Err(KernelError::Attach {
-                    interface: interface.name.clone(),
-                    hook,
-                    reason: "the kernel has no TCX".to_owned(),
-                });
-            }
             None => Self::clsact(object, interface, direction)?,
         };
         Ok(Self { hook, direction, mode: None, links, own })
