@@ -218,7 +218,7 @@ fn what_is_captured_is_said() {
     }
 }
 
-/// The two programs stamp a packet at different moments: what can be the same is the form, and all behind it.
+/// The two programs stamp a packet at different moments: what can be the same is the form, and all that follows.
 #[test]
 #[ignore = "needs root"]
 fn every_style_of_time_stamps() {
@@ -277,11 +277,11 @@ fn lists_and_ranges_of_ports() {
     assert_eq!(capture.interrupt().count("received by filter"), 0);
 }
 
-/// One tag the kernel takes out of the frame on its way in, the others stay in its bytes. tcpdump has to be told of them.
-/// Two at most are skipped, wherever they are: a frame with three gives no line at either end.
+/// One tag the kernel takes out of the frame on its way in, the others stay in its bytes. tcpdump needs `vlan` in
+/// its expression. Two at most are skipped, wherever they are: a frame with three gives no line at either end.
 #[test]
 #[ignore = "needs root"]
-fn one_tag_behind_the_other() {
+fn one_tag_after_the_other() {
     const TAGS: [&[u16]; 7] = [
         &[0x8100],
         &[0x88a8],

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity},
+    unistd::Pid,
+};
+
 use crate::{
     namespace::Namespace,
-    process::{Ended, Tracer},
+    process::{Ended, Tracer, wait_until},
 };
 
 /// A point at which both programs listen.
@@ -36,12 +41,47 @@ impl<'a> Point<'a> {
     }
 }
 
-/// Runs `traffic`, ends it with a marker, and returns what capture and tcpdump printed at each point.
+/// Runs `traffic` on one CPU, ends it with a marker, and returns what capture and tcpdump printed at each point: the same
+/// lines, in the same order within a direction.
+///
+/// On several CPUs the order differs by design, within one direction of a connection, too. A packet that is sent through
+/// veth or loopback comes in on the CPU that sent it, first at tcpdump's tap, then at capture's program (net/core/dev.c,
+/// `netif_rx` and `__netif_receive_skb_core`). Where one CPU sends an acknowledgement and another the next segment, either
+/// can be interrupted between tap and program. Nor is a marker then the last packet that comes in.
 pub(crate) fn side_by_side(
     points: &[Point<'_>],
     traffic: impl FnOnce(),
-    marker: impl FnOnce() -> String,
+    marker: impl Fn() -> String,
 ) -> Vec<(Ended, Ended)> {
+    observe(points, || {
+        let _pinned = Pinned::to(sched_getcpu().expect("a CPU"));
+        traffic();
+        (marker(), 1)
+    })
+}
+
+/// The same on all CPUs: the lines are the same, their order is not. Each CPU sends a marker, which is the last of its
+/// packets.
+pub(crate) fn side_by_side_on_all_cpus(
+    points: &[Point<'_>],
+    traffic: impl FnOnce(),
+    marker: impl Fn() -> String,
+) -> Vec<(Ended, Ended)> {
+    observe(points, || {
+        traffic();
+        let cpus = sched_getaffinity(THIS_THREAD).expect("CPUs");
+        let cpus = (0..CpuSet::count()).filter(|&cpu| cpus.is_set(cpu) == Ok(true));
+        let markers = cpus.map(|cpu| {
+            let _pinned = Pinned::to(cpu);
+            marker()
+        });
+        let markers: Vec<_> = markers.collect();
+        (markers[0].clone(), markers.len())
+    })
+}
+
+/// `traffic` returns what the lines of its markers contain, and how many they are.
+fn observe(points: &[Point<'_>], traffic: impl FnOnce() -> (String, usize)) -> Vec<(Ended, Ended)> {
     let tracers: Vec<_> = points
         .iter()
         .map(|point| {
@@ -49,13 +89,15 @@ pub(crate) fn side_by_side(
             (Tracer::capture(point.namespace, &point.capture), tcpdump)
         })
         .collect();
-    traffic();
-    let marker = marker();
+    let (marker, markers) = traffic();
     tracers
         .into_iter()
         .map(|(capture, tcpdump)| {
-            capture.wait_for_stdout(&marker);
-            tcpdump.wait_for_stdout(&marker);
+            for tracer in [&capture, &tcpdump] {
+                wait_until(&format!("{markers} `{marker}` on standard output"), || {
+                    tracer.stdout().matches(&marker).count() >= markers
+                });
+            }
             let (capture, tcpdump) = (capture.interrupt(), tcpdump.interrupt());
             assert!(capture.status.success(), "{}", capture.stderr);
             assert_eq!(tcpdump.count("dropped by kernel"), 0, "the oracle lost packets");
@@ -66,8 +108,32 @@ pub(crate) fn side_by_side(
         .collect()
 }
 
-/// The lines of each direction of each connection, in order. Between two CPUs, two observers may see two packets
-/// that do not depend on each other in either order; within a direction they may not.
+const THIS_THREAD: Pid = Pid::from_raw(0);
+
+/// Keeps the calling thread, the threads and processes that it starts, and its jobs in namespaces, on one CPU.
+struct Pinned {
+    before: CpuSet,
+}
+
+impl Pinned {
+    fn to(cpu: usize) -> Self {
+        let before = sched_getaffinity(THIS_THREAD).expect("CPUs");
+        let mut one = CpuSet::new();
+        one.set(cpu).expect("a CPU's number");
+        sched_setaffinity(THIS_THREAD, &one).expect("it is one of them");
+        Self { before }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let _kept_on_one = sched_setaffinity(THIS_THREAD, &self.before);
+    }
+}
+
+/// The lines of each direction of each connection, in order. Packets of different connections can come in on two CPUs
+/// although the traffic runs on one, and two observers then see them in either order: a process that another test starts
+/// holds a copy of each socket until it executes its program, and the FIN is sent by the last close.
 pub(crate) fn by_direction<'a>(lines: &[&'a str]) -> BTreeMap<&'a str, Vec<&'a str>> {
     let mut directions = BTreeMap::<_, Vec<_>>::new();
     for line in lines {
