@@ -4,7 +4,7 @@ use std::os::unix::{ffi::OsStrExt as _, process::CommandExt as _};
 
 use crate::{
     namespace::Namespace,
-    process::{Ended, Tracer},
+    process::{Ended, Tracer, wait_until},
     traffic,
 };
 
@@ -128,9 +128,7 @@ fn the_default_is_an_interface_with_a_carrier() {
     namespace.ip("link add spoken type veth peer name for");
     namespace.ip("link set spoken up");
     namespace.ip("link set for up");
-    while !namespace.output("ip link show spoken").contains("state UP") {
-        std::thread::yield_now();
-    }
+    wait_until("a carrier", || namespace.output("ip link show spoken").contains("state UP"));
     let [capture, tcpdump] = default(&namespace);
     assert_eq!(capture, tcpdump);
     assert_ne!(capture, "silent");

@@ -54,10 +54,9 @@ fn a_link_that_goes_down_and_up() {
                 traffic::nc_session(&there, client_at, server);
                 there.ip(&format!("link set {device} down"));
                 there.ip(&format!("link set {device} up"));
-                while device != "lo" && !there.output(&format!("ip link show {device}")).contains("state UP")
-                {
-                    std::thread::yield_now();
-                }
+                wait_until("a link", || {
+                    device == "lo" || there.output(&format!("ip link show {device}")).contains("state UP")
+                });
                 traffic::nc_session(&there, client_at, server);
             },
             || traffic::marker_in(client_at, from, server),
