@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PROFILE")]
     only: Vec<String>,
 
-    /// How often each program is measured; three times at most where no budget depends on it [default: 5]
+    /// How often each program is measured; in some profiles three times at most [default: 5]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
 
@@ -91,8 +91,8 @@ const ABOUT: &str = "\
 What `cargo xtask bench` has printed; docs/performance.md says how to read it. Where the heading of a column does not
 say otherwise, the program ran with `TZ=:/etc/localtime`, which is the zone that is in force without it, too.";
 
-/// Rounds, at most, of the profiles that no budget depends on.
-const ROUNDS_BESIDES_BUDGETS: u64 = 3;
+/// Rounds, at most, of the profiles whose results hardly vary or that no budget depends on.
+const FEWER_ROUNDS: u64 = 3;
 
 /// What the measurements share.
 struct Bench {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{
-    Bench, ROUNDS_BESIDES_BUDGETS,
+    Bench, FEWER_ROUNDS,
     flood::{self, Generator, Plan},
     frames::PORT,
     live_frames::Destination,
@@ -83,7 +83,7 @@ impl Profile {
         let and = |tool: Tool| [compared.as_slice(), &[tool]].concat();
         let raw = Generator::Raw { flows: FLOWS, port: PORT, senders: 1, rate: None };
         let fewer = bench.packets.min(FEWER_PACKETS);
-        let fewer_rounds = bench.rounds.min(ROUNDS_BESIDES_BUDGETS);
+        let fewer_rounds = bench.rounds.min(FEWER_ROUNDS);
         let plan = Plan {
             tools: compared.clone(),
             output: Output::Null,

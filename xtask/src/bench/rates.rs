@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{
-    Bench, ROUNDS_BESIDES_BUDGETS,
+    Bench, FEWER_ROUNDS,
     flood::{self, Generator, Plan},
     live_frames::Destination,
     process::Output,
@@ -26,7 +26,7 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
         format!("live XDP frames, faster and faster until some are lost, {packets} packets at each rate");
     let mut table = Table::new(profile, title, tools.map(|tool| tool.name));
     let periods = if bench.quick { &PERIODS[..1] } else { &PERIODS[..] };
-    for round in 0..bench.rounds.min(ROUNDS_BESIDES_BUDGETS) {
+    for round in 0..bench.rounds.min(FEWER_ROUNDS) {
         for tool in tools {
             bench.progress(profile, round, tool);
             let (mut lossless, mut lossy) = (None, None);

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::{
-    Bench, ROUNDS_BESIDES_BUDGETS, cpu,
+    Bench, FEWER_ROUNDS, cpu,
     frames::PORT,
     process::{Output, Process},
     quiet::percentile,
@@ -129,7 +129,7 @@ fn watched(
     table: &mut Table,
     traffic: impl Fn(&Bench, &mut Table, Tool) -> Result<()>,
 ) -> Result<()> {
-    for round in 0..bench.rounds.min(ROUNDS_BESIDES_BUDGETS) {
+    for round in 0..bench.rounds.min(FEWER_ROUNDS) {
         for tool in TOOLS {
             bench.progress(table.profile, round, tool);
             if !tool.listens() {
