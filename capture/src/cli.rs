@@ -303,6 +303,8 @@ Examples:
   capture -i eth0 --port 8000-8100 -c 1000 > packets.txt
   capture -r packets.pcap --port 8888
 
-SIGINT, SIGTERM, SIGHUP and other signals that end a process end a live capture with every packet that has matched and
-tcpdump's summary on standard error; Ctrl-C a second time, or a signal two seconds later, ends it at once. SIGUSR1
-prints the numbers so far; SIGUSR2 writes out the buffered lines.";
+Signals to a live capture:
+  SIGINT, SIGTERM, SIGHUP ..   print what has matched and the summary, and end
+  Ctrl-C again, or a signal two seconds later   end at once
+  SIGUSR1                      print the numbers so far
+  SIGUSR2                      write out the buffered lines";

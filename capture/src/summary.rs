@@ -51,17 +51,24 @@ impl fmt::Display for Unwritten {
 }
 
 impl Summary {
-    /// tcpdump's three numbers in one line, as it prints them on SIGUSR1.
-    pub fn one_line(&self) -> String {
-        let Self { captured, received, dropped_by_interface, .. } = self;
+    /// tcpdump's three numbers in one line, as it prints them on SIGUSR1, when the capture has read this many packets:
+    /// as there, their lines may still wait to be written. Those that wait in the ring buffers have a number of their
+    /// own.
+    pub fn so_far(&self, read: u64) -> String {
+        let Self { received, dropped_by_interface, .. } = self;
+        let received = received.unwrap_or_default();
+        let waiting = match received.saturating_sub(read + self.lost()) {
+            0 => String::new(),
+            waiting => format!(", {} waiting to be read", packets(waiting)),
+        };
         let by_interface = match dropped_by_interface {
             0 => String::new(),
             dropped => format!(", {} dropped by interface", packets(*dropped)),
         };
         format!(
-            "{} captured, {} received by filter, {} dropped by kernel{by_interface}",
-            packets(*captured),
-            packets(received.unwrap_or_default()),
+            "{} captured, {} received by filter, {} dropped by kernel{by_interface}{waiting}",
+            packets(read),
+            packets(received),
             packets(self.lost())
         )
     }
@@ -146,7 +153,9 @@ mod tests {
         let expected = "1 packet captured\n22 packets received by filter\n21 packets dropped by kernel\n";
         assert_eq!(summary.to_string(), expected);
         let expected = "1 packet captured, 22 packets received by filter, 21 packets dropped by kernel";
-        assert_eq!(summary.one_line(), expected);
+        assert_eq!(summary.so_far(1), expected);
+        let waiting = Summary { received: Some(23), ..summary };
+        assert_eq!(waiting.so_far(1), expected.replace("22", "23") + ", 1 packet waiting to be read");
     }
 
     #[test]
@@ -174,7 +183,7 @@ mod tests {
         assert!(
             summary.to_string().ends_with("\n0 packets dropped by kernel\n1 packet dropped by interface\n")
         );
-        assert!(summary.one_line().ends_with(", 0 packets dropped by kernel, 1 packet dropped by interface"));
+        assert!(summary.so_far(2).ends_with(", 0 packets dropped by kernel, 1 packet dropped by interface"));
     }
 
     #[test]

@@ -93,8 +93,8 @@ pub enum KernelError {
 
     /// The interface cannot be made promiscuous.
     #[error(
-        "{} is not in promiscuous mode, which takes a packet socket and the capability cap_net_raw ({source}): only \
-         what the interface takes without it is captured; grant the capability, or give -p",
+        "{} is not in promiscuous mode, which needs a packet socket and the capability cap_net_raw ({source}): packets \
+         between other machines may be missing; grant the capability, or give -p",
         printable(.interface)
     )]
     NotPromiscuous {
@@ -203,14 +203,14 @@ pub enum KernelError {
 
     /// XDP has one program per interface and mode, and there is one already.
     #[error(
-        "cannot attach XDP to {}: {holder} holds the slot; detach it, or use `--hook tc`, which shares the interface \
+        "cannot attach XDP to {}: {holder} is attached there; detach it, or use `--hook tc`, which shares the interface \
          with any number of programs",
         printable(.interface)
     )]
     XdpTaken {
         /// The interface.
         interface: String,
-        /// Who holds the slot.
+        /// The program that is attached.
         holder: String,
     },
 
@@ -263,7 +263,8 @@ pub enum KernelError {
 
     /// The rings cannot be made.
     #[error(
-        "cannot make {count} ring buffer(s) of {} KiB: {source}; `-B` sets how much memory they take together",
+        "cannot make {count} ring buffer(s) of {} KiB: {source}; a memory limit may be too low (of a cgroup, or \
+         `ulimit -v`), and `-B` takes less, such as `-B 2048`",
         size / 1024
     )]
     Rings {

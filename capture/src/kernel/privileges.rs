@@ -62,7 +62,7 @@ impl fmt::Display for Denial {
                     write!(formatter, "{} and {last} are missing; ", others.join(", "))?;
                 }
                 if *root {
-                    formatter.write_str("root lacks it here, as in a container that was not given it (`--cap-add`)")
+                    formatter.write_str("grant it to this root, whose capabilities are limited (`--cap-add` of a container, CapabilityBoundingSet= of systemd)")
                 } else {
                     write!(
                         formatter,
@@ -140,6 +140,6 @@ mod tests {
             "CAP_BPF and CAP_PERFMON are missing; run as root, or grant the capabilities once with \
              `setcap cap_bpf,cap_net_admin,cap_net_raw,cap_perfmon+ep /usr/local/bin/capture`"
         );
-        assert!(denial(true).to_string().ends_with("(`--cap-add`)"));
+        assert!(denial(true).to_string().ends_with("CapabilityBoundingSet= of systemd)"));
     }
 }

@@ -203,8 +203,10 @@ impl Session {
 
     /// SIGUSR1.
     fn report(&self) {
+        // Before the counters are read, which only grow: nothing has been read that they do not count.
+        let read = self.tally.printed + self.tally.skipped;
         let report = match self.capture.counters() {
-            Ok(counters) => self.summary(Some(&counters)).one_line(),
+            Ok(counters) => self.summary(Some(&counters)).so_far(read),
             Err(error) => error.to_string(),
         };
         self.messages.say(&format!("capture: {report}\n"));
@@ -242,7 +244,8 @@ impl Session {
         };
         self.skip_rest();
         self.writer.stop(patience.for_last_write()).await;
-        warn(&mut self.capture, &self.messages, &mut self.warnings);
+        // What is noticed only now is printed once, after the summary.
+        pass_on(&mut self.capture, &self.messages, &mut self.warnings, |_| {});
         let result = self.last_words(stop, end, failed);
         (result, patience)
     }
@@ -328,14 +331,19 @@ fn failures(
     kernel.chain(output.or(unwritten.map(RunError::Incomplete))).collect()
 }
 
-/// Passes on what the capture noticed.
+/// Prints what the capture noticed, and keeps the warnings for the summary.
 pub(super) fn warn(capture: &mut Capture, messages: &Messages, warnings: &mut Warnings) {
+    pass_on(capture, messages, warnings, |warning| messages.say(&format!("capture: warning: {warning}\n")));
+}
+
+/// Prints the notes among what the capture noticed, and keeps the warnings for the summary, each after `each` has had it.
+fn pass_on(capture: &mut Capture, messages: &Messages, warnings: &mut Warnings, each: impl Fn(&str)) {
     for notice in capture.notices() {
         match notice {
             Notice::Note(note) => messages.say(&format!("capture: note: {}\n", without_number(&note))),
             Notice::Warning(warning) => {
                 let warning = without_number(&warning);
-                messages.say(&format!("capture: warning: {warning}\n"));
+                each(&warning);
                 warnings.add(warning);
             }
         }

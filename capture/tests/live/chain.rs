@@ -155,8 +155,8 @@ fn one_that_came_and_went_between_two_looks() {
     let (here, _there) = Namespace::pair();
     let capture = Tracer::capture(&here, "-i veth0");
     drop(others::attach(&here, "veth0", Place::TcxEgress, Order::First, "guest", Treatment::Drop));
-    let note = "capture: note: on veth0 egress: programs came and went between two looks at them: if one stood before \
-                capture, it can have hidden packets";
+    let note = "capture: note: on veth0 egress: programs were attached and detached again between two checks: one that \
+                ran before capture can have hidden packets";
     assert_eq!(said(&capture.interrupt()).last(), Some(&note));
 }
 
@@ -179,7 +179,7 @@ fn where_the_name_may_not_be_known_the_id_is_said() {
         Tracer::unprivileged(&here, "-all,+bpf,+net_admin,+net_raw,+perfmon", "-i veth0 --hook xdp-native");
     let ended = capture.end();
     let expected =
-        format!("cannot attach XDP to veth0: program (id {}, native) holds the slot; ", id("holder"));
+        format!("cannot attach XDP to veth0: program (id {}, native) is attached there; ", id("holder"));
     assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
     drop((link, holder));
 }
@@ -252,7 +252,8 @@ fn clsact_filters_before_and_after_capture() {
          redirects or rewrites is printed as it was before",
         id("after_bpf")
     );
-    assert_eq!(said(&ended), [&u32, &after, &late, &u32, &late]);
+    // What comes last is noticed at the end, and printed once.
+    assert_eq!(said(&ended), [&u32, &after, &u32, &late]);
 }
 
 /// The qdiscs `ingress` and `clsact` have the same place.
@@ -454,7 +455,7 @@ fn an_xdp_slot_that_is_taken_in_another_mode() {
         let link = others::attach(&here, "veth0", place, Order::Last, &name, Treatment::Next);
         let ended = Tracer::capture_failing(&here, &format!("-i veth0 --hook {hook}"));
         let expected = format!(
-            "capture: cannot attach XDP to veth0: program {name} (id {}, {mode}) holds the slot; detach it, or use \
+            "capture: cannot attach XDP to veth0: program {name} (id {}, {mode}) is attached there; detach it, or use \
              `--hook tc`, which shares the interface with any number of programs\n",
             id(&name)
         );

@@ -157,7 +157,7 @@ fn a_taken_xdp_slot() {
     assert_eq!(ended.status.code(), Some(1));
     assert!(ended.stderr.contains("cannot attach XDP to lo: program xdp (id "), "{}", ended.stderr);
     assert!(
-        ended.stderr.contains(", generic) holds the slot; detach it, or use `--hook tc`"),
+        ended.stderr.contains(", generic) is attached there; detach it, or use `--hook tc`"),
         "{}",
         ended.stderr
     );

@@ -160,9 +160,9 @@ fn promiscuous_mode_ends_with_the_process() {
 fn without_cap_net_raw_a_capture_says_what_it_sees_and_goes_on() {
     let (here, there) = Namespace::pair();
     let [one, two] = [1, 2].map(|number| IpAddr::from([10, 0, 0, number]));
-    let sentence = "capture: warning: veth0 is not in promiscuous mode, which takes a packet socket and the capability \
-                    cap_net_raw (Operation not permitted): only what the interface takes without it is captured; \
-                    grant the capability, or give -p\n";
+    let sentence = "capture: warning: veth0 is not in promiscuous mode, which needs a packet socket and the capability \
+                    cap_net_raw (Operation not permitted): packets between other machines may be missing; grant the \
+                    capability, or give -p\n";
     for (capabilities, flag, expected) in
         [("", "", sentence), ("", "-p", ""), (",+net_raw", "", ""), (",+net_raw", "-p", "")]
     {

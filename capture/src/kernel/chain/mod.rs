@@ -174,8 +174,8 @@ impl Chain {
             Some(earlier) if came_and_went(earlier, &state) => {
                 // A note, because it can have been another capture.
                 notices.push(Notice::Note(format!(
-                    "on {interface} {side}: programs came and went between two looks at them: if one stood before \
-                     capture, it can have hidden packets"
+                    "on {interface} {side}: programs were attached and detached again between two checks: one that ran \
+                     before capture can have hidden packets"
                 )));
             }
             _ => {}
