@@ -62,7 +62,7 @@ impl fmt::Display for Denial {
                     write!(formatter, "{} and {last} are missing; ", others.join(", "))?;
                 }
                 if *root {
-                    formatter.write_str("grant it to this root, whose capabilities are limited (`--cap-add` of a container, CapabilityBoundingSet= of systemd)")
+                    formatter.write_str("grant what is missing: root is limited here (`--cap-add` of a container, CapabilityBoundingSet= of systemd)")
                 } else {
                     write!(
                         formatter,

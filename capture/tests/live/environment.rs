@@ -37,7 +37,7 @@ fn the_missing_capability_is_named() {
         for hook in ["tc", "xdp-generic"] {
             let arguments = format!("-p -i lo --hook {hook}");
             let ended = Tracer::unprivileged(&namespace, capabilities, &arguments).end();
-            assert_one_sentence(&ended, &["capture: not permitted to ", expected, "grant it to this root"]);
+            assert_one_sentence(&ended, &["capture: not permitted to ", expected, "grant what is missing"]);
         }
     }
     // Where others may read it.
