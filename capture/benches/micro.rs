@@ -2,7 +2,7 @@
 //! with its table of conversations, the file readers.
 //!
 //! `cargo bench --package capture --bench micro` prints nanoseconds. On a machine that has other things to do, ask for
-//! instructions instead, which hardly vary: `cargo xtask bench --instructions` runs each case under callgrind, which
+//! instructions instead, which hardly vary: `cargo lab bench --instructions` runs each case under callgrind, which
 //! counts what happens inside [`measured`].
 
 #![expect(clippy::print_stdout, reason = "a command for people")]

@@ -2,7 +2,7 @@
 //!
 //! `tests/golden/LIST` has a line for each case: its name, the file of packets, the file with what tcpdump 4.99.3
 //! printed, and the flags, before them perhaps `TZ=...`. Where tcpdump complained of the file, its words are next to
-//! what it printed, with the extension `err`. `cargo xtask bless` makes what is expected, from tcpdump and never from
+//! what it printed, with the extension `err`. `cargo lab bless` makes what is expected, from tcpdump and never from
 //! capture.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]

@@ -348,11 +348,13 @@ fn the_programs_depend_on_the_shared_crate_and_aya_only() {
 }
 
 #[test]
-fn xtask_imports_no_crate_of_the_product() {
+fn xtask_and_lab_import_no_crate_of_the_product() {
     // It has to work when the product cannot be built: when the object is older than its source.
-    for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
-        let found = dependencies(&manifest("xtask"), table);
-        assert!(!found.iter().any(|name| name.starts_with("capture")), "xtask, {table}: {found:?}");
+    for package in ["xtask", "lab"] {
+        for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let found = dependencies(&manifest(package), table);
+            assert!(!found.iter().any(|name| name.starts_with("capture")), "{package}, {table}: {found:?}");
+        }
     }
 }
 

@@ -5,32 +5,24 @@
 #[path = "../../capture/build/provenance.rs"]
 mod provenance;
 
-mod bench;
-mod bless;
-mod diff;
 mod ebpf;
-mod fuzz;
-mod golden;
 mod lint;
-mod oracle;
-mod packets;
-mod random;
 mod run;
 mod runner;
 mod setup;
 mod test;
-mod vmtest;
-mod workspace;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::workspace;
 
-/// The tasks of the project: build, run, test and check it.
+/// The tasks of the project: build, run, test and lint it.
 ///
 /// Building and running need nothing but stable Rust. The programs in the kernel are committed as an object, which
-/// `build-ebpf` rebuilds after a change to their source; `setup` installs what it needs for that.
+/// `build-ebpf` rebuilds after a change to their source; `setup` installs what it needs for that. `cargo lab` measures
+/// capture, and compares it with tcpdump.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Arguments {
@@ -43,11 +35,6 @@ enum Task {
     Run(run::Arguments),
     Test(test::Arguments),
     Lint(lint::Arguments),
-    Diff(diff::Arguments),
-    Bless(bless::Arguments),
-    Fuzz(fuzz::Arguments),
-    Bench(bench::Arguments),
-    Vmtest(vmtest::Arguments),
     BuildEbpf(ebpf::Arguments),
     Setup(setup::Arguments),
 }
@@ -67,11 +54,6 @@ fn perform(task: Task) -> Result<()> {
         Task::Run(arguments) => run::perform(&arguments),
         Task::Test(arguments) => test::perform(&arguments),
         Task::Lint(arguments) => lint::perform(&arguments),
-        Task::Diff(arguments) => diff::perform(&arguments),
-        Task::Bless(arguments) => bless::perform(&arguments),
-        Task::Fuzz(arguments) => fuzz::perform(&arguments),
-        Task::Bench(arguments) => bench::perform(&arguments),
-        Task::Vmtest(arguments) => vmtest::perform(&arguments),
         Task::BuildEbpf(arguments) => ebpf::perform(&arguments),
         Task::Setup(arguments) => setup::perform(&arguments),
     }

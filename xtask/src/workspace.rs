@@ -11,28 +11,28 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 /// The top of the repository.
-pub(crate) fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
 /// The cargo that runs us.
-pub(crate) fn cargo() -> Command {
+pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.current_dir(root());
     command
 }
 
 /// What cargo says of the workspace and its dependencies.
-pub(crate) struct Metadata {
+pub struct Metadata {
     /// The target folder.
-    pub(crate) target: PathBuf,
+    pub target: PathBuf,
     /// The folders that the sources of the dependencies are in, such as one below `~/.cargo/registry/src`.
-    pub(crate) registries: Vec<PathBuf>,
+    pub registries: Vec<PathBuf>,
 }
 
 impl Metadata {
     /// Asks `cargo`. Downloads what is not there yet; never changes `Cargo.lock`.
-    pub(crate) fn read(cargo: &Path) -> Result<Self> {
+    pub fn read(cargo: &Path) -> Result<Self> {
         let mut command = Command::new(cargo);
         command.current_dir(root()).args(["metadata", "--format-version=1", "--locked"]);
         let metadata: serde_json::Value = serde_json::from_str(&output(&mut command)?)?;
@@ -52,19 +52,19 @@ impl Metadata {
 }
 
 /// Builds the daemon as it is shipped, and gives its path.
-pub(crate) fn build_release() -> Result<PathBuf> {
+pub fn build_release() -> Result<PathBuf> {
     run(cargo().args(["build", "--release", "--locked", "--package=capture", "--bin=capture"]))?;
     Ok(Metadata::read(Path::new(cargo().get_program()))?.target.join("release/capture"))
 }
 
 /// Whether we run as root.
-pub(crate) fn is_root() -> bool {
+pub fn is_root() -> bool {
     // The owner of /proc/self is the effective user.
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
 /// Runs a command; what it prints is seen.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot run {}", shown(command)))?;
     if !status.success() {
         bail!("`{}` failed: {status}", shown(command));
@@ -73,7 +73,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Runs a command and takes what it prints on its standard output.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+pub fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stderr(Stdio::inherit())
         .output()
@@ -86,7 +86,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 }
 
 /// The command as one would type it.
-pub(crate) fn shown(command: &Command) -> String {
+pub fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask diff`.
+//! `cargo lab diff`.
 
 mod flags;
 pub(crate) use self::flags::FIXED;

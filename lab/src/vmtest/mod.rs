@@ -1,4 +1,4 @@
-//! `cargo xtask vmtest`.
+//! `cargo lab vmtest`.
 
 mod archive;
 mod image;
@@ -29,7 +29,7 @@ use crate::workspace::{self, Metadata, cargo};
 ///
 /// Looks up the current version of each kernel in Debian's archive, through apt and the mirror that it is set up with,
 /// unpacks it below the target folder (nothing is installed), and boots it with the static build of capture. There it
-/// performs the checks in xtask/src/vmtest/guest/checks.sh. What they find is printed as a table; a check that fails, a
+/// performs the checks in lab/src/vmtest/guest/checks.sh. What they find is printed as a table; a check that fails, a
 /// machine that does not end in time, and a check that was not performed are failures.
 ///
 /// It needs no root. On Debian 12:
@@ -75,7 +75,7 @@ pub(crate) struct Arguments {
 }
 
 /// What `--write` changes lies between these two lines of docs/kernels.md.
-const TABLE_BEGINS: &str = "<!-- the table of cargo xtask vmtest --write -->\n";
+const TABLE_BEGINS: &str = "<!-- the table of cargo lab vmtest --write -->\n";
 const TABLE_ENDS: &str = "<!-- its end -->\n";
 
 pub(crate) fn perform(arguments: &Arguments) -> Result<()> {

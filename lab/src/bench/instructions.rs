@@ -1,4 +1,4 @@
-//! `cargo xtask bench --instructions`: the micro-benchmarks of capture/benches under callgrind.
+//! `cargo lab bench --instructions`: the micro-benchmarks of capture/benches under callgrind.
 //!
 //! Instructions hardly vary with what else a machine does, so that a few per cent more of them say something. They
 //! vary with the compiler, the C library and valgrind: with which ones they were counted is on record, too. Where these
@@ -133,7 +133,7 @@ impl Counts {
         table.insert("instructions".to_owned(), cases.into());
         Ok(format!(
             "# Instructions per packet of each case of micro.rs, written by \
-             `cargo xtask bench --instructions --bless`.\n\n{}",
+             `cargo lab bench --instructions --bless`.\n\n{}",
             toml::to_string(&table)?
         ))
     }

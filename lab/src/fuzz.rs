@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`.
+//! `cargo lab fuzz`.
 
 use std::{fs, path::Path, process::Command};
 

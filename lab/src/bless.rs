@@ -1,4 +1,4 @@
-//! `cargo xtask bless`.
+//! `cargo lab bless`.
 
 use std::{
     fs, io,

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`.
+//! `cargo lab bench`.
 
 mod bpf;
 mod budgets;
@@ -88,7 +88,7 @@ pub(crate) struct Arguments {
 
 /// What a reader of the tables has to know.
 const ABOUT: &str = "\
-What `cargo xtask bench` has printed; docs/performance.md says how to read it. Where the heading of a column does not
+What `cargo lab bench` has printed; docs/performance.md says how to read it. Where the heading of a column does not
 say otherwise, the program ran with `TZ=:/etc/localtime`, which is the zone that is in force without it, too.";
 
 /// Rounds, at most, of the profiles whose results hardly vary or that no budget depends on.

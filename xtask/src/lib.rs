@@ -1,0 +1,3 @@
+//! What the tasks of the project share, those of `lab` too.
+
+pub mod workspace;
