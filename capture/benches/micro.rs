@@ -18,15 +18,15 @@ use std::{
 use bytes::BytesMut;
 use capture::{
     kernel::merge::{Left, Merge, Queue},
-    packet::{LinkType, Packet, Timestamp},
     source::file::{FileSource, Precision},
-    text::{Conversations, Printer, options::TextOptions},
 };
 use capture_common::{
     parse::select_ethernet,
     ports::Ports,
     record::{ABI_VERSION, RecordHeader},
 };
+use capture_packet::{LinkType, Packet, Timestamp};
+use capture_text::{Conversations, Printer, options::TextOptions};
 use jiff::tz::TimeZone;
 
 /// How often each case is timed; the fastest counts.

@@ -3,13 +3,13 @@
 use std::{ffi::OsString, path::PathBuf, str::FromStr};
 
 use capture_common::record::MAX_SNAPLEN;
+use capture_text::options::{Dump, TextOptions, TimestampStyle};
 
 use crate::{
     cli::{Cli, Precision},
     expression,
     kernel::{Direction, Hook, LogLevel},
     ports::{PortList, PortSet},
-    text::options::{Dump, TextOptions, TimestampStyle},
 };
 
 /// Memory for the rings where `-B` does not say, in KiB.

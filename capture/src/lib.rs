@@ -1,10 +1,10 @@
 //! `capture`: a packet tracer for production Linux servers.
 //!
 //! The path of a packet: [`kernel`] takes records out of the rings, or [`source`] reads a file, and each record is a
-//! [`packet`]. [`text`] formats it as lines, [`explain`] adds comments between them, and [`resolve`] finds names for
-//! addresses. [`writer`] writes the lines, [`messages`] writes to standard error, both through [`blocking`], and
-//! [`summary`] formats the numbers at the end. [`run`] connects these as [`config`] says, which comes from [`cli`],
-//! [`expression`] and [`ports`].
+//! [`Packet`](capture_packet::Packet). [`capture_text`] formats it as lines, [`explain`] adds comments between them,
+//! and [`resolve`] finds names for addresses. [`writer`] writes the lines, [`messages`] writes to standard error, both
+//! through [`blocking`], and [`summary`] formats the numbers at the end. [`run`] connects these as [`config`] says,
+//! which comes from [`cli`], [`expression`] and [`ports`].
 
 #![deny(unsafe_code)]
 
@@ -15,13 +15,9 @@ pub mod explain;
 pub mod expression;
 pub mod kernel;
 pub mod messages;
-pub mod packet;
 pub mod ports;
-#[cfg(test)]
-mod random;
 pub mod resolve;
 pub mod run;
 pub mod source;
 pub mod summary;
-pub mod text;
 pub mod writer;

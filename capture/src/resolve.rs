@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::text::names::Names;
+use capture_text::names::Names;
 
 /// Addresses whose names are kept. When there are more, all are forgotten and asked for again.
 const LIMIT: usize = 1 << 16;

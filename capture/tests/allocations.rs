@@ -12,8 +12,8 @@ use bytes::BytesMut;
 use capture::{
     explain::Explainer,
     source::file::{FileSource, Precision},
-    text::{Conversations, Printer, options::TextOptions},
 };
+use capture_text::{Conversations, Printer, options::TextOptions};
 use jiff::tz::TimeZone;
 
 /// The system's allocator, which counts for each thread how often it is asked for memory, and how much there is.

@@ -4,15 +4,15 @@ use std::{fs, path::Path};
 
 use bytes::BytesMut;
 use capture::{
-    packet::{LinkType, Packet},
     ports::PortSet,
     source::{
         file::{ByteOrder, FileSource, Precision},
         filter::select,
     },
-    text::{Conversations, Printer, options::TextOptions},
 };
 use capture_common::parse::Selection;
+use capture_packet::{LinkType, Packet};
+use capture_text::{Conversations, Printer, options::TextOptions};
 use jiff::tz::TimeZone;
 
 /// One packet of a file as it is, and as it would be if its sender or the wire had changed it.

@@ -7,12 +7,10 @@
 #![no_main]
 
 use bytes::BytesMut;
-use capture::{
-    packet::{LinkType, Packet, Timestamp},
-    text::{
-        Conversations, Printer,
-        options::{Dump, TextOptions, TimestampStyle},
-    },
+use capture_packet::{LinkType, Packet, Timestamp};
+use capture_text::{
+    Conversations, Printer,
+    options::{Dump, TextOptions, TimestampStyle},
 };
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;

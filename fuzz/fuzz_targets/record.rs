@@ -3,11 +3,9 @@
 #![no_main]
 
 use bytes::BytesMut;
-use capture::{
-    packet::{LinkType, Packet, Timestamp},
-    text::{Conversations, Printer, options::TextOptions},
-};
 use capture_common::record::{ABI_VERSION, RecordHeader};
+use capture_packet::{LinkType, Packet, Timestamp};
+use capture_text::{Conversations, Printer, options::TextOptions};
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
 

@@ -154,14 +154,12 @@ impl Connections {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
+    use capture_packet::LinkType;
 
     use super::*;
-    use crate::{
-        explain::{
-            CONNECTION_LIMIT,
-            testing::{CLIENT, SERVER, at, packet},
-        },
-        packet::LinkType,
+    use crate::explain::{
+        CONNECTION_LIMIT,
+        testing::{CLIENT, SERVER, at, packet},
     };
 
     /// A SYN from a client that no other number gives.

@@ -17,9 +17,9 @@ mod stories;
 mod testing;
 
 use bytes::BytesMut;
+use capture_packet::Packet;
 
 use self::{comment::Story, connections::Connections, segment::Segment};
-use crate::packet::Packet;
 
 /// How many connections are remembered at most. They take about 20 MiB then.
 pub const CONNECTION_LIMIT: usize = 1 << 16;

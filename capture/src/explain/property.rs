@@ -3,28 +3,26 @@
 use std::collections::BTreeSet;
 
 use bytes::BytesMut;
+use capture_packet::{LinkType, Packet};
+use capture_text::{
+    Conversations, Printer,
+    options::{Dump, TextOptions, TimestampStyle},
+};
 use jiff::tz::TimeZone;
+use test_support::random::Random;
 
 use super::{
     Explainer,
     segment::Endpoint,
     testing::{CLIENT, SERVER, Sketch, Who, at, ethernet_frame, packet},
 };
-use crate::{
-    packet::{LinkType, Packet},
-    random::Random,
-    text::{
-        Conversations, Printer,
-        options::{Dump, TextOptions, TimestampStyle},
-    },
-};
 
 /// A segment of one of a few connections, with numbers near to each other, so that it often makes sense.
 fn sketch(random: &mut Random, time: i64) -> Sketch {
     let from = random.choose(&[CLIENT, SERVER]);
     let flags = random.choose(&[".", ".", ".", ".", "P.", "P.", "S", "S.", "F.", "F.", "R", "R.", "SF", "P"]);
-    let seq = if random.one_in(20) { random.next() } else { random.below(4) * 10 };
-    let ack = if random.one_in(20) { random.next() } else { random.below(5) * 10 };
+    let seq = if random.one_in(20) { random.number() } else { random.below(4) * 10 };
+    let ack = if random.one_in(20) { random.number() } else { random.below(5) * 10 };
     let mut sketch = at(time, from, flags, seq, ack).data(random.choose(&[0, 0, 1, 10, 10, 20]));
     if random.one_in(10) {
         sketch = sketch.win(0);
@@ -49,7 +47,7 @@ fn frame(random: &mut Random, time: i64) -> (Vec<u8>, usize) {
     if random.one_in(5) {
         for _ in 0..=random.below(3) {
             let at = random.below(frame.len() as u32) as usize;
-            frame[at] = random.next() as u8;
+            frame[at] = random.number() as u8;
         }
     }
     let wire_len = frame.len();
@@ -132,7 +130,7 @@ fn noise() {
     let mut explainer = Explainer::new(3);
     let mut out = BytesMut::new();
     for _ in 0..100_000 {
-        let mut bytes: Vec<u8> = (0..random.below(100)).map(|_| random.next() as u8).collect();
+        let mut bytes: Vec<u8> = (0..random.below(100)).map(|_| random.number() as u8).collect();
         let link_type = random.choose(&LINK_TYPES);
         // Half of them look like an IPv4 packet with TCP, more or less.
         let looks = [(0, 0x45), (2, 0), (3, 50), (6, 0), (7, 0), (9, 6), (32, 0x50), (33, 0x10)];
@@ -144,7 +142,7 @@ fn noise() {
             }
         }
         let wire_len = random.below(200);
-        let time = i64::from(random.next()) << random.below(40);
+        let time = i64::from(random.number()) << random.below(40);
         explainer.explain(&Packet { wire_len, ..packet(link_type, time, &bytes) }, &mut out);
     }
     explainer.finish(&mut out);

@@ -11,7 +11,7 @@ use capture_common::{
     ports::Ports,
 };
 
-use crate::packet::{
+use capture_packet::{
     LinkType, Packet,
     link::{bsd_loopback, linux_sll, linux_sll2},
     tcp::{flag, option},
@@ -254,11 +254,10 @@ fn ipv6_header(packet: &Packet<'_>, layers: Layers) -> Option<(IpAddr, IpAddr, u
 
 #[cfg(test)]
 mod tests {
+    use capture_text::{Conversations, Printer, options::TextOptions};
+
     use super::*;
-    use crate::{
-        explain::testing::{CLIENT, SERVER, Sketch, at, ethernet_frame, packet},
-        text::{Conversations, Printer, options::TextOptions},
-    };
+    use crate::explain::testing::{CLIENT, SERVER, Sketch, at, ethernet_frame, packet};
 
     fn parse(link_type: LinkType, frame: &[u8]) -> Option<Segment> {
         Segment::parse(&packet(link_type, 0, frame))

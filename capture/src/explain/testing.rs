@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use bytes::BytesMut;
+use capture_packet::{LinkType, Packet, Timestamp};
 
 use super::{Explainer, segment::Endpoint};
-use crate::packet::{LinkType, Packet, Timestamp};
 
 pub(super) const CLIENT: Who = Who::Client;
 pub(super) const SERVER: Who = Who::Server;

@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, time::Duration};
 
 use capture_common::{counters::Counters, ports::PortBitmap};
-
+use capture_packet::{LinkType, Packet};
 use tokio::time::sleep;
 
 use super::{
@@ -21,10 +21,7 @@ use super::{
     timer::Timer,
     watch::Watch,
 };
-use crate::{
-    messages::Messages,
-    packet::{LinkType, Packet},
-};
+use crate::messages::Messages;
 
 /// How long the rings are left alone while packets come.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(1);

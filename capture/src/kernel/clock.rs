@@ -11,7 +11,7 @@ use std::fs;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::packet::Timestamp;
+use capture_packet::Timestamp;
 
 const NANOSECONDS: i64 = 1_000_000_000;
 /// How long a sample is used where the clock is not set, in nanoseconds.

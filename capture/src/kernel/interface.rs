@@ -2,13 +2,13 @@
 
 use std::{cmp::Reverse, ffi::OsStr, fmt, os::unix::ffi::OsStrExt as _};
 
+use capture_packet::LinkType;
 use strsim::jaro_winkler;
 
 use super::{
     KernelError,
     link::{Link, link_at, link_called, links},
 };
-use crate::packet::LinkType;
 
 /// `ARPHRD_RAWIP` of linux/if_arp.h, which the libc crate does not have.
 const ARPHRD_RAWIP: u16 = 519;

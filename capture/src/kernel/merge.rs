@@ -104,9 +104,9 @@ mod tests {
     use std::collections::VecDeque;
 
     use capture_common::record::ABI_VERSION;
+    use test_support::random::Random;
 
     use super::*;
-    use crate::random::Random;
 
     /// A queue in memory.
     #[derive(Default)]

@@ -7,6 +7,7 @@
 use std::{future::poll_fn, io, ops::ControlFlow, task::Poll};
 
 use aya::maps::MapData;
+use capture_packet::{LinkType, Packet};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -14,7 +15,6 @@ use super::{
     merge::{Left, Merge, Queue},
     ring::Ring,
 };
-use crate::packet::{LinkType, Packet};
 
 /// How long records wait for earlier ones from other CPUs, in nanoseconds. A program takes well under a microsecond
 /// from stamp to commit; this leaves room for an interrupt in between and for a virtual CPU that is not running.

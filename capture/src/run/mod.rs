@@ -10,6 +10,7 @@ mod time_zone;
 
 use std::{fs::File, io, os::fd::AsFd as _, process::ExitCode, time::Duration};
 
+use capture_text::{Conversations, Printer};
 use nix::{
     errno::Errno,
     sys::signal::{SigSet, Signal},
@@ -23,7 +24,6 @@ use crate::{
     resolve::{Resolver, SERVICES, Wait},
     source::file::FileError,
     summary::Unwritten,
-    text::{Conversations, Printer},
 };
 
 /// Exit status after a failure.

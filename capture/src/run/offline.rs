@@ -11,6 +11,7 @@ use std::{
 
 use bytes::BytesMut;
 use capture_common::parse::Selection;
+use capture_packet::LinkType;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -22,7 +23,6 @@ use crate::{
     config::Config,
     explain::{self, Explainer},
     kernel::was_closed,
-    packet::LinkType,
     source::{
         file::{self, FileError, FileSource, Precision},
         filter::select,

@@ -8,6 +8,7 @@ use std::{io, ops::ControlFlow};
 
 use bytes::BytesMut;
 use capture_common::counters::Counters;
+use capture_text::Printer;
 
 use super::{
     RunError, complaint, forgotten,
@@ -20,7 +21,6 @@ use crate::{
     kernel::{Capture, KernelError, Left, Notice},
     messages::Messages,
     summary::{Summary, Unwritten, Warnings},
-    text::Printer,
     writer::{Chunk, Writer},
 };
 

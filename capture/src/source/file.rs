@@ -24,10 +24,10 @@ use std::{
 };
 
 use capture_common::record::MAX_SNAPLEN;
+use capture_packet::{LinkType, Packet};
 
 use self::{buffer::Buffer, pcap::Pcap, pcapng::Pcapng};
 pub use self::{bytes::ByteOrder, error::FileError};
-use crate::packet::{LinkType, Packet};
 
 /// What a time is cut off to. tcpdump asks libpcap for microseconds, or with `--nano` for nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

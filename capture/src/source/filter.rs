@@ -9,14 +9,12 @@ use capture_common::{
     parse::{Frame, Network, Selection, select_ethernet, select_network, select_raw},
     ports::Ports,
 };
-
-use crate::{
-    packet::{
-        LinkType, Packet,
-        link::{bsd_loopback, linux_sll, linux_sll2},
-    },
-    source::file::ByteOrder,
+use capture_packet::{
+    LinkType, Packet,
+    link::{bsd_loopback, linux_sll, linux_sll2},
 };
+
+use crate::source::file::ByteOrder;
 
 /// Runs the filter over a packet of a file whose byte order is `byte_order`.
 #[inline]
@@ -67,11 +65,10 @@ fn select_cooked<P: Ports>(frame: &[u8], protocol: usize, l3_offset: usize, port
 
 #[cfg(test)]
 mod tests {
+    use capture_packet::Timestamp;
+
     use super::*;
-    use crate::{
-        packet::Timestamp,
-        ports::{PortList, PortSet},
-    };
+    use crate::ports::{PortList, PortSet};
 
     fn selected(link_type: LinkType, byte_order: ByteOrder, headers: &[u8], port: &str) -> bool {
         let ports: PortSet = [port.parse::<PortList>().unwrap()].iter().collect();

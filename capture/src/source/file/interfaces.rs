@@ -1,7 +1,8 @@
 //! The interfaces that a section of a pcapng file describes.
 
+use capture_packet::{LinkType, Timestamp};
+
 use super::{ByteOrder, FileError, Precision, adjust_snaplen, link};
-use crate::packet::{LinkType, Timestamp};
 
 /// The type of the block that describes one.
 pub(super) const INTERFACE_DESCRIPTION: u32 = 1;

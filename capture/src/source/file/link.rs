@@ -1,6 +1,6 @@
 //! The numbers that files have for link types.
 
-use crate::packet::LinkType;
+use capture_packet::LinkType;
 
 /// The link types that are read, as tcpdump calls them.
 pub(super) const SUPPORTED: &str = "EN10MB, RAW, IPV4, IPV6, NULL, LOOP, LINUX_SLL, LINUX_SLL2";

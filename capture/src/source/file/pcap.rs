@@ -13,9 +13,9 @@
 use std::io::Read;
 
 use capture_common::record::MAX_SNAPLEN;
+use capture_packet::{LinkType, Packet, Timestamp};
 
 use super::{ByteOrder, FileError, Precision, adjust_snaplen, buffer::Buffer, link};
-use crate::packet::{LinkType, Packet, Timestamp};
 
 const FILE_HEADER_LENGTH: usize = 24;
 const MAGIC_LENGTH: usize = 4;

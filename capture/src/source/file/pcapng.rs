@@ -10,12 +10,13 @@
 
 use std::io::Read;
 
+use capture_packet::Packet;
+
 use super::{
     ByteOrder, FileError, Precision,
     buffer::Buffer,
     interfaces::{INTERFACE_DESCRIPTION, Interface, Interfaces},
 };
-use crate::packet::Packet;
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const OBSOLETE_PACKET: u32 = 2;

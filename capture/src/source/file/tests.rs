@@ -1,7 +1,8 @@
 //! Every expected value and message here is what libpcap 1.10.3 says of the same bytes.
 
+use capture_packet::Timestamp;
+
 use super::*;
-use crate::packet::Timestamp;
 
 /// A pcap file in the given byte order: version 2.4, no packets.
 fn pcap(order: ByteOrder, magic: u32, snaplen: u32, link_type: u32) -> Vec<u8> {

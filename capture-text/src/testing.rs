@@ -1,10 +1,10 @@
 //! Packets for tests, made from the inside out, and the lines they give.
 
 use bytes::BytesMut;
+use capture_packet::{LinkType, Packet, Timestamp};
 use jiff::tz::TimeZone;
 
 use super::{Conversations, Printer, options::TextOptions};
-use crate::packet::{LinkType, Packet, Timestamp};
 
 /// 2023-11-14 22:13:20 UTC.
 pub(super) const SECOND: i64 = 1_700_000_000;

@@ -1,6 +1,6 @@
 //! Names instead of numbers, for `--resolve`.
 
-use std::{fmt::Debug, net::IpAddr};
+use core::{fmt::Debug, net::IpAddr};
 
 /// Knows names of addresses and ports. They consist of printable ASCII without blanks.
 pub trait Names: Debug {

@@ -1,7 +1,8 @@
 //! The Multipath TCP option: print-mptcp.c. RFC 6824, with what tcpdump 4.99.3 knows of RFC 8684.
 
+use capture_packet::tcp::flag;
+
 use super::{address::WriteAddress, dissector::Dissector, line::Write};
-use crate::packet::tcp::flag;
 
 impl Dissector<'_> {
     /// Prints the option at `offset`, from its length on. `None` if it is not what its subtype has to be.

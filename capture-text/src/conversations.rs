@@ -8,7 +8,8 @@
 //! back, round and round, so that a flood of new conversations costs few cache misses. A map that holds the
 //! conversations themselves would cost one for each, and could not say which came first.
 
-use std::hash::{BuildHasher, Hash};
+use alloc::vec::Vec;
+use core::hash::{BuildHasher, Hash};
 
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
@@ -269,8 +270,9 @@ impl Conversations {
 mod tests {
     use std::collections::HashMap;
 
+    use test_support::random::Random;
+
     use super::*;
-    use crate::random::Random;
 
     #[derive(Clone, Copy)]
     struct Packet {
@@ -319,8 +321,8 @@ mod tests {
         let fields = SequenceFields {
             source_port: random.below(ends) as u16,
             destination_port: random.below(ends) as u16,
-            seq: random.next(),
-            ack: random.next(),
+            seq: random.number(),
+            ack: random.number(),
             syn: random.one_in(20),
         };
         Packet { source: random.below(3), destination: random.below(3), fields }

@@ -1,10 +1,11 @@
 //! TCP options: the second half of print-tcp.c, `tcp_print`.
 
+use capture_packet::tcp::option;
+
 use super::{
     dissector::{Dissector, Truncated},
     line::Write,
 };
-use crate::packet::tcp::option;
 
 /// RFC 6994's identifier of the experimental form of Fast Open (RFC 7413).
 const FAST_OPEN_EXPERIMENT: u16 = 0xf989;
@@ -362,11 +363,12 @@ impl Dissector<'_> {
 
 #[cfg(test)]
 mod tests {
+    use capture_packet::LinkType;
+
     use super::super::{
         options::TextOptions,
         testing::{Tcp, line, print_cut},
     };
-    use crate::packet::LinkType;
 
     /// What follows `win 342` for a segment with these options.
     fn options(flags: u8, options: &[u8]) -> String {

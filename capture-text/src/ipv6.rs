@@ -157,11 +157,12 @@ fn addresses(header: &[u8; ipv6::LENGTH]) -> (&[u8; 16], &[u8; 16]) {
 
 #[cfg(test)]
 mod tests {
+    use capture_packet::LinkType;
+
     use super::super::{
         options::TextOptions,
         testing::{Tcp, line, print_cut},
     };
-    use crate::packet::LinkType;
 
     const LINE: &str = "fe80::1.1234 > fe80::2.8888: Flags [.], ack 2000, win 342, length 0\n";
 

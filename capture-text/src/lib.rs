@@ -1,9 +1,16 @@
-//! The tcpdump printer: a packet in, lines of text out. No I/O, no clock, no `unsafe`.
+//! The tcpdump printer: a packet in, lines of text out.
 //!
 //! The text is that of tcpdump 4.99.3, to the byte, for every packet that its filter `tcp` selects. Each module
 //! below prints what one of tcpdump's files prints: `link` is print-ether.c, print-sll.c, print-null.c and
 //! print-raw.c; `ipv4` print-ip.c; `ipv6` print-ip6.c and print-frag6.c; `tcp` and `tcp_options` print-tcp.c;
 //! `mptcp` print-mptcp.c; `dump` print-ascii.c; `time` and this file print.c and util-print.c.
+//!
+//! The crate is `no_std`, so that it has no I/O and no clock.
+
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
 
 mod address;
 mod checksum;
@@ -25,8 +32,11 @@ mod tcp_options;
 mod testing;
 mod time;
 
+use alloc::{boxed::Box, string::String, vec::Vec};
+
 use bytes::BytesMut;
 use capture_common::record::MAX_SNAPLEN;
+use capture_packet::Packet;
 pub use conversations::Conversations;
 use jiff::tz::TimeZone;
 
@@ -38,7 +48,6 @@ use self::{
     options::TextOptions,
     time::StampPrinter,
 };
-use crate::packet::Packet;
 
 /// Prints packets one after the other, as one run of tcpdump would: it remembers conversations, the packet number
 /// and the time stamps that differences are taken from.
@@ -132,7 +141,7 @@ impl Printer {
         let (captured_len, wire_len) = (packet.data.len(), packet.wire_len);
         let line = &mut self.line;
         let mut separator = "[Invalid header: ";
-        let mut item = |line: &mut Line| line.text(std::mem::replace(&mut separator, ", "));
+        let mut item = |line: &mut Line| line.text(core::mem::replace(&mut separator, ", "));
         if captured_len == 0 {
             item(line);
             line.text("caplen==0");
@@ -169,12 +178,13 @@ fn is_invalid(packet: &Packet<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use capture_packet::{LinkType, Timestamp};
+
     use super::{
         options::TimestampStyle,
         testing::{SECOND, Tcp, print_all},
         *,
     };
-    use crate::packet::{LinkType, Timestamp};
 
     const TIMESTAMPS: [u8; 12] = [1, 1, 8, 10, 0, 0, 0, 5, 0, 0, 0, 6];
 

@@ -1,6 +1,10 @@
 //! Link headers: print-ether.c, print-sll.c, print-null.c and print-raw.c.
 
 use capture_common::headers::ethernet;
+use capture_packet::{
+    LinkType,
+    link::{bsd_loopback, linux_sll, linux_sll2},
+};
 
 use super::{
     address::WriteAddress,
@@ -8,10 +12,6 @@ use super::{
     dump,
     line::Write,
     options::Dump,
-};
-use crate::packet::{
-    LinkType,
-    link::{bsd_loopback, linux_sll, linux_sll2},
 };
 
 /// A tag tcpdump knows besides those that the filter skips (ethertype.h, `ETHERTYPE_8021Q9200`).
@@ -96,7 +96,7 @@ impl Dissector<'_> {
             }
             _ => self.ethertype(ethertype),
         }
-        if std::mem::replace(length_printed, true) {
+        if core::mem::replace(length_printed, true) {
             self.line.text(", ");
         } else {
             self.length(wire_len);
@@ -480,7 +480,7 @@ mod tests {
         printer.set_interfaces(vec![(6, "lo".to_owned()), (7, "enp0s31f6".to_owned())]);
         let mut out = bytes::BytesMut::new();
         let (time, wire_len) = (Default::default(), frame.len() as u32);
-        let packet = crate::packet::Packet { time, link_type: LinkType::LinuxSll2, wire_len, data: &frame };
+        let packet = capture_packet::Packet { time, link_type: LinkType::LinuxSll2, wire_len, data: &frame };
         printer.print(&packet, &mut out);
         assert_eq!(
             str::from_utf8(&out).unwrap(),

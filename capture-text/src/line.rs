@@ -6,7 +6,8 @@
 //! line has is written through a [`Cursor`], whose position stays in a register: through memory, each write would
 //! wait for the one before it.
 
-use std::{net::IpAddr, ops::Range};
+use alloc::{boxed::Box, vec::Vec};
+use core::{net::IpAddr, ops::Range};
 
 use bytes::BytesMut;
 

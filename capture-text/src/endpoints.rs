@@ -1,5 +1,7 @@
 //! Source and destination: `10.0.0.1.1234 > 10.0.0.2.8888: `. The texts printed last are kept.
 
+use alloc::boxed::Box;
+
 use super::{
     address::WriteAddress,
     line::{Cursor, Kept, Line, Write},
@@ -154,8 +156,9 @@ fn print_pair<A: Copy>([source, destination]: [End<A>; 2], line: &mut Line, addr
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
+    use test_support::random::Random;
+
     use super::*;
-    use crate::random::Random;
 
     /// Whatever is kept of earlier pairs: the same ends come in any order, few enough to recur and to have ports or
     /// addresses in common.

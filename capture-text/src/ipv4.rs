@@ -396,6 +396,7 @@ mod tests {
     use std::net::IpAddr;
 
     use bytes::BytesMut;
+    use capture_packet::{LinkType, Packet, Timestamp};
     use jiff::tz::TimeZone;
 
     use super::super::{
@@ -404,7 +405,6 @@ mod tests {
         options::{TextOptions, TimestampStyle},
         testing::{Tcp, header_checksum, line, print_cut},
     };
-    use crate::packet::{LinkType, Packet, Timestamp};
 
     const LINE: &str = "10.0.0.1.1234 > 10.0.0.2.8888: Flags [.], ack 2000, win 342, length 0\n";
 

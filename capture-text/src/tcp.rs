@@ -1,5 +1,7 @@
 //! TCP: print-tcp.c. Its options are in [`tcp_options`](super::tcp_options).
 
+use capture_packet::tcp::flag;
+
 use super::{
     address::WriteAddress,
     checksum,
@@ -8,7 +10,6 @@ use super::{
     line::Write,
     network::Network,
 };
-use crate::packet::tcp::flag;
 
 const MIN_LENGTH: usize = 20;
 
@@ -245,11 +246,12 @@ impl Dissector<'_> {
 
 #[cfg(test)]
 mod tests {
+    use capture_packet::LinkType;
+
     use super::super::{
         options::TextOptions,
         testing::{Tcp, line, print_all, print_cut},
     };
-    use crate::packet::LinkType;
 
     fn print(options: TextOptions, packet: &[u8]) -> String {
         print_cut(options, LinkType::Raw, packet, packet.len())

@@ -1,5 +1,7 @@
 //! What all protocol printers share: the options, the bytes that may be read, the line.
 
+use alloc::string::String;
+
 use super::{
     conversations::Conversations,
     endpoints::Endpoints,

@@ -20,7 +20,7 @@ pub(super) trait WriteAddress: Write {
             return;
         }
         let groups: [u16; 8] =
-            std::array::from_fn(|n| u16::from_be_bytes([address[2 * n], address[2 * n + 1]]));
+            core::array::from_fn(|n| u16::from_be_bytes([address[2 * n], address[2 * n + 1]]));
         let zeros = (0..8).fold(0, |zeros, n| zeros | usize::from(groups[n] == 0) << n);
         let (start, end) = ZERO_RUNS[zeros];
         let (head, tail) = (&groups[..usize::from(start)], &groups[usize::from(end)..]);

@@ -1,12 +1,12 @@
 //! How lines begin: the time stamp (util-print.c, `ts_print`).
 
+use capture_packet::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{
     line::{Kept, Line, Write},
     options::{TextOptions, TimestampStyle},
 };
-use crate::packet::Timestamp;
 
 const DAY: i64 = 86_400;
 

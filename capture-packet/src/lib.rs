@@ -1,4 +1,13 @@
-//! The borrowed view of one packet that every source gives and every sink takes.
+//! The borrowed view of one packet that every source gives and every output takes.
+//!
+//! * [`Packet`] and [`Timestamp`]: the view itself;
+//! * [`link`]: what a frame begins with;
+//! * [`tcp`]: the values of TCP's header.
+//!
+//! The crate is `no_std`, so that it has no I/O and no clock.
+
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
 
 pub mod link;
 pub mod tcp;

@@ -1,6 +1,6 @@
 //! Link types: what a frame begins with, and where the network layer follows.
 
-use std::fmt;
+use core::fmt;
 
 /// The link-layer header of a frame, by its `LINKTYPE_` number in pcap and pcapng files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,5 @@
+//! What the tests of several crates share. No product code depends on it.
+
+#![forbid(unsafe_code)]
+
+pub mod random;
