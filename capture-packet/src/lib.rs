@@ -1,6 +1,6 @@
 //! The borrowed view of one packet that every source gives and every output takes.
 //!
-//! * [`Packet`] and [`Timestamp`]: the view itself;
+//! * [`Packet`], with its [`Timestamp`], its [`Direction`] and the [`SourceId`] of its interface: the view itself;
 //! * [`link`]: what a frame begins with;
 //! * [`tcp`]: the values of TCP's header.
 //!
@@ -24,9 +24,48 @@ pub struct Timestamp {
     pub nanoseconds: i64,
 }
 
+/// Which interface of its source a packet was seen on: an index into the source's list of interfaces. A live capture
+/// lists the interfaces that it is attached to, a pcapng file those it describes, through all of its sections; a pcap
+/// file has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId(pub u32);
+
+/// Which way a packet went, seen from the machine that captured it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// It came in: to this machine, to a group, or to another machine.
+    In,
+    /// It went out.
+    Out,
+}
+
+impl Direction {
+    /// What the packet type in the header of a "cooked" frame says (packet(7), `sll_pkttype`). Other link types say
+    /// nothing.
+    #[inline]
+    pub fn of_cooked(link_type: LinkType, frame: &[u8]) -> Option<Self> {
+        let packet_type = match link_type {
+            LinkType::LinuxSll => {
+                u16::from_be_bytes(*frame.get(link::linux_sll::PACKET_TYPE..)?.first_chunk()?)
+            }
+            LinkType::LinuxSll2 => u16::from(*frame.get(link::linux_sll2::PACKET_TYPE)?),
+            _ => return None,
+        };
+        match packet_type {
+            0..=3 => Some(Self::In),
+            4 => Some(Self::Out),
+            _ => None,
+        }
+    }
+}
+
 /// One packet: what was captured of it, and what is known about the rest. Nothing is copied or allocated.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
+    /// Where it was seen.
+    pub source: SourceId,
+    /// Which way it went, if that is known.
+    pub direction: Option<Direction>,
     /// When it was seen.
     pub time: Timestamp,
     /// What `data` begins with.
@@ -35,4 +74,38 @@ pub struct Packet<'a> {
     pub wire_len: u32,
     /// The captured bytes, from the link header on.
     pub data: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    /// A packet of a source's first interface, of which the direction is not known.
+    #[inline]
+    pub const fn new(time: Timestamp, link_type: LinkType, wire_len: u32, data: &'a [u8]) -> Self {
+        Self { source: SourceId(0), direction: None, time, link_type, wire_len, data }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cooked_frame_has_its_direction_in_its_packet_type() {
+        for (packet_type, expected) in [
+            (0, Some(Direction::In)),
+            (1, Some(Direction::In)),
+            (2, Some(Direction::In)),
+            (3, Some(Direction::In)),
+            (4, Some(Direction::Out)),
+            (5, None),
+        ] {
+            let mut frame = [0; 20];
+            frame[1] = packet_type;
+            assert_eq!(Direction::of_cooked(LinkType::LinuxSll, &frame), expected);
+            assert_eq!(Direction::of_cooked(LinkType::Ethernet, &frame), None);
+            (frame[1], frame[10]) = (9, packet_type);
+            assert_eq!(Direction::of_cooked(LinkType::LinuxSll2, &frame), expected);
+        }
+        assert_eq!(Direction::of_cooked(LinkType::LinuxSll, &[0]), None);
+        assert_eq!(Direction::of_cooked(LinkType::LinuxSll2, &[0; 10]), None);
+    }
 }

@@ -54,6 +54,8 @@ pub mod bsd_loopback {
 pub mod linux_sll {
     /// Length of the header.
     pub const LENGTH: usize = 16;
+    /// Offset of the packet type.
+    pub const PACKET_TYPE: usize = 0;
     /// Offset of the Ethernet type.
     pub const PROTOCOL: usize = 14;
 }
@@ -64,4 +66,6 @@ pub mod linux_sll2 {
     pub const LENGTH: usize = 20;
     /// Offset of the Ethernet type.
     pub const PROTOCOL: usize = 0;
+    /// Offset of the packet type, a byte here.
+    pub const PACKET_TYPE: usize = 10;
 }

@@ -475,7 +475,7 @@ mod tests {
         printer.set_names(Box::new(NoNames));
         let mut line = BytesMut::new();
         let (time, wire_len) = (Timestamp::default(), data.len() as u32);
-        printer.print(&Packet { time, link_type: LinkType::Raw, wire_len, data }, &mut line);
+        printer.print(&Packet::new(time, LinkType::Raw, wire_len, data), &mut line);
         assert_eq!(line, "IP 10.0.0.1 > 10.0.0.2: tcp\n");
     }
 

@@ -246,7 +246,7 @@ mod tests {
         for (wire_len, data) in
             [(0, &data[..0]), (60, &data[..0]), (0, &data[..]), (59, &data[..]), (262_145, &data[..])]
         {
-            printer.print(&Packet { time, link_type: LinkType::Ethernet, wire_len, data }, &mut out);
+            printer.print(&Packet::new(time, LinkType::Ethernet, wire_len, data), &mut out);
         }
         assert_eq!(
             str::from_utf8(&out).unwrap(),

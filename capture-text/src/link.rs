@@ -480,7 +480,7 @@ mod tests {
         printer.set_interfaces(vec![(6, "lo".to_owned()), (7, "enp0s31f6".to_owned())]);
         let mut out = bytes::BytesMut::new();
         let (time, wire_len) = (Default::default(), frame.len() as u32);
-        let packet = capture_packet::Packet { time, link_type: LinkType::LinuxSll2, wire_len, data: &frame };
+        let packet = capture_packet::Packet::new(time, LinkType::LinuxSll2, wire_len, &frame);
         printer.print(&packet, &mut out);
         assert_eq!(
             str::from_utf8(&out).unwrap(),

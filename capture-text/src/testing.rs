@@ -102,7 +102,7 @@ pub(super) fn print_all<P: AsRef<[u8]>>(options: TextOptions, link_type: LinkTyp
     for (n, packet) in packets.iter().enumerate() {
         let data = packet.as_ref();
         let time = Timestamp { seconds: SECOND, nanoseconds: n as i64 * 1000 };
-        printer.print(&Packet { time, link_type, wire_len: data.len() as u32, data }, &mut out);
+        printer.print(&Packet::new(time, link_type, data.len() as u32, data), &mut out);
     }
     String::from_utf8(out.to_vec()).unwrap()
 }
@@ -113,7 +113,7 @@ pub(super) fn print_cut(options: TextOptions, link_type: LinkType, packet: &[u8]
     let mut printer = Printer::new(options, TimeZone::UTC, Conversations::new(16));
     let mut out = BytesMut::new();
     let (time, wire_len) = (Timestamp { seconds: SECOND, nanoseconds: 0 }, packet.len() as u32);
-    printer.print(&Packet { time, link_type, wire_len, data: &packet[..captured] }, &mut out);
+    printer.print(&Packet::new(time, link_type, wire_len, &packet[..captured]), &mut out);
     String::from_utf8(out.to_vec()).unwrap()
 }
 

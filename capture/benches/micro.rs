@@ -209,7 +209,7 @@ impl Sink {
         *microseconds += 1;
         let seconds = 1_700_000_000 + *microseconds / 1_000_000;
         let time = Timestamp { seconds, nanoseconds: *microseconds % 1_000_000 * 1000 };
-        let packet = Packet { time, link_type: LinkType::Ethernet, wire_len: *wire_len, data };
+        let packet = Packet::new(time, LinkType::Ethernet, *wire_len, data);
         printer.print(black_box(&packet), text);
         if text.len() > CHUNK {
             text.clear();

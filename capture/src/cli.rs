@@ -10,7 +10,7 @@ use clap::{
 };
 
 use crate::{
-    kernel::{Direction, Hook, LogLevel},
+    kernel::{DirectionFilter, Hook, LogLevel},
     ports::PortList,
 };
 
@@ -52,7 +52,7 @@ pub struct Cli {
         default_value_t,
         value_name = "DIRECTION"
     )]
-    pub direction: Direction,
+    pub direction: DirectionFilter,
 
     /// Read packets from a file (pcap or pcapng; - for standard input) instead of an interface; -i, -Q, -B and
     /// --hook then have no effect

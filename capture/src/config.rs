@@ -8,7 +8,7 @@ use capture_text::options::{Dump, TextOptions, TimestampStyle};
 use crate::{
     cli::{Cli, Precision},
     expression,
-    kernel::{Direction, Hook, LogLevel},
+    kernel::{DirectionFilter, Hook, LogLevel},
     ports::{PortList, PortSet},
 };
 
@@ -68,7 +68,7 @@ pub struct Live {
     /// Where to attach.
     pub hook: Hook,
     /// Which packets.
-    pub direction: Direction,
+    pub direction: DirectionFilter,
     /// Whether to put the interface into promiscuous mode.
     pub promiscuous: bool,
     /// Bytes to capture of each packet, 0 for the headers alone.
@@ -131,7 +131,7 @@ impl TryFrom<Cli> for Command {
             return Err(ConfigError::User(user.clone()));
         }
         let is_xdp = matches!(cli.hook, Hook::Xdp | Hook::XdpNative | Hook::XdpGeneric);
-        if cli.read.is_none() && is_xdp && cli.direction == Direction::Out {
+        if cli.read.is_none() && is_xdp && cli.direction == DirectionFilter::Out {
             return Err(ConfigError::OutgoingAtXdp);
         }
         let ports = cli.ports.iter().chain(&expression_ports(&cli.expression)?).collect();

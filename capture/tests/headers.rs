@@ -60,7 +60,7 @@ fn headers_print_as_whole_packets() {
                     continue;
                 }
                 let layers = |data: &[u8]| {
-                    let packet = Packet { time, link_type, wire_len: data.len() as u32, data };
+                    let packet = Packet::new(time, link_type, data.len() as u32, data);
                     match select(&packet, ByteOrder::Little, &PortSet::any()) {
                         Selection::Match(layers) => Some(layers),
                         _ => None,
@@ -69,7 +69,7 @@ fn headers_print_as_whole_packets() {
                 let Some(l3_offset) = layers(frame).map(|layers| layers.l3_offset) else { continue };
                 for data in variants(frame, l3_offset) {
                     let Some(layers) = layers(&data) else { continue };
-                    let whole = Packet { time, link_type, wire_len: data.len() as u32, data: &data };
+                    let whole = Packet::new(time, link_type, data.len() as u32, &data);
                     let headers = Packet { data: &data[..layers.headers_end.min(data.len())], ..whole };
                     let [expected, printed] = [(0, whole), (1, headers)].map(|(printer, packet)| {
                         let mut text = BytesMut::new();

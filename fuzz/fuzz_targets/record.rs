@@ -16,7 +16,7 @@ fuzz_target!(|record: &[u8]| {
     let time = Timestamp { seconds: (header.time / 1_000_000_000).cast_signed(), ..Timestamp::default() };
     let mut out = BytesMut::new();
     for link_type in [LinkType::Ethernet, LinkType::Raw] {
-        let packet = Packet { time, link_type, wire_len: header.wire_len, data };
+        let packet = Packet::new(time, link_type, header.wire_len, data);
         Printer::new(TextOptions::default(), TimeZone::UTC, Conversations::new(1)).print(&packet, &mut out);
     }
     assert_eq!(out.last(), Some(&b'\n'));

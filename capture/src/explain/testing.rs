@@ -168,7 +168,7 @@ pub(super) fn packet(link_type: LinkType, time: i64, data: &[u8]) -> Packet<'_> 
         seconds: if time == 0 { 0 } else { SECOND + time.div_euclid(1_000_000_000) },
         nanoseconds: time.rem_euclid(1_000_000_000),
     };
-    Packet { time, link_type, wire_len: data.len() as u32, data }
+    Packet::new(time, link_type, data.len() as u32, data)
 }
 
 /// The comments on `sketches`, each with the time in milliseconds of the packet it stands before, or `end`, and

@@ -11,7 +11,7 @@ use super::{
     attach::Attached,
     chain::{Chains, Notice},
     cpus,
-    hook::{Direction, Hook},
+    hook::{DirectionFilter, Hook},
     interface::Interface,
     log::{KernelLog, LogLevel},
     merge::Left,
@@ -50,7 +50,7 @@ pub struct CaptureOptions<'a> {
     /// The hook.
     pub hook: Hook,
     /// Which packets.
-    pub direction: Direction,
+    pub direction: DirectionFilter,
     /// Whether to put the interface into promiscuous mode.
     pub promiscuous: bool,
     /// The selected ports; `None` for every TCP packet.

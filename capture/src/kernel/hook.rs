@@ -29,9 +29,9 @@ impl fmt::Display for Hook {
     }
 }
 
-/// Which packets are captured, seen from this machine.
+/// Which packets are captured, by the way they go, seen from this machine: `-Q`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Direction {
+pub enum DirectionFilter {
     /// Those that come in
     In,
     /// Those that go out
@@ -42,7 +42,7 @@ pub enum Direction {
     Both,
 }
 
-impl Direction {
+impl DirectionFilter {
     /// The sides of an interface where these packets pass.
     pub(super) fn sides(self) -> &'static [Side] {
         match self {

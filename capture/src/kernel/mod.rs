@@ -37,7 +37,7 @@ pub use chain::Notice;
 pub use descriptors::was_closed;
 pub use disposition::is_ignored;
 pub use error::KernelError;
-pub use hook::{Direction, Hook};
+pub use hook::{DirectionFilter, Hook};
 pub use interface::{Interface, printable};
 pub use log::LogLevel;
 pub use merge::Left;

@@ -7,7 +7,8 @@
 use std::{future::poll_fn, io, ops::ControlFlow, task::Poll};
 
 use aya::maps::MapData;
-use capture_packet::{LinkType, Packet};
+use capture_common::record::hook;
+use capture_packet::{Direction, LinkType, Packet, SourceId};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -19,6 +20,19 @@ use super::{
 /// How long records wait for earlier ones from other CPUs, in nanoseconds. A program takes well under a microsecond
 /// from stamp to commit; this leaves room for an interrupt in between and for a virtual CPU that is not running.
 const HOLD_BACK: u64 = 1_000_000;
+
+/// A capture is attached to one interface.
+const INTERFACE: SourceId = SourceId(0);
+
+/// Which way the packets go that a program sees.
+#[inline]
+fn direction(program: u8) -> Option<Direction> {
+    match program {
+        hook::TC_INGRESS | hook::XDP => Some(Direction::In),
+        hook::TC_EGRESS => Some(Direction::Out),
+        _ => None,
+    }
+}
 
 /// The rings of one capture.
 #[derive(Debug)]
@@ -68,7 +82,11 @@ impl Rings {
         let due = if all || rings.len() == 1 { u64::MAX } else { now.saturating_sub(HOLD_BACK) };
         let left = merge.drain(rings, due, |header, data| {
             let time = clock.wall(header.time);
-            each(&Packet { time, link_type: *link_type, wire_len: header.wire_len, data })
+            each(&Packet {
+                source: INTERFACE,
+                direction: direction(header.hook),
+                ..Packet::new(time, *link_type, header.wire_len, data)
+            })
         });
         for ring in rings {
             ring.get_mut().publish_but_one();
@@ -112,5 +130,22 @@ impl Rings {
     /// One of the maps.
     pub(super) fn any_map(&self) -> Option<&MapData> {
         self.rings.first().map(|ring| ring.get_ref().map())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_program_sees_one_direction() {
+        for (program, expected) in [
+            (hook::TC_INGRESS, Some(Direction::In)),
+            (hook::TC_EGRESS, Some(Direction::Out)),
+            (hook::XDP, Some(Direction::In)),
+            (255, None),
+        ] {
+            assert_eq!(direction(program), expected);
+        }
     }
 }

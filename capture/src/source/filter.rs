@@ -72,7 +72,7 @@ mod tests {
 
     fn selected(link_type: LinkType, byte_order: ByteOrder, headers: &[u8], port: &str) -> bool {
         let ports: PortSet = [port.parse::<PortList>().unwrap()].iter().collect();
-        let packet = Packet { time: Timestamp::default(), link_type, wire_len: 0, data: headers };
+        let packet = Packet::new(Timestamp::default(), link_type, 0, headers);
         matches!(select(&packet, byte_order, &ports), Selection::Match(_))
     }
 

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, os::fd::AsRawFd as _, process::Command};
 
 use capture::{
-    kernel::{Capture, CaptureOptions, Direction, Hook, Interface, KernelError, LogLevel},
+    kernel::{Capture, CaptureOptions, DirectionFilter, Hook, Interface, KernelError, LogLevel},
     messages::Messages,
 };
 use nix::sys::{
@@ -251,7 +251,7 @@ fn the_interface_that_was_found_is_traced_and_watched_whatever_it_is_called() {
             let capture = Capture::start(&CaptureOptions {
                 interface: &interface,
                 hook,
-                direction: Direction::Both,
+                direction: DirectionFilter::Both,
                 promiscuous: true,
                 ports: None,
                 snaplen: 0,

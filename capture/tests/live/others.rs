@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use capture::kernel::{Attached, Direction, Hook, Interface, LogLevel, OBJECT, Object, ObjectOptions};
+use capture::kernel::{Attached, DirectionFilter, Hook, Interface, LogLevel, OBJECT, Object, ObjectOptions};
 use nix::{
     errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
@@ -234,7 +234,7 @@ pub(crate) fn attach_own(
         let mut object = Object::load(OBJECT, &options).expect("the object loads");
         let interface = Interface::find(interface).expect("it exists");
         prepare();
-        let attached = Attached::new(&mut object, &interface, Hook::Tc, Direction::Both);
+        let attached = Attached::new(&mut object, &interface, Hook::Tc, DirectionFilter::Both);
         (object, attached.expect("it attaches"))
     };
     let (object, attached) = namespace.run(move || match mechanism {

@@ -13,7 +13,7 @@ use self::clsact::FilterLink;
 use super::{
     chain::{Notice, Own},
     error::KernelError,
-    hook::{Direction, Hook, Side},
+    hook::{DirectionFilter, Hook, Side},
     interface::Interface,
     object::Object,
 };
@@ -22,7 +22,7 @@ use super::{
 #[derive(Debug)]
 pub struct Attached {
     hook: Hook,
-    direction: Direction,
+    direction: DirectionFilter,
     /// Of XDP, as the kernel has it.
     mode: Option<&'static str>,
     links: Links,
@@ -50,9 +50,9 @@ impl fmt::Display for Attached {
             }
         };
         formatter.write_str(match self.direction {
-            Direction::In => "tc ingress",
-            Direction::Out => "tc egress",
-            Direction::Both => "tc ingress and egress",
+            DirectionFilter::In => "tc ingress",
+            DirectionFilter::Out => "tc egress",
+            DirectionFilter::Both => "tc ingress and egress",
         })?;
         write!(formatter, " ({mechanism})")
     }
@@ -68,7 +68,7 @@ impl Attached {
         object: &mut Object,
         interface: &Interface,
         hook: Hook,
-        direction: Direction,
+        direction: DirectionFilter,
     ) -> Result<Self, KernelError> {
         let mode = match hook {
             Hook::Auto | Hook::Tc => return Self::tc(object, interface, hook, direction),
@@ -79,7 +79,7 @@ impl Attached {
         let (link, own) = xdp::attach(object, interface, hook, mode)?;
         let slot = interface.xdp().map(|(_, mode)| mode);
         let mode = slot.filter(|mode| !mode.is_empty());
-        Ok(Self { hook, direction: Direction::In, mode, links: Links::Xdp(link), own: vec![own] })
+        Ok(Self { hook, direction: DirectionFilter::In, mode, links: Links::Xdp(link), own: vec![own] })
     }
 
     /// What else changes when the programs are attached.
@@ -103,15 +103,15 @@ impl Attached {
         object: &mut Object,
         interface: &Interface,
         hook: Hook,
-        direction: Direction,
+        direction: DirectionFilter,
     ) -> Result<Self, KernelError> {
         // On loopback every packet goes out and comes in again. tcpdump shows it once, as it comes in
         // (libpcap, pcap-linux.c, `linux_check_direction`).
         let direction = match direction {
-            Direction::Out if interface.is_loopback() => {
+            DirectionFilter::Out if interface.is_loopback() => {
                 return Err(KernelError::OutgoingOnLoopback { interface: interface.name.clone() });
             }
-            Direction::Both if interface.is_loopback() => Direction::In,
+            DirectionFilter::Both if interface.is_loopback() => DirectionFilter::In,
             direction => direction,
         };
         let (links, own) = match Self::tcx(object, interface, direction)? {
@@ -125,7 +125,7 @@ impl Attached {
     fn tcx(
         object: &mut Object,
         interface: &Interface,
-        direction: Direction,
+        direction: DirectionFilter,
     ) -> Result<Option<(Links, Vec<Own>)>, KernelError> {
         let mut attached = Vec::new();
         for &side in direction.sides() {
@@ -143,7 +143,7 @@ impl Attached {
     fn clsact(
         object: &mut Object,
         interface: &Interface,
-        direction: Direction,
+        direction: DirectionFilter,
     ) -> Result<(Links, Vec<Own>), KernelError> {
         let sides = direction.sides();
         clsact::add_qdisc(interface, sides)?;

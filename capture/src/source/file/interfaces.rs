@@ -1,11 +1,14 @@
 //! The interfaces that a section of a pcapng file describes.
 
-use capture_packet::{LinkType, Timestamp};
+use capture_packet::{LinkType, SourceId, Timestamp};
 
 use super::{ByteOrder, FileError, Precision, adjust_snaplen, link};
 
 /// The type of the block that describes one.
 pub(super) const INTERFACE_DESCRIPTION: u32 = 1;
+
+/// The code of the option that ends a list of options.
+pub(super) const END_OF_OPTIONS: u16 = 0;
 
 /// Runs of like interfaces that are kept, which bounds the memory. Files that are not made to be broken have few.
 const MAX_RUNS: usize = 1 << 15;
@@ -18,6 +21,8 @@ pub(super) struct Interfaces {
     /// How many the section has described, and how many of them are in the runs.
     count: u32,
     kept: u32,
+    /// How many the sections before have described.
+    before: u32,
 }
 
 #[derive(Debug)]
@@ -44,6 +49,7 @@ impl Interfaces {
     /// A section begins, which has to describe its own.
     pub(super) fn clear(&mut self) {
         self.runs.clear();
+        self.before = self.before.wrapping_add(self.count);
         (self.count, self.kept) = (0, 0);
     }
 
@@ -54,6 +60,12 @@ impl Interfaces {
             [run] if number < self.kept => Some(&run.interface),
             _ => self.search(number),
         }
+    }
+
+    /// The place of the interface of a number among those of all sections.
+    #[inline]
+    pub(super) fn source(&self, number: u32) -> SourceId {
+        SourceId(self.before.wrapping_add(number))
     }
 
     fn search(&self, number: u32) -> Option<&Interface> {
@@ -108,7 +120,6 @@ impl Interface {
 
     /// sf-pcapng.c, process_idb_options.
     fn read_options(&mut self, byte_order: ByteOrder, mut options: &[u8]) -> Result<(), FileError> {
-        const END_OF_OPTIONS: u16 = 0;
         const RESOLUTION: u16 = 9;
         const OFFSET: u16 = 14;
 

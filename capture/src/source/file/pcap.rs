@@ -13,7 +13,7 @@
 use std::io::Read;
 
 use capture_common::record::MAX_SNAPLEN;
-use capture_packet::{LinkType, Packet, Timestamp};
+use capture_packet::{Direction, LinkType, Packet, Timestamp};
 
 use super::{ByteOrder, FileError, Precision, adjust_snaplen, buffer::Buffer, link};
 
@@ -126,7 +126,8 @@ impl Pcap {
             return Err(FileError::TruncatedData { wanted, got });
         }
         let data = &buffer.take(length)[self.header_length..][..kept as usize];
-        Ok(Some(Packet { time, link_type: self.link_type, wire_len, data }))
+        let direction = Direction::of_cooked(self.link_type, data);
+        Ok(Some(Packet { direction, ..Packet::new(time, self.link_type, wire_len, data) }))
     }
 
     /// libpcap reads both numbers as signed where the file has the machine's byte order, and as unsigned where it

@@ -4,18 +4,18 @@
 //!
 //! * Section Header: byte-order magic u32, major and minor version u16, length of the section (not used) u64;
 //! * Interface Description: link type u16, reserved u16, snapshot length u32, options;
-//! * Enhanced Packet: interface u32, time u64 (high word first), captured length u32, length on the wire u32, data;
+//! * Enhanced Packet: interface u32, time u64 (high word first), captured length u32, length on the wire u32, data, options;
 //! * Packet (obsolete): interface u16, drops u16, then as Enhanced Packet from the time on;
 //! * Simple Packet: length on the wire u32, data.
 
 use std::io::Read;
 
-use capture_packet::Packet;
+use capture_packet::{Direction, Packet, SourceId};
 
 use super::{
     ByteOrder, FileError, Precision,
     buffer::Buffer,
-    interfaces::{INTERFACE_DESCRIPTION, Interface, Interfaces},
+    interfaces::{END_OF_OPTIONS, INTERFACE_DESCRIPTION, Interface, Interfaces},
 };
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
@@ -50,6 +50,7 @@ pub(super) struct Pcapng {
 
 /// Where a packet's data are, and what is known of it.
 struct PacketBlock<'i> {
+    source: SourceId,
     interface: &'i Interface,
     ticks: u64,
     captured_len: u32,
@@ -121,18 +122,25 @@ impl Pcapng {
             }
             self.other_block(buffer, block_type, length)?;
         };
-        let PacketBlock { interface, ticks, captured_len, wire_len, data_offset } = found;
+        let PacketBlock { source, interface, ticks, captured_len, wire_len, data_offset } = found;
         if captured_len > interface.snaplen {
             return Err(FileError::OverSnaplen { captured_len, snaplen: interface.snaplen });
         }
         let time = interface.time(ticks, self.precision);
         let block = buffer.take(length);
         let block_type = self.byte_order.u32(block, 0);
-        let data = body(block).get(data_offset..).and_then(|data| data.get(..captured_len as usize));
-        let data = data.ok_or(FileError::ShortBlock(block_type))?;
+        let data =
+            body(block).get(data_offset..).and_then(|data| data.split_at_checked(captured_len as usize));
+        let (data, after) = data.ok_or(FileError::ShortBlock(block_type))?;
         let link_type =
             interface.link_type.map_err(|number| FileError::UnsupportedLinkType(number.into()))?;
-        Ok(Some(Packet { time, link_type, wire_len, data }))
+        let direction = match after {
+            // There is less than an option: nothing, or padding.
+            [] | [_] | [_, _] | [_, _, _] => None,
+            _ => self.direction(after.get(data.len().next_multiple_of(4) - data.len()..).unwrap_or_default()),
+        };
+        let direction = direction.or_else(|| Direction::of_cooked(link_type, data));
+        Ok(Some(Packet { source, direction, time, link_type, wire_len, data }))
     }
 
     /// Looks at the next block's header, and gives its type and its length (sf-pcapng.c, read_block).
@@ -219,15 +227,41 @@ impl Pcapng {
             _ => 0,
         };
         let interface = self.interfaces.get(number).ok_or_else(|| self.interfaces.missing(number))?;
+        let source = self.interfaces.source(number);
         Ok(if block_type == SIMPLE_PACKET {
             let wire_len = field(0);
             let captured_len = wire_len.min(interface.snaplen);
-            PacketBlock { interface, ticks: 0, captured_len, wire_len, data_offset: fixed_length }
+            PacketBlock { source, interface, ticks: 0, captured_len, wire_len, data_offset: fixed_length }
         } else {
             let ticks = u64::from(field(4)) << 32 | u64::from(field(8));
             let (captured_len, wire_len) = (field(12), field(16));
-            PacketBlock { interface, ticks, captured_len, wire_len, data_offset: fixed_length }
+            PacketBlock { source, interface, ticks, captured_len, wire_len, data_offset: fixed_length }
         })
+    }
+
+    /// What the packet flags among a packet block's options say (`epb_flags`, `pack_flags`: bits 0 and 1). Options that
+    /// are malformed say nothing: libpcap does not look at them.
+    #[inline(never)]
+    fn direction(&self, mut options: &[u8]) -> Option<Direction> {
+        const FLAGS: u16 = 2;
+
+        while let Some((header, rest)) = options.split_at_checked(4) {
+            let (code, length) = (self.byte_order.u16(header, 0), self.byte_order.u16(header, 2));
+            let (value, rest) = rest.split_at_checked(usize::from(length).next_multiple_of(4))?;
+            options = rest;
+            match (code, length) {
+                (END_OF_OPTIONS, _) => break,
+                (FLAGS, 4) => {
+                    return match self.byte_order.u32(value, 0) & 3 {
+                        1 => Some(Direction::In),
+                        2 => Some(Direction::Out),
+                        _ => None,
+                    };
+                }
+                _ => {}
+            }
+        }
+        None
     }
 
     fn next_section(&mut self, body: &[u8]) -> Result<(), FileError> {

@@ -1,6 +1,6 @@
 //! Every expected value and message here is what libpcap 1.10.3 says of the same bytes.
 
-use capture_packet::Timestamp;
+use capture_packet::{Direction, Timestamp};
 
 use super::*;
 
@@ -360,4 +360,80 @@ fn pcapng_faults_are_named() {
     assert_eq!(read(&unsupported), (vec![], None));
     unsupported.extend(enhanced(order, 0, 0, 1, b"a"));
     assert!(error(&unsupported).starts_with("link-type 9 (PPP) is not supported"));
+}
+
+/// The source and the direction of each packet.
+fn origins(file: &[u8]) -> Vec<(u32, Option<Direction>)> {
+    let mut source = FileSource::new(file, Precision::Micro).unwrap();
+    let mut origins = Vec::new();
+    while let Some(packet) = source.next_packet().unwrap() {
+        origins.push((packet.source.0, packet.direction));
+    }
+    origins
+}
+
+#[test]
+fn packets_name_their_interface_and_their_direction() {
+    // An option as it stands in the file: code, length, value.
+    let option = |order, code: u16, value: &[u8]| {
+        let mut option = Vec::new();
+        put_u16(&mut option, order, &[code, value.len() as u16]);
+        option.extend(value);
+        option.resize(option.len().next_multiple_of(4), 0);
+        option
+    };
+    let with_options = |order, interface: u32, data: &[u8], options: &[u8]| {
+        let mut body = Vec::new();
+        put(&mut body, order, &[interface, 0, 0, data.len() as u32, data.len() as u32]);
+        body.extend(data);
+        body.resize(body.len().next_multiple_of(4), 0);
+        body.extend(options);
+        block(order, 6, body)
+    };
+    for order in ORDERS {
+        let flags = |flags: u32| {
+            let mut value = Vec::new();
+            put(&mut value, order, &[flags]);
+            option(order, 2, &value)
+        };
+        let (link, cooked) = (interface(order, 1, 0, &[]), interface(order, 113, 0, &[]));
+        let outgoing = [0, 4, 0, 1, 0, 0];
+        let comment = [option(order, 1, b"abc"), flags(2), option(order, 0, &[])].concat();
+        let end = [option(order, 0, &[]), flags(2)].concat();
+        let file = [
+            section(order),
+            link.clone(),
+            cooked.clone(),
+            with_options(order, 0, b"abcde", &[]),
+            with_options(order, 0, b"abcde", &flags(1)),
+            with_options(order, 0, b"abcd", &comment),
+            with_options(order, 0, b"abc", &flags(0x1f0)),
+            with_options(order, 0, b"abc", &end),
+            // Malformed: longer than the block.
+            with_options(order, 0, b"abc", &option(order, 1, &[0; 8])[..8]),
+            with_options(order, 1, &outgoing, &[]),
+            // The packet flags come first.
+            with_options(order, 1, &outgoing, &flags(1)),
+            section(order),
+            cooked,
+            enhanced(order, 0, 0, 6, &outgoing),
+        ];
+        let (inbound, outbound) = (Some(Direction::In), Some(Direction::Out));
+        let expected = [
+            (0, None),
+            (0, inbound),
+            (0, outbound),
+            (0, None),
+            (0, None),
+            (0, None),
+            (1, outbound),
+            (1, inbound),
+            (2, outbound),
+        ];
+        assert_eq!(origins(&file.concat()), expected);
+    }
+    let mut file = pcap(ByteOrder::Little, MICRO, 65535, 113);
+    put(&mut file, ByteOrder::Little, &[7, 0, 3, 60]);
+    file.extend([0, 4, 0]);
+    assert_eq!(origins(&file), [(0, Some(Direction::Out))]);
 }
