@@ -28,6 +28,7 @@ use capture_common::{
 use capture_packet::{LinkType, Packet, Timestamp};
 use capture_text::{Conversations, Printer, options::TextOptions};
 use jiff::tz::TimeZone;
+use test_support::packets::{self, byte_order::ByteOrder, file};
 
 /// How often each case is timed; the fastest counts.
 const ROUNDS: usize = 9;
@@ -242,37 +243,23 @@ fn new_conversations(packets: usize) -> Box<dyn FnMut()> {
 
 /// A file in memory, little-endian.
 fn pcap(packets: usize) -> Vec<u8> {
-    let mut file = Vec::new();
-    let words =
-        |file: &mut Vec<u8>, words: &[u32]| file.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-    words(&mut file, &[0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 1]);
-    let (frame, wire_len) = segment(0, 0x10, TIMESTAMPS, 0);
-    for number in 0..packets as u32 {
-        words(&mut file, &[1_700_000_000, number % 1_000_000, frame.len() as u32, wire_len]);
-        file.extend(&frame);
-    }
-    file
+    let (frame, _) = segment(0, 0x10, TIMESTAMPS, 0);
+    let packet =
+        |number: u32| packets::Packet::whole(1_700_000_000, number % 1_000_000 * 1000, frame.clone());
+    file::pcap(1, (0..packets as u32).map(packet))
 }
 
 /// The same in enhanced packet blocks.
 fn pcapng(packets: usize) -> Vec<u8> {
-    let mut file = Vec::new();
-    let words =
-        |file: &mut Vec<u8>, words: &[u32]| file.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-    words(&mut file, &[0x0a0d_0d0a, 28, 0x1a2b_3c4d, 1, u32::MAX, u32::MAX, 28]);
-    words(&mut file, &[1, 20, 1, 262_144, 20]);
-    let (frame, wire_len) = segment(0, 0x10, TIMESTAMPS, 0);
-    let padding = frame.len().next_multiple_of(4) - frame.len();
-    let length = (32 + frame.len() + padding) as u32;
-    for number in 0..packets as u64 {
-        let time = 1_700_000_000_000_000 + number;
-        let (high, low) = ((time >> 32) as u32, time as u32);
-        words(&mut file, &[6, length, 0, high, low, frame.len() as u32, wire_len]);
-        file.extend(&frame);
-        file.extend(vec![0; padding]);
-        words(&mut file, &[length]);
-    }
-    file
+    let (frame, _) = segment(0, 0x10, TIMESTAMPS, 0);
+    let packet = packets::Packet::whole(0, 0, frame);
+    file::written(ByteOrder::Little, |file| {
+        file.section();
+        file.interface_with(1, 262_144, &[]);
+        for number in 0..packets as u64 {
+            file.enhanced_packet(0, 1_700_000_000_000_000 + number, &packet);
+        }
+    })
 }
 
 fn read(file: Vec<u8>) -> Box<dyn FnMut()> {

@@ -15,6 +15,11 @@ use capture::{
 };
 use capture_text::{Conversations, Printer, options::TextOptions};
 use jiff::tz::TimeZone;
+use test_support::packets::{
+    Packet,
+    byte_order::ByteOrder,
+    file::{MICROSECONDS, SECTION_HEADER, Writer, written},
+};
 
 /// The system's allocator, which counts for each thread how often it is asked for memory, and how much there is.
 struct Counting;
@@ -107,13 +112,7 @@ fn reading_explaining_and_printing_a_packet_allocates_nothing() {
     assert!(files > 50 && packets > 3000, "{packets} packets in {files} files");
 }
 
-/// A block of a pcapng file around `body`, whose length is a multiple of four.
-fn block(block_type: u32, body: &[u8]) -> Vec<u8> {
-    let length = (body.len() as u32 + 12).to_le_bytes();
-    [&block_type.to_le_bytes(), &length[..], body, &length].concat()
-}
-
-/// The same around `fields` and zeros, which are nowhere in memory.
+/// A block of a pcapng file around `fields` and zeros, which are nowhere in memory.
 fn long_block(block_type: u32, fields: &[u32], length: u32) -> impl Read + use<> {
     let words = [&[block_type, length], fields].concat();
     let start: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -122,18 +121,19 @@ fn long_block(block_type: u32, fields: &[u32], length: u32) -> impl Read + use<>
 }
 
 fn section() -> Vec<u8> {
-    block(0x0a0d_0d0a, &[&[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0][..], &[0xff; 8]].concat())
+    written(ByteOrder::Little, Writer::section)
 }
 
 /// An interface for Ethernet whose packets may have any length, with an offset of its time if that is not 0.
 fn interface(offset: u64) -> Vec<u8> {
-    let fixed = [1, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f];
-    let option = [&[14, 0, 8, 0][..], &offset.to_le_bytes()].concat();
-    block(1, &[&fixed[..], if offset == 0 { &[] } else { &option }].concat())
+    let option: (u16, &[u8]) = (14, &offset.to_le_bytes());
+    let options = if offset == 0 { &[][..] } else { &[option] };
+    written(ByteOrder::Little, |file| file.interface_with(1, 0x7fff_ffff, options))
 }
 
 fn packet(interface: u32) -> Vec<u8> {
-    block(6, &[interface, 0, 0, 4, 4, 0].map(u32::to_le_bytes).concat())
+    let packet = Packet::whole(0, 0, vec![0; 4]);
+    written(ByteOrder::Little, |file| file.enhanced_packet(interface, 0, &packet))
 }
 
 /// Blocks that are made as they are read.
@@ -209,14 +209,14 @@ fn the_memory_that_a_pcapng_file_takes_is_bounded() {
         ),
         (
             "long sections",
-            Box::new(start().chain(long_block(0x0a0d_0d0a, &magic, LONGEST)).chain(start()).chain(end())),
+            Box::new(start().chain(long_block(SECTION_HEADER, &magic, LONGEST)).chain(start()).chain(end())),
             1,
             "",
             MIB / 2,
         ),
         (
             "a long first section",
-            Box::new(long_block(0x0a0d_0d0a, &magic, 1 << 20).chain(start()).chain(end())),
+            Box::new(long_block(SECTION_HEADER, &magic, 1 << 20).chain(start()).chain(end())),
             1,
             "",
             MIB / 2,
@@ -302,8 +302,10 @@ fn the_memory_that_a_pcap_file_takes_is_bounded() {
     for (snaplen, length) in
         [(u32::MAX, 262_144_u32), (262_144, 262_144), (0, 262_145), (u32::MAX, u32::MAX), (1 << 30, 1 << 29)]
     {
-        let header =
-            [0xa1b2_c3d4, 0x0004_0002, 0, 0, snaplen, 1, 0, 0, length, length].map(u32::to_le_bytes).concat();
+        let header = written(ByteOrder::Little, |file| {
+            file.pcap_header(MICROSECONDS, snaplen, 1);
+            file.u32s(&[0, 0, length, length]);
+        });
         let (packets, _, most) = read(Cursor::new(header).chain(io::repeat(0).take(1 << 25)));
         assert_eq!(packets > 0, length == 262_144, "{snaplen} {length}");
         assert!(most <= 1 << 20, "{snaplen} {length}: {most} bytes");

@@ -4,6 +4,12 @@
 
 use std::{fs, path::Path, process::Command};
 
+use test_support::packets::{
+    Packet,
+    byte_order::ByteOrder,
+    file::{Writer, pcap},
+};
+
 /// A segment with payload in an Ethernet frame, with VLAN tags.
 fn frame(tags: &[u16], source_port: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
@@ -64,17 +70,8 @@ impl Case<'_> {
     /// What capture and tcpdump print of the same file.
     fn printed(&self) -> [String; 2] {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.pcap", self.name));
-        let mut file = Vec::new();
-        for number in [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, self.link_type] {
-            file.extend_from_slice(&number.to_le_bytes());
-        }
-        for frame in self.frames {
-            for number in [self.seconds, 0, frame.len() as u32, frame.len() as u32] {
-                file.extend_from_slice(&number.to_le_bytes());
-            }
-            file.extend_from_slice(frame);
-        }
-        fs::write(&path, file).unwrap();
+        let packets = self.frames.iter().map(|frame| Packet::whole(self.seconds, 0, frame.clone()));
+        fs::write(&path, pcap(self.link_type, packets)).unwrap();
         let run = |program: &str, more: &[&str]| {
             let mut command = Command::new(program);
             command.env("TZ", self.zone).arg("-r").arg(&path).args(self.flags).args(more);
@@ -214,12 +211,8 @@ fn what_is_left_out_of_a_file_is_said() {
     ];
     let write = |name: &str, frames: &[Vec<u8>]| {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let mut file = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, ETHERNET].map(u32::to_le_bytes).concat();
-        for frame in frames {
-            let length = frame.len() as u32;
-            file.extend([[0, 0, length, length].map(u32::to_le_bytes).concat(), frame.clone()].concat());
-        }
-        fs::write(&path, file).unwrap();
+        let packets = frames.iter().map(|frame| Packet::whole(0, 0, frame.clone()));
+        fs::write(&path, pcap(ETHERNET, packets)).unwrap();
         path
     };
     let mixed: Vec<Vec<u8>> = others.iter().flat_map(|other| [other.clone(), segment.clone()]).collect();
@@ -335,40 +328,28 @@ fn makers_of_network_cards_have_no_names() {
 /// libpcap ends with the second interface; capture prints the packets of both.
 #[test]
 fn interfaces_of_one_file_may_differ() {
-    fn block(kind: u32, body: &[u8]) -> Vec<u8> {
-        let length = (12 + body.len() as u32).to_le_bytes();
-        [&kind.to_le_bytes(), &length, body, &length].concat()
-    }
-    fn words(words: &[u32]) -> Vec<u8> {
-        words.iter().flat_map(|word| word.to_le_bytes()).collect()
-    }
-    const RAW: u32 = 101;
+    const RAW: u16 = 101;
     let ethernet = frame(&[], 1234, b"12");
     let raw = ethernet[14..].to_vec();
     for (name, link_type, snaplen, packet, fault) in [
         ("type", RAW, 1000, &raw, "a type 101 different from the type of the first interface"),
         (
             "snapshot length",
-            ETHERNET,
+            ETHERNET as u16,
             999,
             &ethernet,
             "a snapshot length 999 different from the snapshot length",
         ),
     ] {
-        let enhanced = |interface, packet: &[u8]| {
-            let length = packet.len() as u32;
-            let padding = vec![0; packet.len().next_multiple_of(4) - packet.len()];
-            block(6, &[&words(&[interface, 0, 0, length, length]), packet, &padding].concat())
-        };
-        let file = [
-            block(0x0a0d_0d0a, &words(&[0x1a2b_3c4d, 1, u32::MAX, u32::MAX])),
-            block(1, &words(&[ETHERNET, 1000])),
-            enhanced(0, &ethernet),
-            block(1, &words(&[link_type, snaplen])),
-            enhanced(1, packet),
-        ];
+        let mut file = Writer { bytes: Vec::new(), order: ByteOrder::Little };
+        file.section();
+        let interfaces = [(ETHERNET as u16, 1000, &ethernet), (link_type, snaplen, packet)];
+        for (number, (link_type, snaplen, packet)) in (0..).zip(interfaces) {
+            file.interface_with(link_type, snaplen, &[]);
+            file.enhanced_packet(number, 0, &Packet::whole(0, 0, packet.clone()));
+        }
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interfaces.pcapng");
-        fs::write(&path, file.concat()).unwrap();
+        fs::write(&path, file.bytes).unwrap();
         let [capture, tcpdump] = [env!("CARGO_BIN_EXE_capture"), "tcpdump"]
             .map(|program| Command::new(program).args(["-n", "-t", "-r"]).arg(&path).output().unwrap());
         assert!(capture.status.success(), "{name}");
@@ -384,9 +365,7 @@ fn other_link_types_are_named() {
     const PPP: u32 = 9;
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ppp.pcap");
     let packet = [&[0xff, 3, 0, 0x21][..], &frame(&[], 1234, b"")[14..]].concat();
-    let length = packet.len() as u32;
-    let numbers = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, PPP, 0, 0, length, length];
-    fs::write(&path, [numbers.map(u32::to_le_bytes).concat(), packet].concat()).unwrap();
+    fs::write(&path, pcap(PPP, [Packet::whole(0, 0, packet)])).unwrap();
     let run = |program: &str| Command::new(program).args(["-n", "-t", "-r"]).arg(&path).output().unwrap();
     assert!(run("tcpdump").stdout.starts_with(b"IP 10.0.0.1.1234 > 10.0.0.2.8888: "));
     let capture = run(env!("CARGO_BIN_EXE_capture"));

@@ -9,14 +9,14 @@ use std::{
     process::{Command, Stdio},
 };
 
+use test_support::packets::{Packet, file::pcap, link::Link};
+
 /// A capture file of raw IP packets, a second apart: two tries to open a connection, without an answer.
 fn two_syns() -> Vec<u8> {
     let mut syn = vec![0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
     syn.extend([0xa1, 0x02, 0x22, 0xb8, 0, 0, 3, 232, 0, 0, 0, 0, 0x50, 0x02, 1, 0, 0, 0, 0, 0]);
-    // Magic number, version 2.4, time zone, accuracy, snapshot length, link type 101 (pcap(5)).
-    let header = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 101_u32];
-    let record = |seconds: u32| [1_700_000_000 + seconds, 0, 40, 40].map(u32::to_le_bytes).concat();
-    [header.map(u32::to_le_bytes).concat(), record(0), syn.clone(), record(1), syn].concat()
+    let packets = [0, 1].map(|second| Packet::whole(1_700_000_000 + second, 0, syn.clone()));
+    pcap(Link::Raw.number(), packets)
 }
 
 fn output(arguments: &[&str]) -> String {

@@ -8,7 +8,6 @@ mod diff;
 mod fuzz;
 mod golden;
 mod oracle;
-mod packets;
 mod random;
 mod vmtest;
 
@@ -16,6 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use test_support::packets;
 use xtask::workspace;
 
 /// Measure and check capture, next to the real tcpdump.

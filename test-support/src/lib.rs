@@ -1,5 +1,6 @@
-//! What the tests of several crates share. No product code depends on it.
+//! What the tests of several crates share, and `lab`. No product code depends on it.
 
 #![forbid(unsafe_code)]
 
+pub mod packets;
 pub mod random;

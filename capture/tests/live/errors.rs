@@ -2,6 +2,8 @@
 
 use std::os::unix::{ffi::OsStrExt as _, process::CommandExt as _};
 
+use test_support::packets::{Packet, file::pcap, link::Link};
+
 use crate::{
     namespace::Namespace,
     process::{Ended, Tracer, wait_until},
@@ -76,11 +78,8 @@ fn names_of_interfaces_do_not_control_a_terminal() {
     let ended = Tracer::capture(&namespace, "-i 3").interrupt();
     assert!(ended.stderr.starts_with("capture: listening on c???, "), "{}", ended.stderr);
     // A "cooked" frame names the interface by its index, and tcpdump prints the name of the one that is here.
-    const LINUX_SLL2: u32 = 276;
     let cooked = [&[8, 0, 0, 0, 0, 0, 0, 77][..], &[0; 12], &traffic::tagged(&[])[14..]].concat();
-    let length = cooked.len() as u32;
-    let header = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, LINUX_SLL2, 0, 0, length, length];
-    let file = [header.map(u32::to_le_bytes).concat(), cooked].concat();
+    let file = pcap(Link::Sll2.number(), [Packet::whole(0, 0, cooked)]);
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("names-of-interfaces.pcap");
     std::fs::write(&path, file).expect("a file");
     let ended = Tracer::capture_failing(&namespace, &format!("-t -r {}", path.display()));

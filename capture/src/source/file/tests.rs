@@ -2,66 +2,40 @@
 
 use capture_packet::{Direction, Timestamp};
 
+use test_support::packets::{
+    self, byte_order,
+    file::{self, MICROSECONDS, NANOSECONDS, Writer},
+};
+
 use super::*;
 
-/// A pcap file in the given byte order: version 2.4, no packets.
+fn written(order: ByteOrder, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let order = match order {
+        ByteOrder::Little => byte_order::ByteOrder::Little,
+        ByteOrder::Big => byte_order::ByteOrder::Big,
+    };
+    file::written(order, write)
+}
+
 fn pcap(order: ByteOrder, magic: u32, snaplen: u32, link_type: u32) -> Vec<u8> {
-    let mut file = Vec::new();
-    put(&mut file, order, &[magic]);
-    put_u16(&mut file, order, &[2, 4]);
-    put(&mut file, order, &[0, 0, snaplen, link_type]);
-    file
+    written(order, |file| file.pcap_header(magic, snaplen, link_type))
 }
 
 fn put(file: &mut Vec<u8>, order: ByteOrder, words: &[u32]) {
-    for word in words {
-        file.extend(if order == ByteOrder::Little { word.to_le_bytes() } else { word.to_be_bytes() });
-    }
-}
-
-fn put_u16(file: &mut Vec<u8>, order: ByteOrder, words: &[u16]) {
-    for word in words {
-        file.extend(if order == ByteOrder::Little { word.to_le_bytes() } else { word.to_be_bytes() });
-    }
-}
-
-/// A pcapng block around `body`, which is padded.
-fn block(order: ByteOrder, block_type: u32, mut body: Vec<u8>) -> Vec<u8> {
-    body.resize(body.len().next_multiple_of(4), 0);
-    let length = u32::try_from(body.len() + 12).unwrap();
-    let mut block = Vec::new();
-    put(&mut block, order, &[block_type, length]);
-    block.extend(body);
-    put(&mut block, order, &[length]);
-    block
+    file.extend(written(order, |file| file.u32s(words)));
 }
 
 fn section(order: ByteOrder) -> Vec<u8> {
-    let mut body = Vec::new();
-    put(&mut body, order, &[0x1a2b_3c4d]);
-    put_u16(&mut body, order, &[1, 0]);
-    body.extend([0xff; 8]);
-    block(order, 0x0a0d_0d0a, body)
+    written(order, Writer::section)
 }
 
 fn interface(order: ByteOrder, link_type: u16, snaplen: u32, options: &[(u16, &[u8])]) -> Vec<u8> {
-    let mut body = Vec::new();
-    put_u16(&mut body, order, &[link_type, 0]);
-    put(&mut body, order, &[snaplen]);
-    for (code, value) in options {
-        put_u16(&mut body, order, &[*code, u16::try_from(value.len()).unwrap()]);
-        body.extend(*value);
-        body.resize(body.len().next_multiple_of(4), 0);
-    }
-    block(order, 1, body)
+    written(order, |file| file.interface_with(link_type, snaplen, options))
 }
 
 fn enhanced(order: ByteOrder, interface: u32, ticks: u64, wire_len: u32, data: &[u8]) -> Vec<u8> {
-    let mut body = Vec::new();
-    let (high, low) = ((ticks >> 32) as u32, ticks as u32);
-    put(&mut body, order, &[interface, high, low, u32::try_from(data.len()).unwrap(), wire_len]);
-    body.extend(data);
-    block(order, 6, body)
+    let packet = packets::Packet { wire_len, ..packets::Packet::whole(0, 0, data.to_vec()) };
+    written(order, |file| file.enhanced_packet(interface, ticks, &packet))
 }
 
 /// Seconds, nanoseconds, length on the wire, data.
@@ -94,13 +68,11 @@ fn error(file: &[u8]) -> String {
 }
 
 const ORDERS: [ByteOrder; 2] = [ByteOrder::Little, ByteOrder::Big];
-const MICRO: u32 = 0xa1b2_c3d4;
-const NANO: u32 = 0xa1b2_3c4d;
 
 #[test]
 fn pcap_in_both_byte_orders_and_resolutions() {
     for order in ORDERS {
-        let mut file = pcap(order, MICRO, 65535, 1);
+        let mut file = pcap(order, MICROSECONDS, 65535, 1);
         put(&mut file, order, &[7, 999_999, 3, 60]);
         file.extend(b"abc");
         put(&mut file, order, &[8, 1_000_001, 0, 0]);
@@ -108,7 +80,7 @@ fn pcap_in_both_byte_orders_and_resolutions() {
         assert_eq!(read(&file), (expected.clone(), None));
         assert_eq!(read_as(&file, Precision::Nano), (expected, None));
 
-        let mut file = pcap(order, NANO, 65535, 1);
+        let mut file = pcap(order, NANOSECONDS, 65535, 1);
         put(&mut file, order, &[7, 999_999_999, 1, 1, 0]);
         file.truncate(file.len() - 3);
         assert_eq!(read(&file).0[0].1, 999_999_000);
@@ -119,7 +91,7 @@ fn pcap_in_both_byte_orders_and_resolutions() {
 #[test]
 fn seconds_are_signed_only_in_the_byte_order_of_the_machine() {
     for order in ORDERS {
-        let mut file = pcap(order, MICRO, 65535, 1);
+        let mut file = pcap(order, MICROSECONDS, 65535, 1);
         put(&mut file, order, &[u32::MAX, 0, 0, 0]);
         let expected = if order == ByteOrder::NATIVE { -1 } else { i64::from(u32::MAX) };
         assert_eq!(read(&file).0[0].0, expected);
@@ -130,7 +102,7 @@ fn seconds_are_signed_only_in_the_byte_order_of_the_machine() {
 fn old_and_patched_pcap() {
     let order = ByteOrder::Little;
     let lengths = |minor: u8, first: u32, second: u32| {
-        let mut file = pcap(order, MICRO, 65535, 1);
+        let mut file = pcap(order, MICROSECONDS, 65535, 1);
         file[6] = minor;
         put(&mut file, order, &[0, 0, first, second, 0]);
         read(&file).0.first().map(|packet| (packet.2, packet.3.len()))
@@ -148,7 +120,7 @@ fn old_and_patched_pcap() {
 #[test]
 fn a_packet_over_the_snapshot_length_is_cut_to_it() {
     let order = ByteOrder::Little;
-    let mut file = pcap(order, MICRO, 3, 1);
+    let mut file = pcap(order, MICROSECONDS, 3, 1);
     put(&mut file, order, &[0, 0, 5, 9]);
     file.extend(b"abcde");
     assert_eq!(read(&file), (vec![(0, 0, 9, b"abc".to_vec())], None));
@@ -167,7 +139,7 @@ fn a_length_that_cannot_be_believed_is_refused() {
         (96, "invalid packet capture length 262145, bigger than snaplen of 96"),
         (300_000, "invalid packet capture length 262145, bigger than maximum of 262144"),
     ] {
-        let mut file = pcap(order, MICRO, snaplen, 1);
+        let mut file = pcap(order, MICROSECONDS, snaplen, 1);
         put(&mut file, order, &[0, 0, 262_145, 262_145]);
         assert_eq!(error(&file), message);
     }
@@ -176,7 +148,7 @@ fn a_length_that_cannot_be_believed_is_refused() {
 #[test]
 fn every_whole_packet_comes_before_the_error() {
     let order = ByteOrder::Little;
-    let mut file = pcap(order, MICRO, 65535, 1);
+    let mut file = pcap(order, MICROSECONDS, 65535, 1);
     for _ in 0..2 {
         put(&mut file, order, &[1, 2, 4, 4]);
         file.extend(b"abcd");
@@ -203,7 +175,7 @@ fn every_whole_packet_comes_before_the_error() {
 #[test]
 fn records_that_straddle_the_buffer_come_out_whole() {
     let order = ByteOrder::Little;
-    let mut file = pcap(order, MICRO, 262_144, 1);
+    let mut file = pcap(order, MICROSECONDS, 262_144, 1);
     let lengths = [200_000, 1, 262_144, 70_000, 0, 262_144, 3];
     for (number, length) in (0..).zip(lengths) {
         put(&mut file, order, &[number, 0, length, length]);
@@ -223,18 +195,18 @@ fn files_that_are_refused() {
     let order = ByteOrder::Little;
     assert_eq!(error(b"GET / HTTP/1.0\r\n"), "unknown file format");
     assert_eq!(error(b"\n\r\r\n a text that begins like pcapng"), "unknown file format");
-    let mut file = pcap(order, MICRO, 65535, 1);
+    let mut file = pcap(order, MICROSECONDS, 65535, 1);
     file[4] = 1;
     assert_eq!(error(&file), "archaic pcap savefile format");
     file[4..8].copy_from_slice(&[2, 0, 5, 0]);
     assert_eq!(error(&file), "unsupported pcap savefile version 2.5");
     assert_eq!(
-        error(&pcap(order, MICRO, 65535, 9)),
+        error(&pcap(order, MICROSECONDS, 65535, 9)),
         "link-type 9 (PPP) is not supported (supported: EN10MB, RAW, IPV4, IPV6, NULL, LOOP, LINUX_SLL, LINUX_SLL2)"
     );
-    assert!(error(&pcap(order, MICRO, 65535, 14)).starts_with("link-type 14 is not supported"));
+    assert!(error(&pcap(order, MICROSECONDS, 65535, 14)).starts_with("link-type 14 is not supported"));
     // The high bits of the number say something else.
-    assert_eq!(read(&pcap(order, MICRO, 65535, 0x1000_0001)), (vec![], None));
+    assert_eq!(read(&pcap(order, MICROSECONDS, 65535, 0x1000_0001)), (vec![], None));
     let missing = open(Path::new("/nonexistent/x.pcap")).unwrap_err();
     assert!(missing.to_string().starts_with("/nonexistent/x.pcap: No such file or directory"));
     let directory = FileSource::new(open(Path::new("/")).unwrap(), Precision::Micro).unwrap_err();
@@ -246,19 +218,21 @@ fn pcapng_packets_of_all_three_kinds() {
     for order in ORDERS {
         let mut file = section(order);
         // A name resolution block, and an unknown one.
-        file.extend(block(order, 4, vec![1, 2, 3, 4]));
-        file.extend(block(order, 0xbad, vec![]));
+        file.extend(written(order, |file| file.block(4, |block| block.bytes.extend([1, 2, 3, 4]))));
+        file.extend(written(order, |file| file.block(0xbad, |_| {})));
         file.extend(interface(order, 1, 3, &[(2, b"lo")]));
         file.extend(enhanced(order, 0, 5_000_001, 60, b"abc"));
-        let mut simple = Vec::new();
-        put(&mut simple, order, &[4]);
-        simple.extend(b"abcd");
-        file.extend(block(order, 3, simple));
-        let mut obsolete = Vec::new();
-        put_u16(&mut obsolete, order, &[0, 9]);
-        put(&mut obsolete, order, &[1, 0, 2, 70]);
-        obsolete.extend(b"xy");
-        file.extend(block(order, 2, obsolete));
+        let simple = |block: &mut Writer| {
+            block.u32s(&[4]);
+            block.bytes.extend(b"abcd");
+        };
+        let obsolete = |block: &mut Writer| {
+            block.u16s(&[0, 9]);
+            block.u32s(&[1, 0, 2, 70]);
+            block.bytes.extend(b"xy");
+        };
+        file.extend(written(order, |file| file.block(3, simple)));
+        file.extend(written(order, |file| file.block(2, obsolete)));
         let expected = vec![
             (5, 1000, 60, b"abc".to_vec()),
             (0, 0, 4, b"abc".to_vec()),
@@ -374,28 +348,17 @@ fn origins(file: &[u8]) -> Vec<(u32, Option<Direction>)> {
 
 #[test]
 fn packets_name_their_interface_and_their_direction() {
-    // An option as it stands in the file: code, length, value.
-    let option = |order, code: u16, value: &[u8]| {
-        let mut option = Vec::new();
-        put_u16(&mut option, order, &[code, value.len() as u16]);
-        option.extend(value);
-        option.resize(option.len().next_multiple_of(4), 0);
-        option
-    };
+    let option = |order, code: u16, value: &[u8]| written(order, |file| file.option(code, value));
     let with_options = |order, interface: u32, data: &[u8], options: &[u8]| {
-        let mut body = Vec::new();
-        put(&mut body, order, &[interface, 0, 0, data.len() as u32, data.len() as u32]);
-        body.extend(data);
-        body.resize(body.len().next_multiple_of(4), 0);
-        body.extend(options);
-        block(order, 6, body)
+        let packet = |block: &mut Writer| {
+            block.u32s(&[interface, 0, 0, data.len() as u32, data.len() as u32]);
+            block.padded(data);
+            block.bytes.extend(options);
+        };
+        written(order, |file| file.block(6, packet))
     };
     for order in ORDERS {
-        let flags = |flags: u32| {
-            let mut value = Vec::new();
-            put(&mut value, order, &[flags]);
-            option(order, 2, &value)
-        };
+        let flags = |flags: u32| option(order, 2, &written(order, |value| value.u32s(&[flags])));
         let (link, cooked) = (interface(order, 1, 0, &[]), interface(order, 113, 0, &[]));
         let outgoing = [0, 4, 0, 1, 0, 0];
         let comment = [option(order, 1, b"abc"), flags(2), option(order, 0, &[])].concat();
@@ -432,7 +395,7 @@ fn packets_name_their_interface_and_their_direction() {
         ];
         assert_eq!(origins(&file.concat()), expected);
     }
-    let mut file = pcap(ByteOrder::Little, MICRO, 65535, 113);
+    let mut file = pcap(ByteOrder::Little, MICROSECONDS, 65535, 113);
     put(&mut file, ByteOrder::Little, &[7, 0, 3, 60]);
     file.extend([0, 4, 0]);
     assert_eq!(origins(&file), [(0, Some(Direction::Out))]);

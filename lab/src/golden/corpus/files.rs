@@ -108,22 +108,19 @@ fn formats(corpus: &mut Corpus) -> Result<()> {
     // Two sections; two interfaces with clocks of their own; blocks that are not packets; the other kinds of packets.
     let mut writer = Writer { bytes: Vec::new(), order: ByteOrder::Little };
     writer.section();
-    writer.block(4, |writer| writer.u32(0));
+    writer.block(4, |writer| writer.u32s(&[0]));
     writer.interface(Link::Ethernet, 56, Clock::NANOSECONDS);
     writer.interface(Link::Ethernet, 56, Clock { resolution: 3, offset: 7200 });
     let short = Packet { data: packets[0].data[..56].to_vec(), ..packets[0].clone() };
     writer.enhanced_packet(1, 1_700_000_000_123, &short);
     writer.enhanced_packet(0, 1_700_000_000_123_456_789, &short);
     writer.block(3, |writer| {
-        writer.u32(short.wire_len);
+        writer.u32s(&[short.wire_len]);
         writer.bytes.extend(&short.data);
     });
     writer.block(2, |writer| {
-        writer.u16(1);
-        writer.u16(0);
-        for word in [1, 0, 56, short.wire_len] {
-            writer.u32(word);
-        }
+        writer.u16s(&[1, 0]);
+        writer.u32s(&[1, 0, 56, short.wire_len]);
         writer.bytes.extend(&short.data);
     });
     writer.section();

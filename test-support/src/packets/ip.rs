@@ -3,25 +3,28 @@
 use super::checksum;
 
 /// The protocol number of TCP.
-pub(crate) const TCP: u8 = 6;
+pub const TCP: u8 = 6;
 
 /// Where a packet comes from and goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Addresses {
+pub enum Addresses {
+    /// Source and destination of IPv4.
     V4([u8; 4], [u8; 4]),
+    /// Source and destination of IPv6.
     V6([u8; 16], [u8; 16]),
 }
 
 impl Addresses {
     /// The way back.
-    pub(crate) fn reversed(self) -> Self {
+    pub fn reversed(self) -> Self {
         match self {
             Self::V4(source, destination) => Self::V4(destination, source),
             Self::V6(source, destination) => Self::V6(destination, source),
         }
     }
 
-    pub(crate) fn is_v4(&self) -> bool {
+    /// Whether this is IPv4.
+    pub fn is_v4(&self) -> bool {
         matches!(self, Self::V4(..))
     }
 
@@ -40,22 +43,27 @@ impl Addresses {
 
 /// An IPv4 header. What it leaves out is made to fit.
 #[derive(Clone, Debug)]
-pub(crate) struct Ipv4 {
-    pub(crate) version: u8,
+pub struct Ipv4 {
+    /// 4, if it is to be right.
+    pub version: u8,
     /// The header length in 32-bit words, where it is not to be that of header and options.
-    pub(crate) header_length: Option<u8>,
-    pub(crate) tos: u8,
+    pub header_length: Option<u8>,
+    /// The type of service.
+    pub tos: u8,
     /// The total length, where it is not to be right.
-    pub(crate) total_length: Option<u16>,
-    pub(crate) id: u16,
+    pub total_length: Option<u16>,
+    /// The identification.
+    pub id: u16,
     /// The three flags (high bits) and the fragment offset.
-    pub(crate) fragment: u16,
-    pub(crate) ttl: u8,
-    pub(crate) protocol: u8,
+    pub fragment: u16,
+    /// The time to live.
+    pub ttl: u8,
+    /// The number of what follows.
+    pub protocol: u8,
     /// The checksum, where it is not to be right.
-    pub(crate) checksum: Option<u16>,
+    pub checksum: Option<u16>,
     /// Padded with zeros to a multiple of four bytes.
-    pub(crate) options: Vec<u8>,
+    pub options: Vec<u8>,
 }
 
 impl Default for Ipv4 {
@@ -76,7 +84,8 @@ impl Default for Ipv4 {
 }
 
 impl Ipv4 {
-    pub(crate) fn encode(&self, source: [u8; 4], destination: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    /// The bytes of the header, and what it carries.
+    pub fn encode(&self, source: [u8; 4], destination: [u8; 4], payload: &[u8]) -> Vec<u8> {
         let length = 20 + self.options.len().next_multiple_of(4);
         let header_length = self.header_length.unwrap_or((length / 4) as u8);
         let mut bytes = Vec::with_capacity(length + payload.len());
@@ -98,15 +107,19 @@ impl Ipv4 {
 
 /// An IPv6 header. What it leaves out is made to fit.
 #[derive(Clone, Debug)]
-pub(crate) struct Ipv6 {
-    pub(crate) version: u8,
-    pub(crate) traffic_class: u8,
+pub struct Ipv6 {
+    /// 6, if it is to be right.
+    pub version: u8,
+    /// The traffic class.
+    pub traffic_class: u8,
     /// 20 bits.
-    pub(crate) flow_label: u32,
+    pub flow_label: u32,
     /// The payload length, where it is not to be right.
-    pub(crate) payload_length: Option<u16>,
-    pub(crate) next_header: u8,
-    pub(crate) hop_limit: u8,
+    pub payload_length: Option<u16>,
+    /// The number of what follows.
+    pub next_header: u8,
+    /// The hop limit.
+    pub hop_limit: u8,
 }
 
 impl Default for Ipv6 {
@@ -123,7 +136,8 @@ impl Default for Ipv6 {
 }
 
 impl Ipv6 {
-    pub(crate) fn encode(&self, source: [u8; 16], destination: [u8; 16], payload: &[u8]) -> Vec<u8> {
+    /// The bytes of the header, and what it carries.
+    pub fn encode(&self, source: [u8; 16], destination: [u8; 16], payload: &[u8]) -> Vec<u8> {
         let first = u32::from(self.version) << 28
             | u32::from(self.traffic_class) << 20
             | self.flow_label & 0x000f_ffff;
@@ -140,7 +154,7 @@ impl Ipv6 {
 }
 
 /// An IPv6 fragment header (RFC 8200 section 4.5); the offset in bytes.
-pub(crate) fn fragment_header(next_header: u8, offset: u16, more: bool, id: u32) -> [u8; 8] {
+pub fn fragment_header(next_header: u8, offset: u16, more: bool, id: u32) -> [u8; 8] {
     let [offset_high, offset_low] = (offset & 0xfff8 | u16::from(more)).to_be_bytes();
     let [i3, i2, i1, i0] = id.to_be_bytes();
     [next_header, 0, offset_high, offset_low, i3, i2, i1, i0]

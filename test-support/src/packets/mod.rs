@@ -1,33 +1,33 @@
 //! Making packets, sane and insane, and the files they are in.
 
-pub(crate) mod byte_order;
-pub(crate) mod file;
-pub(crate) mod ip;
-pub(crate) mod link;
-pub(crate) mod tcp;
+pub mod byte_order;
+pub mod file;
+pub mod ip;
+pub mod link;
+pub mod tcp;
 
 /// One packet of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Packet {
+pub struct Packet {
     /// Seconds since the epoch, as 32 bits of a file have them.
-    pub(crate) seconds: u32,
+    pub seconds: u32,
     /// Nanoseconds, or what a file has in their place.
-    pub(crate) nanoseconds: u32,
+    pub nanoseconds: u32,
     /// The length on the wire that is claimed, in bytes.
-    pub(crate) wire_len: u32,
+    pub wire_len: u32,
     /// What was captured.
-    pub(crate) data: Vec<u8>,
+    pub data: Vec<u8>,
 }
 
 impl Packet {
     /// A packet captured whole.
-    pub(crate) fn whole(seconds: u32, nanoseconds: u32, data: Vec<u8>) -> Self {
+    pub fn whole(seconds: u32, nanoseconds: u32, data: Vec<u8>) -> Self {
         Self { seconds, nanoseconds, wire_len: length(&data), data }
     }
 }
 
 /// The length of a frame, which is far below 4 GiB.
-pub(crate) fn length(data: &[u8]) -> u32 {
+pub fn length(data: &[u8]) -> u32 {
     u32::try_from(data.len()).unwrap_or(u32::MAX)
 }
 
@@ -37,7 +37,7 @@ fn sum(data: &[u8]) -> u64 {
 }
 
 /// The Internet checksum (RFC 1071) over several pieces; all but the last of even length.
-pub(crate) fn checksum(pieces: &[&[u8]]) -> u16 {
+pub fn checksum(pieces: &[&[u8]]) -> u16 {
     let mut total: u64 = pieces.iter().map(|piece| sum(piece)).sum();
     while total > 0xffff {
         total = (total & 0xffff) + (total >> 16);

@@ -4,27 +4,37 @@ use super::byte_order::ByteOrder;
 
 /// A link type that both programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Link {
+pub enum Link {
+    /// BSD loopback: the address family in the byte order of the machine.
     Null,
+    /// Ethernet.
     Ethernet,
+    /// IPv4 or IPv6, by the version in the packet.
     Raw,
+    /// OpenBSD loopback: the address family in network byte order.
     Loop,
+    /// Linux "cooked".
     Sll,
+    /// IPv4.
     Ipv4,
+    /// IPv6.
     Ipv6,
+    /// Linux "cooked", version 2.
     Sll2,
 }
 
 /// All of them.
-pub(crate) const LINKS: [Link; 8] =
+pub const LINKS: [Link; 8] =
     [Link::Null, Link::Ethernet, Link::Raw, Link::Loop, Link::Sll, Link::Ipv4, Link::Ipv6, Link::Sll2];
 
-pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
-pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// The type of IPv4 in Ethernet.
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// The type of IPv6 in Ethernet.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 
 impl Link {
     /// The `LINKTYPE_` number.
-    pub(crate) fn number(self) -> u32 {
+    pub fn number(self) -> u32 {
         match self {
             Self::Null => 0,
             Self::Ethernet => 1,
@@ -39,12 +49,7 @@ impl Link {
 }
 
 /// An Ethernet header with VLAN tags, each its type and its control field (priority, DEI, VLAN).
-pub(crate) fn ethernet(
-    destination: [u8; 6],
-    source: [u8; 6],
-    tags: &[(u16, u16)],
-    ethertype: u16,
-) -> Vec<u8> {
+pub fn ethernet(destination: [u8; 6], source: [u8; 6], tags: &[(u16, u16)], ethertype: u16) -> Vec<u8> {
     let mut header = [destination, source].concat();
     for (tag, control) in tags {
         header.extend(tag.to_be_bytes());
@@ -55,7 +60,7 @@ pub(crate) fn ethernet(
 }
 
 /// A BSD loopback header: the address family as the capturing machine writes it.
-pub(crate) fn null(family: u32, order: ByteOrder) -> Vec<u8> {
+pub fn null(family: u32, order: ByteOrder) -> Vec<u8> {
     match order {
         ByteOrder::Little => family.to_le_bytes().to_vec(),
         ByteOrder::Big => family.to_be_bytes().to_vec(),
@@ -63,7 +68,7 @@ pub(crate) fn null(family: u32, order: ByteOrder) -> Vec<u8> {
 }
 
 /// A Linux "cooked" header: packet type, ARPHRD type, link-layer address, protocol.
-pub(crate) fn sll(packet_type: u16, hardware: u16, address: &[u8], protocol: u16) -> Vec<u8> {
+pub fn sll(packet_type: u16, hardware: u16, address: &[u8], protocol: u16) -> Vec<u8> {
     let mut header = Vec::with_capacity(16);
     header.extend(packet_type.to_be_bytes());
     header.extend(hardware.to_be_bytes());
@@ -75,7 +80,7 @@ pub(crate) fn sll(packet_type: u16, hardware: u16, address: &[u8], protocol: u16
 }
 
 /// A Linux "cooked" header, version 2: protocol, interface, ARPHRD type, packet type, link-layer address.
-pub(crate) fn sll2(protocol: u16, ifindex: u32, hardware: u16, packet_type: u8, address: &[u8]) -> Vec<u8> {
+pub fn sll2(protocol: u16, ifindex: u32, hardware: u16, packet_type: u8, address: &[u8]) -> Vec<u8> {
     let mut header = Vec::with_capacity(20);
     header.extend(protocol.to_be_bytes());
     header.extend([0, 0]);

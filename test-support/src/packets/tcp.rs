@@ -2,37 +2,51 @@
 
 use super::{checksum, ip::Addresses};
 
-pub(crate) const FIN: u8 = 0x01;
-pub(crate) const SYN: u8 = 0x02;
-pub(crate) const RST: u8 = 0x04;
-pub(crate) const PSH: u8 = 0x08;
-pub(crate) const ACK: u8 = 0x10;
-pub(crate) const URG: u8 = 0x20;
+/// The sender has no more data.
+pub const FIN: u8 = 0x01;
+/// Synchronizes sequence numbers.
+pub const SYN: u8 = 0x02;
+/// Resets the connection.
+pub const RST: u8 = 0x04;
+/// Pushes data to the receiver.
+pub const PSH: u8 = 0x08;
+/// The acknowledgment number counts.
+pub const ACK: u8 = 0x10;
+/// The urgent pointer counts.
+pub const URG: u8 = 0x20;
 
 /// What a segment says. What it leaves out is made to fit.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Segment {
-    pub(crate) source: u16,
-    pub(crate) destination: u16,
-    pub(crate) sequence: u32,
-    pub(crate) acknowledgment: u32,
+pub struct Segment {
+    /// The source port.
+    pub source: u16,
+    /// The destination port.
+    pub destination: u16,
+    /// The sequence number.
+    pub sequence: u32,
+    /// The acknowledgment number.
+    pub acknowledgment: u32,
     /// The data offset in 32-bit words, where it is not to be the length of header and options.
-    pub(crate) data_offset: Option<u8>,
+    pub data_offset: Option<u8>,
     /// The four bits between data offset and flags.
-    pub(crate) reserved: u8,
-    pub(crate) flags: u8,
-    pub(crate) window: u16,
+    pub reserved: u8,
+    /// The flags, such as [`ACK`].
+    pub flags: u8,
+    /// The window, not scaled.
+    pub window: u16,
     /// The checksum, where it is not to be right.
-    pub(crate) checksum: Option<u16>,
-    pub(crate) urgent: u16,
+    pub checksum: Option<u16>,
+    /// The urgent pointer.
+    pub urgent: u16,
     /// Padded with zeros to a multiple of four bytes.
-    pub(crate) options: Vec<u8>,
-    pub(crate) payload: Vec<u8>,
+    pub options: Vec<u8>,
+    /// The data.
+    pub payload: Vec<u8>,
 }
 
 impl Segment {
     /// The bytes of the segment between two addresses.
-    pub(crate) fn encode(&self, addresses: &Addresses) -> Vec<u8> {
+    pub fn encode(&self, addresses: &Addresses) -> Vec<u8> {
         let padded = self.options.len().next_multiple_of(4);
         let mut bytes = Vec::with_capacity(20 + padded + self.payload.len());
         bytes.extend(self.source.to_be_bytes());
@@ -55,6 +69,6 @@ impl Segment {
 }
 
 /// One option, with the length that belongs to it.
-pub(crate) fn option(kind: u8, payload: &[u8]) -> Vec<u8> {
+pub fn option(kind: u8, payload: &[u8]) -> Vec<u8> {
     [&[kind, (payload.len() + 2) as u8], payload].concat()
 }

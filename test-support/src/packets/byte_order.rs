@@ -2,7 +2,9 @@
 
 /// The byte order of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ByteOrder {
+pub enum ByteOrder {
+    /// The low byte first.
     Little,
+    /// The high byte first.
     Big,
 }
