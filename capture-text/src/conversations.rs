@@ -317,22 +317,22 @@ mod tests {
     }
 
     /// A segment between few enough ends that conversations recur, in both directions.
-    fn packet(random: &mut Random, ends: u32) -> Packet {
+    fn packet(random: &mut Random, ends: usize) -> Packet {
         let fields = SequenceFields {
             source_port: random.below(ends) as u16,
             destination_port: random.below(ends) as u16,
-            seq: random.number(),
-            ack: random.number(),
+            seq: random.u32(),
+            ack: random.u32(),
             syn: random.one_in(20),
         };
-        Packet { source: random.below(3), destination: random.below(3), fields }
+        Packet { source: random.below(3) as u32, destination: random.below(3) as u32, fields }
     }
 
     #[test]
     fn below_the_limit_it_answers_as_tcpdump_does() {
         for ends in [2, 10, 100] {
             let (mut model, mut table) = (Model::default(), Conversations::new(1 << 20));
-            let mut random = Random::new(ends.into());
+            let mut random = Random::new(ends as u64);
             for _ in 0..100_000 {
                 let packet = packet(&mut random, ends);
                 assert_eq!(table.numbers_of(packet), model.numbers(packet));

@@ -8,14 +8,13 @@ mod diff;
 mod fuzz;
 mod golden;
 mod oracle;
-mod random;
 mod vmtest;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use test_support::packets;
+use test_support::{packets, random};
 use xtask::workspace;
 
 /// Measure and check capture, next to the real tcpdump.

@@ -19,11 +19,11 @@ use super::{
 
 /// A segment of one of a few connections, with numbers near to each other, so that it often makes sense.
 fn sketch(random: &mut Random, time: i64) -> Sketch {
-    let from = random.choose(&[CLIENT, SERVER]);
-    let flags = random.choose(&[".", ".", ".", ".", "P.", "P.", "S", "S.", "F.", "F.", "R", "R.", "SF", "P"]);
-    let seq = if random.one_in(20) { random.number() } else { random.below(4) * 10 };
-    let ack = if random.one_in(20) { random.number() } else { random.below(5) * 10 };
-    let mut sketch = at(time, from, flags, seq, ack).data(random.choose(&[0, 0, 1, 10, 10, 20]));
+    let from = random.pick(&[CLIENT, SERVER]);
+    let flags = random.pick(&[".", ".", ".", ".", "P.", "P.", "S", "S.", "F.", "F.", "R", "R.", "SF", "P"]);
+    let seq = if random.one_in(20) { random.u32() } else { random.below(4) as u32 * 10 };
+    let ack = if random.one_in(20) { random.u32() } else { random.below(5) as u32 * 10 };
+    let mut sketch = at(time, from, flags, seq, ack).data(random.pick(&[0, 0, 1, 10, 10, 20]));
     if random.one_in(10) {
         sketch = sketch.win(0);
     }
@@ -42,17 +42,17 @@ fn sketch(random: &mut Random, time: i64) -> Sketch {
 fn frame(random: &mut Random, time: i64) -> (Vec<u8>, usize) {
     let sketch = sketch(random, time);
     let body = if random.one_in(4) { sketch.ipv6() } else { sketch.ipv4() };
-    let tags = random.choose(&[&[][..], &[], &[0x8100], &[0x88a8, 0x8100], &[0x8100, 0x8100, 0x8100]]);
+    let tags = random.pick(&[&[][..], &[], &[0x8100], &[0x88a8, 0x8100], &[0x8100, 0x8100, 0x8100]]);
     let mut frame = ethernet_frame(tags, &body);
     if random.one_in(5) {
         for _ in 0..=random.below(3) {
-            let at = random.below(frame.len() as u32) as usize;
-            frame[at] = random.number() as u8;
+            let at = random.below(frame.len());
+            frame[at] = random.u8();
         }
     }
     let wire_len = frame.len();
     if random.one_in(8) {
-        frame.truncate(random.below(wire_len as u32) as usize);
+        frame.truncate(random.below(wire_len));
     }
     (frame, wire_len)
 }
@@ -79,12 +79,12 @@ fn without_its_comments_the_output_is_the_same() {
     let mut wordings = BTreeSet::new();
     for (seed, options) in (1..).zip(options().into_iter().cycle().take(140)) {
         let mut random = Random::new(seed);
-        let mut explainer = Explainer::new(random.choose(&[1, 3, 100]));
+        let mut explainer = Explainer::new(random.pick(&[1, 3, 100]));
         let mut plain = (Printer::new(options, TimeZone::UTC, Conversations::new(100)), BytesMut::new());
         let mut explained = (Printer::new(options, TimeZone::UTC, Conversations::new(100)), BytesMut::new());
         let mut time = 0;
         for _ in 0..300 {
-            time += i64::from(random.choose(&[0, 0, 1, 5, 20, 300, 3000, 40_000]));
+            time += i64::from(random.pick(&[0, 0, 1, 5, 20, 300, 3000, 40_000]));
             let (frame, wire_len) = frame(&mut random, time);
             let packet = Packet {
                 wire_len: wire_len as u32,
@@ -130,8 +130,8 @@ fn noise() {
     let mut explainer = Explainer::new(3);
     let mut out = BytesMut::new();
     for _ in 0..100_000 {
-        let mut bytes: Vec<u8> = (0..random.below(100)).map(|_| random.number() as u8).collect();
-        let link_type = random.choose(&LINK_TYPES);
+        let mut bytes: Vec<u8> = (0..random.below(100)).map(|_| random.u8()).collect();
+        let link_type = random.pick(&LINK_TYPES);
         // Half of them look like an IPv4 packet with TCP, more or less.
         let looks = [(0, 0x45), (2, 0), (3, 50), (6, 0), (7, 0), (9, 6), (32, 0x50), (33, 0x10)];
         if random.one_in(2) {
@@ -141,8 +141,8 @@ fn noise() {
                 }
             }
         }
-        let wire_len = random.below(200);
-        let time = i64::from(random.number()) << random.below(40);
+        let wire_len = random.below(200) as u32;
+        let time = i64::from(random.u32()) << random.below(40);
         explainer.explain(&Packet { wire_len, ..packet(link_type, time, &bytes) }, &mut out);
     }
     explainer.finish(&mut out);

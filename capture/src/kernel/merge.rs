@@ -200,7 +200,7 @@ mod tests {
     /// nothing is later than the hold-back, everything comes, once, and in order.
     #[test]
     fn nothing_runs_backwards_within_the_hold_back() {
-        const LATE: u32 = 50;
+        const LATE: usize = 50;
         const RECORDS: u64 = 20_000;
         let mut random = Random::new(1);
         for count in [1, 2, 3, 17] {
@@ -208,11 +208,11 @@ mod tests {
             // What each CPU has stamped and not yet committed: the stamp, and when it will be.
             let mut pending: Vec<VecDeque<(u64, u64)>> = vec![VecDeque::new(); count];
             let mut came = Vec::new();
-            for now in 0..RECORDS + 2 * u64::from(LATE) {
+            for now in 0..RECORDS + 2 * LATE as u64 {
                 if now < RECORDS {
-                    let cpu = random.below(count as u32) as usize;
+                    let cpu = random.below(count);
                     let not_before = pending[cpu].back().map_or(0, |&(_, commit)| commit);
-                    pending[cpu].push_back((now, not_before.max(now + u64::from(random.below(LATE)))));
+                    pending[cpu].push_back((now, not_before.max(now + random.below(LATE) as u64)));
                 }
                 for (cpu, pending) in pending.iter_mut().enumerate() {
                     while let Some(&(time, commit)) = pending.front()
@@ -223,8 +223,8 @@ mod tests {
                     }
                 }
                 if random.one_in(7) || now > RECORDS {
-                    let due = now.saturating_sub(LATE.into());
-                    let (records, _) = drained(&mut queues, due, 1 + random.below(40) as usize);
+                    let due = now.saturating_sub(LATE as u64);
+                    let (records, _) = drained(&mut queues, due, 1 + random.below(40));
                     came.extend(records.into_iter().map(|(time, _)| time));
                 }
             }
