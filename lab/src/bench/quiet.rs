@@ -31,27 +31,32 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Counts context switches while nothing is sent.
 pub(super) fn silence(bench: &Bench, profile: &'static str) -> Result<Table> {
-    let tools = [Tool::UNSET, Tool::TCPDUMP, Tool::CAPTURE, Tool::NATIVE];
+    // Those of a group at the same time: where nothing is sent, one has nothing to do with another. Only two captures
+    // have: each finds the other's programs when it looks at the chain, and prints a warning.
+    let groups: [&[Tool]; 2] = [&[Tool::UNSET, Tool::TCPDUMP, Tool::CAPTURE], &[Tool::NATIVE]];
     let time = Duration::from_secs(if bench.quick { 1 } else { 10 });
     let title = format!("nothing is sent for {} s", time.as_secs());
-    let mut table = Table::new(profile, title, tools.map(|tool| tool.name));
+    let mut table = Table::new(profile, title, groups.concat().iter().map(|tool| tool.name));
     for round in 0..bench.rounds.min(FEWER_ROUNDS) {
-        // All at once: where nothing is sent, none has to do with another.
-        let mut listeners = Vec::new();
-        for tool in tools {
-            bench.progress(profile, round, tool);
-            let command = tool.listen(&bench.capture, RECEIVER, "-l");
-            let listener = Process::start(&bench.network.receiver, bench.folder, &command, Output::Null)?;
-            listeners.push((tool, listener));
-        }
-        thread::sleep(START);
-        let count = |(_, listener): &(Tool, Process)| context_switches(listener.pid());
-        let before = listeners.iter().map(count).collect::<Result<Vec<_>>>()?;
-        thread::sleep(time);
-        let after = listeners.iter().map(count).collect::<Result<Vec<_>>>()?;
-        for ((tool, listener), (before, after)) in listeners.into_iter().zip(before.into_iter().zip(after)) {
-            table.add(tool.name, Quantity::WakeUps, (after - before) as f64 / time.as_secs_f64());
-            listener.interrupt()?;
+        for tools in groups {
+            let mut listeners = Vec::new();
+            for &tool in tools {
+                bench.progress(profile, round, tool);
+                let command = tool.listen(&bench.capture, RECEIVER, "-l");
+                let network = &bench.network.receiver;
+                listeners.push((tool, Process::start(network, bench.folder, &command, Output::Null)?));
+            }
+            thread::sleep(START);
+            let count = |(_, listener): &(Tool, Process)| context_switches(listener.pid());
+            let before = listeners.iter().map(count).collect::<Result<Vec<_>>>()?;
+            thread::sleep(time);
+            let after = listeners.iter().map(count).collect::<Result<Vec<_>>>()?;
+            for ((tool, listener), (before, after)) in
+                listeners.into_iter().zip(before.into_iter().zip(after))
+            {
+                table.add(tool.name, Quantity::WakeUps, (after - before) as f64 / time.as_secs_f64());
+                listener.interrupt()?;
+            }
         }
     }
     Ok(table)
