@@ -23,8 +23,6 @@ use super::{
 };
 use crate::messages::Messages;
 
-/// How long the rings are left alone while packets come.
-const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
 /// How often the programs of others are looked at: the only timer on a silent wire.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// What a ring should have at least, in bytes: a CPU's packets of several drain intervals. Where the memory does not
@@ -124,7 +122,7 @@ impl Capture {
         )?;
         let maps = std::mem::take(&mut object.rings);
         let buffers = (maps.len(), ring_size);
-        let rings = Rings::new(maps, ring_size, link_type).map_err(|source| KernelError::Rings {
+        let rings = Rings::new(maps, ring_size, snaplen, link_type).map_err(|source| KernelError::Rings {
             count: buffers.0,
             size: ring_size,
             source,
@@ -215,11 +213,12 @@ impl Capture {
     /// When the interface is gone, or tokio's runtime is shutting down.
     pub async fn wait(&mut self, asleep: bool) -> Result<(), KernelError> {
         let Self { rings, watch, timer, .. } = self;
+        let interval = rings.next_interval();
         let packets = async {
             if asleep {
                 rings.readable().await.map_err(KernelError::Wait)
             } else {
-                sleep(DRAIN_INTERVAL).await;
+                sleep(interval).await;
                 Ok(())
             }
         };

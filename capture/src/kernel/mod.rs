@@ -21,6 +21,7 @@ mod log;
 pub mod merge;
 mod netlink;
 mod object;
+mod pace;
 mod privileges;
 mod program;
 mod promiscuity;

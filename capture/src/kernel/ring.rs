@@ -120,13 +120,15 @@ impl Ring {
     }
 
     /// Gives what was taken, except for the last record, back to the kernel. As long as that record is held, no
-    /// commit wakes the daemon.
-    pub(super) fn publish_but_one(&mut self) {
+    /// commit wakes the daemon. Returns how much that was, in bytes.
+    pub(super) fn publish_but_one(&mut self) -> u64 {
+        let given_back = self.last.wrapping_sub(self.published);
         // A store takes the cache line away from the producers, who read it for each record.
-        if self.published != self.last {
+        if given_back != 0 {
             self.published = self.last;
             self.consumer_position().store(self.last, Ordering::Release);
         }
+        given_back
     }
 
     /// Gives everything that was taken back to the kernel, so that the next commit wakes the daemon, and says whether

@@ -4,7 +4,7 @@
 //! [merge](super::merge) holds records back until they are [`HOLD_BACK`] old; only then is nothing expected any more
 //! that belongs before them. With a single ring there is nothing to wait for.
 
-use std::{future::poll_fn, io, ops::ControlFlow, task::Poll};
+use std::{future::poll_fn, io, ops::ControlFlow, task::Poll, time::Duration};
 
 use aya::maps::MapData;
 use capture_common::record::hook;
@@ -14,6 +14,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use super::{
     clock::Clock,
     merge::{Left, Merge, Queue},
+    pace::Pace,
     ring::Ring,
 };
 
@@ -39,6 +40,7 @@ fn direction(program: u8) -> Option<Direction> {
 pub(super) struct Rings {
     rings: Vec<AsyncFd<Ring>>,
     merge: Merge,
+    pace: Pace,
     clock: Clock,
     link_type: LinkType,
 }
@@ -56,12 +58,17 @@ impl Queue for AsyncFd<Ring> {
 }
 
 impl Rings {
-    /// Takes the maps, each of `size` bytes. To be called within a tokio runtime.
+    /// Takes the maps, each of `size` bytes; `snaplen` is 0 where only headers are captured. To be called within a tokio runtime.
     ///
     /// # Errors
     ///
     /// When a ring cannot be mapped or waited for.
-    pub(super) fn new(maps: Vec<MapData>, size: usize, link_type: LinkType) -> io::Result<Self> {
+    pub(super) fn new(
+        maps: Vec<MapData>,
+        size: usize,
+        snaplen: u32,
+        link_type: LinkType,
+    ) -> io::Result<Self> {
         let rings = maps
             .into_iter()
             .map(|map| {
@@ -71,16 +78,24 @@ impl Rings {
                 unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(io::Error::from)
             })
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { rings, merge: Merge::default(), clock: Clock::new(), link_type })
+        Ok(Self {
+            rings,
+            merge: Merge::default(),
+            pace: Pace::new(size, snaplen),
+            clock: Clock::new(),
+            link_type,
+        })
     }
 
     /// Hands packets to `each`, oldest first, until it breaks or all that is due has been read. With `all`, everything
     /// is due: to be used once nothing is attached any more.
     pub(super) fn drain(&mut self, all: bool, mut each: impl FnMut(&Packet<'_>) -> ControlFlow<()>) -> Left {
-        let Self { rings, merge, clock, link_type } = self;
+        let Self { rings, merge, pace, clock, link_type } = self;
         let now = clock.refresh();
         let due = if all || rings.len() == 1 { u64::MAX } else { now.saturating_sub(HOLD_BACK) };
+        let mut records = 0;
         let left = merge.drain(rings, due, |header, data| {
+            records += 1;
             let time = clock.wall(header.time);
             each(&Packet {
                 source: INTERFACE,
@@ -88,10 +103,14 @@ impl Rings {
                 ..Packet::new(time, *link_type, header.wire_len, data)
             })
         });
-        for ring in rings {
-            ring.get_mut().publish_but_one();
-        }
+        let filled = rings.iter_mut().map(|ring| ring.get_mut().publish_but_one()).max();
+        pace.read(records, filled.unwrap_or(0));
         left
+    }
+
+    /// How long the rings are to be left alone now, while packets come.
+    pub(super) fn next_interval(&mut self) -> Duration {
+        self.pace.next_interval()
     }
 
     /// Records that were not of this daemon's layout.

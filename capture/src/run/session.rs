@@ -1,6 +1,6 @@
 //! A running capture: drain, print, hand to the writer; wait; and its end.
 //!
-//! While packets come, the rings are drained once per millisecond and no packet wakes the daemon. After an interval
+//! While packets come, the rings are drained every few milliseconds and no packet wakes the daemon. After an interval
 //! without a packet the daemon sleeps until the kernel wakes it, or until the programs of others are looked at, every
 //! ten seconds.
 

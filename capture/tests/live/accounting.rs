@@ -290,7 +290,7 @@ fn sleeps(capture: &Tracer) -> u64 {
     switches.expect("a line").trim().parse().expect("a number")
 }
 
-/// Under load no packet wakes the daemon: it comes back by itself, once in a drain interval (one millisecond).
+/// Under load no packet wakes the daemon: it comes back by itself, once in a drain interval (1 to 8 ms).
 #[test]
 #[ignore = "needs root"]
 fn under_load_packets_do_not_wake_the_daemon() {

@@ -100,10 +100,9 @@ impl Pcap {
                 got => Err(FileError::TruncatedHeader { wanted: self.header_length, got }),
             };
         }
-        let header = &buffer.peek()[..PACKET_HEADER_LENGTH];
-        let field = |offset| self.byte_order.u32(header, offset);
-        let time = self.time(field(0), field(4));
-        let (mut captured_len, mut wire_len) = (field(8), field(12));
+        let Some(header) = buffer.peek().first_chunk::<PACKET_HEADER_LENGTH>() else { return Ok(None) };
+        let [seconds, fraction, mut captured_len, mut wire_len] = self.byte_order.words(header);
+        let time = self.time(seconds, fraction);
         if self.length_order == LengthOrder::WireThenCaptured
             || self.length_order == LengthOrder::SmallerIsCaptured && captured_len > wire_len
         {
