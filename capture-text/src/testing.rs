@@ -3,13 +3,14 @@
 use bytes::BytesMut;
 use capture_packet::{LinkType, Packet, Timestamp};
 use jiff::tz::TimeZone;
+use test_support::packets::{checksum, ip::Addresses, tcp::Segment};
 
 use super::{Conversations, Printer, options::TextOptions};
 
 /// 2023-11-14 22:13:20 UTC.
 pub(super) const SECOND: i64 = 1_700_000_000;
 
-/// A TCP segment from port 1234 to 8888 without a checksum.
+/// A TCP segment from port 1234 to 8888.
 pub(super) struct Tcp<'a> {
     pub(super) seq: u32,
     pub(super) ack: u32,
@@ -27,72 +28,48 @@ impl Default for Tcp<'_> {
 }
 
 impl Tcp<'_> {
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        let (source, destination) = if self.reverse { (8888_u16, 1234_u16) } else { (1234, 8888) };
-        let data_offset = (5 + self.options.len().div_ceil(4) as u8) << 4;
-        let mut bytes = [source.to_be_bytes(), destination.to_be_bytes()].concat();
-        bytes.extend([self.seq.to_be_bytes(), self.ack.to_be_bytes()].concat());
-        bytes.extend([data_offset, self.flags, 0x01, 0x56, 0, 0, 0, 7]);
-        bytes.extend(self.options);
-        bytes.extend(self.payload);
-        bytes
+    fn segment(&self) -> Segment {
+        let (source, destination) = if self.reverse { (8888, 1234) } else { (1234, 8888) };
+        Segment {
+            source,
+            destination,
+            sequence: self.seq,
+            acknowledgment: self.ack,
+            flags: self.flags,
+            window: 342,
+            urgent: 7,
+            options: self.options.to_vec(),
+            payload: self.payload.to_vec(),
+            ..Segment::default()
+        }
+    }
+
+    fn between(&self, addresses: Addresses) -> Addresses {
+        if self.reverse { addresses.reversed() } else { addresses }
     }
 
     /// In an IPv4 packet between 10.0.0.1 and 10.0.0.2, complete with checksums.
     pub(super) fn ipv4(&self) -> Vec<u8> {
-        let addresses =
-            if self.reverse { [[10, 0, 0, 2], [10, 0, 0, 1]] } else { [[10, 0, 0, 1], [10, 0, 0, 2]] };
-        ipv4(&addresses, &self.bytes())
+        let addresses = self.between(Addresses::V4([10, 0, 0, 1], [10, 0, 0, 2]));
+        let mut packet = self.segment().packet(&addresses);
+        packet[4..6].copy_from_slice(&[0x12, 0x34]);
+        header_checksum(&mut packet);
+        packet
     }
 
     /// In an IPv6 packet between fe80::1 and fe80::2, complete with a checksum.
     pub(super) fn ipv6(&self) -> Vec<u8> {
-        ipv6(if self.reverse { [2, 1] } else { [1, 2] }, &self.bytes())
+        let [source, destination] = [1, 2].map(|last| ((0xfe80_u128 << 112) + last).to_be_bytes());
+        self.segment().packet(&self.between(Addresses::V6(source, destination)))
     }
-}
-
-fn internet_checksum(parts: &[&[u8]]) -> [u8; 2] {
-    let bytes = parts.concat();
-    let words = bytes.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0)));
-    let mut sum: u32 = words.sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    (!(sum as u16)).to_be_bytes()
 }
 
 /// Makes the checksum of an IPv4 header right.
 pub(super) fn header_checksum(packet: &mut [u8]) {
     let length = usize::from(packet[0] & 15) * 4;
     packet[10..12].fill(0);
-    let checksum = internet_checksum(&[&packet[..length.min(packet.len())]]);
-    packet[10..12].copy_from_slice(&checksum);
-}
-
-pub(super) fn ipv4(addresses: &[[u8; 4]; 2], segment: &[u8]) -> Vec<u8> {
-    let mut segment = segment.to_vec();
-    let length = (segment.len() as u16).to_be_bytes();
-    let checksum = internet_checksum(&[addresses.as_flattened(), &[0, 6], &length, &segment]);
-    segment[16..18].copy_from_slice(&checksum);
-    let length = (20 + segment.len() as u16).to_be_bytes();
-    let mut packet = vec![0x45, 0, length[0], length[1], 0x12, 0x34, 0x40, 0, 64, 6, 0, 0];
-    packet.extend(addresses.as_flattened());
-    let checksum = internet_checksum(&[&packet]);
-    packet[10..12].copy_from_slice(&checksum);
-    packet.extend(segment);
-    packet
-}
-
-fn ipv6(last_bytes: [u8; 2], segment: &[u8]) -> Vec<u8> {
-    let addresses = last_bytes.map(|last| [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
-    let mut segment = segment.to_vec();
-    let length = (segment.len() as u16).to_be_bytes();
-    let checksum = internet_checksum(&[addresses.as_flattened(), &[0, 6], &length, &segment]);
-    segment[16..18].copy_from_slice(&checksum);
-    let mut packet = vec![0x60, 0, 0, 0, length[0], length[1], 6, 64];
-    packet.extend(addresses.as_flattened());
-    packet.extend(segment);
-    packet
+    let checksum = checksum(&[&packet[..length.min(packet.len())]]);
+    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
 }
 
 /// What all of `packets` give, captured as a whole, one each microsecond from [`SECOND`] on.

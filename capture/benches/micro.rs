@@ -28,7 +28,14 @@ use capture_common::{
 use capture_packet::{LinkType, Packet, Timestamp};
 use capture_text::{Conversations, Printer, options::TextOptions};
 use jiff::tz::TimeZone;
-use test_support::packets::{self, byte_order::ByteOrder, file};
+use test_support::packets::{
+    self,
+    byte_order::ByteOrder,
+    file,
+    ip::{Addresses, Ipv4},
+    link::frame,
+    tcp::Segment,
+};
 
 /// How often each case is timed; the fastest counts.
 const ROUNDS: usize = 9;
@@ -84,33 +91,33 @@ fn measured(body: &mut dyn FnMut()) {
 /// A frame of flow number `flow`, with `length` bytes of data of which none was captured: the frame, and its length on
 /// the wire.
 fn segment(flow: u32, flags: u8, options: &[u8], length: u16) -> (Vec<u8>, u32) {
-    let headers = 40 + options.len() as u16;
-    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
-    frame.extend((headers + length).to_be_bytes());
-    frame.extend([0x12, 0x34, 0x40, 0, 64, 6, 0, 0, 10, 1, (flow >> 22) as u8, (flow >> 14) as u8]);
-    frame.extend([192, 168, 100, 200]);
-    frame.extend(tcp(20_000 + (flow & 0x3fff) as u16, flags, options));
-    (frame, 14 + u32::from(headers + length))
-}
-
-fn segment_v6(options: &[u8]) -> (Vec<u8>, u32) {
-    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0];
-    frame.extend((20 + options.len() as u16).to_be_bytes());
-    frame.extend([6, 64]);
-    for last in [1, 2] {
-        frame.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x12, last]);
-    }
-    frame.extend(tcp(20_000, 0x10, options));
-    let wire_len = frame.len() as u32;
+    let (source, destination) = ([10, 1, (flow >> 22) as u8, (flow >> 14) as u8], [192, 168, 100, 200]);
+    let segment = tcp(20_000 + (flow & 0x3fff) as u16, flags, options);
+    let segment = segment.encode(&Addresses::V4(source, destination));
+    let header = Ipv4 { total_length: Some(20 + segment.len() as u16 + length), ..Ipv4::default() };
+    let frame = frame(&[], &header.encode(source, destination, &segment));
+    let wire_len = packets::length(&frame) + u32::from(length);
     (frame, wire_len)
 }
 
-fn tcp(source_port: u16, flags: u8, options: &[u8]) -> Vec<u8> {
-    let mut header = [source_port.to_be_bytes(), 8888_u16.to_be_bytes()].concat();
-    header.extend([0x12, 0x34, 0x56, 0x78, 0x23, 0x45, 0x67, 0x89]);
-    header.extend([(5 + options.len() as u8 / 4) << 4, flags, 0x01, 0xf5, 0, 0, 0, 0]);
-    header.extend(options);
-    header
+fn segment_v6(options: &[u8]) -> (Vec<u8>, u32) {
+    let [source, destination] = [0x1201, 0x1202].map(|end| ((0x2001_0db8_u128 << 96) + end).to_be_bytes());
+    let frame = frame(&[], &tcp(20_000, 0x10, options).packet(&Addresses::V6(source, destination)));
+    let wire_len = packets::length(&frame);
+    (frame, wire_len)
+}
+
+fn tcp(source: u16, flags: u8, options: &[u8]) -> Segment {
+    Segment {
+        source,
+        destination: 8888,
+        sequence: 0x1234_5678,
+        acknowledgment: 0x2345_6789,
+        flags,
+        window: 501,
+        options: options.to_vec(),
+        ..Segment::default()
+    }
 }
 
 /// What a server sees: mostly data and acknowledgements, some connections that come and go.

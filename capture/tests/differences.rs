@@ -8,31 +8,35 @@ use test_support::packets::{
     Packet,
     byte_order::ByteOrder,
     file::{Writer, pcap},
+    ip::Addresses,
+    link,
+    tcp::{ACK, PSH, Segment},
 };
 
-/// A segment with payload in an Ethernet frame, with VLAN tags.
-fn frame(tags: &[u16], source_port: u16, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
-    for tag in tags {
-        frame.extend_from_slice(&tag.to_be_bytes());
-        frame.extend_from_slice(&[0, 5]);
+/// A segment with payload.
+fn segment(source: u16, payload: &[u8]) -> Segment {
+    Segment {
+        source,
+        destination: 8888,
+        sequence: 9,
+        acknowledgment: 1,
+        flags: ACK | PSH,
+        window: 256,
+        payload: payload.to_vec(),
+        ..Segment::default()
     }
-    frame.extend_from_slice(&[8, 0, 0x45, 0]);
-    frame.extend_from_slice(&(40 + payload.len() as u16).to_be_bytes());
-    frame.extend_from_slice(&[0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
-    frame.extend_from_slice(&source_port.to_be_bytes());
-    frame.extend_from_slice(&8888_u16.to_be_bytes());
-    frame.extend_from_slice(&[0, 0, 0, 9, 0, 0, 0, 1, 0x50, 0x18, 1, 0, 0, 0, 0, 0]);
-    frame.extend_from_slice(payload);
-    frame
 }
 
-/// The segment of [`frame`] in an IPv6 packet, without a link header.
+/// The same in an Ethernet frame, with VLAN tags.
+fn frame(tags: &[u16], source_port: u16, payload: &[u8]) -> Vec<u8> {
+    let addresses = Addresses::V4([10, 0, 0, 1], [10, 0, 0, 2]);
+    link::frame(tags, &segment(source_port, payload).packet(&addresses))
+}
+
+/// The same in an IPv6 packet, without a link header.
 fn ipv6() -> Vec<u8> {
-    let mut packet = vec![0x60, 0, 0, 0, 0, 20, 6, 64];
-    packet.extend([[0; 15].as_slice(), &[1], &[0; 15], &[2]].concat());
-    packet.extend_from_slice(&frame(&[], 1234, b"")[34..]);
-    packet
+    let [source, destination] = [1_u128, 2].map(u128::to_be_bytes);
+    segment(1234, b"").packet(&Addresses::V6(source, destination))
 }
 
 /// A file and how it is printed.

@@ -9,12 +9,25 @@ use std::{
     process::{Command, Stdio},
 };
 
-use test_support::packets::{Packet, file::pcap, link::Link};
+use test_support::packets::{
+    Packet,
+    file::pcap,
+    ip::Addresses,
+    link::Link,
+    tcp::{SYN, Segment},
+};
 
 /// A capture file of raw IP packets, a second apart: two tries to open a connection, without an answer.
 fn two_syns() -> Vec<u8> {
-    let mut syn = vec![0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
-    syn.extend([0xa1, 0x02, 0x22, 0xb8, 0, 0, 3, 232, 0, 0, 0, 0, 0x50, 0x02, 1, 0, 0, 0, 0, 0]);
+    let syn = Segment {
+        source: 41218,
+        destination: 8888,
+        sequence: 1000,
+        flags: SYN,
+        window: 256,
+        ..Segment::default()
+    };
+    let syn = syn.packet(&Addresses::V4([10, 0, 0, 1], [10, 0, 0, 2]));
     let packets = [0, 1].map(|second| Packet::whole(1_700_000_000 + second, 0, syn.clone()));
     pcap(Link::Raw.number(), packets)
 }

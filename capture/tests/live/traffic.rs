@@ -20,6 +20,12 @@ use nix::{
     unistd::Pid,
 };
 
+use test_support::packets::{
+    ip::Addresses,
+    link::{ETHERTYPE_IPV4, ethernet},
+    tcp::{SYN, Segment},
+};
+
 use crate::namespace::Namespace;
 
 pub(crate) const PORT: u16 = 8888;
@@ -236,19 +242,21 @@ pub(crate) fn outage(
 
 /// A TCP segment to the port over IPv4, of `length` bytes from the IP header on, in an Ethernet broadcast.
 fn segment(tags: &[u16], length: u16) -> Vec<u8> {
-    let mut frame = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1];
-    for tag in tags {
-        frame.extend_from_slice(&tag.to_be_bytes());
-        frame.extend_from_slice(&[0x60, 5]);
-    }
-    frame.extend_from_slice(&[8, 0, 0x45, 0]);
-    frame.extend_from_slice(&length.to_be_bytes());
-    frame.extend_from_slice(&[0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
-    frame.extend_from_slice(&1234_u16.to_be_bytes());
-    frame.extend_from_slice(&PORT.to_be_bytes());
-    frame.extend_from_slice(&[0, 0, 0, 9, 0, 0, 0, 0, 0x50, 2, 1, 0, 0, 0, 0, 0]);
-    frame.resize(frame.len() + usize::from(length) - 40, b'p');
-    frame
+    let tags: Vec<_> = tags.iter().map(|tag| (*tag, 0x6005)).collect();
+    let header = ethernet([0xff; 6], [2, 0, 0, 0, 0, 1], &tags, ETHERTYPE_IPV4);
+    let segment = Segment {
+        source: 1234,
+        destination: PORT,
+        sequence: 9,
+        flags: SYN,
+        window: 256,
+        // Wrong, so that no one answers.
+        checksum: Some(0),
+        payload: vec![b'p'; usize::from(length) - 40],
+        ..Segment::default()
+    };
+    let addresses = Addresses::V4(Tun::PEER.octets(), Tun::ADDRESS.octets());
+    [header, segment.packet(&addresses)].concat()
 }
 
 /// The SYN of [`marker`] without a link header, from 10.0.0.1 to 10.0.0.2.

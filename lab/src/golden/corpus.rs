@@ -12,9 +12,9 @@ use super::Entry;
 use crate::packets::{
     Packet,
     file::CaptureFile,
-    ip::{Addresses, Ipv4, Ipv6},
+    ip::Addresses,
     length,
-    link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, ethernet},
+    link::{Link, ethernet, frame},
     tcp::{ACK, PSH, Segment, option},
 };
 
@@ -99,21 +99,6 @@ fn timestamp(value: u32, echo: u32) -> Vec<u8> {
     [&[1, 1][..], &timestamp].concat()
 }
 
-/// An IP packet around bytes, between the addresses.
-fn packet(addresses: &Addresses, payload: &[u8]) -> Vec<u8> {
-    match addresses {
-        Addresses::V4(source, destination) => Ipv4::default().encode(*source, *destination, payload),
-        Addresses::V6(source, destination) => Ipv6::default().encode(*source, *destination, payload),
-    }
-}
-
-/// An Ethernet frame around an IP packet.
-fn frame(packet: &[u8]) -> Vec<u8> {
-    let ethertype =
-        if packet.first().is_some_and(|first| first >> 4 == 6) { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
-    framed(ethertype, packet)
-}
-
 /// An Ethernet frame of a type around bytes.
 fn framed(ethertype: u16, packet: &[u8]) -> Vec<u8> {
     let header = ethernet([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1], &[], ethertype);
@@ -122,5 +107,5 @@ fn framed(ethertype: u16, packet: &[u8]) -> Vec<u8> {
 
 /// The Ethernet frame of a segment between the addresses, captured whole.
 fn whole(addresses: &Addresses, segment: &Segment) -> Frame {
-    (frame(&packet(addresses, &segment.encode(addresses))), None)
+    (frame(&[], &segment.packet(addresses)), None)
 }

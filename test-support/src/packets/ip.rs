@@ -28,6 +28,14 @@ impl Addresses {
         matches!(self, Self::V4(..))
     }
 
+    /// A packet between the addresses, around bytes.
+    pub fn packet(&self, payload: &[u8]) -> Vec<u8> {
+        match *self {
+            Self::V4(source, destination) => Ipv4::default().encode(source, destination, payload),
+            Self::V6(source, destination) => Ipv6::default().encode(source, destination, payload),
+        }
+    }
+
     /// What the checksum of a TCP segment also covers.
     pub(super) fn pseudo_header(&self, segment_length: usize) -> Vec<u8> {
         match self {

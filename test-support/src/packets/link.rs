@@ -32,6 +32,9 @@ pub const ETHERTYPE_IPV4: u16 = 0x0800;
 /// The type of IPv6 in Ethernet.
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 
+/// The VLAN of the tags of [`frame`].
+const VLAN: u16 = 5;
+
 impl Link {
     /// The `LINKTYPE_` number.
     pub fn number(self) -> u32 {
@@ -57,6 +60,14 @@ pub fn ethernet(destination: [u8; 6], source: [u8; 6], tags: &[(u16, u16)], ethe
     }
     header.extend(ethertype.to_be_bytes());
     header
+}
+
+/// The Ethernet frame of an IP packet, with VLAN tags of these types.
+pub fn frame(tags: &[u16], packet: &[u8]) -> Vec<u8> {
+    let is_v6 = packet.first().is_some_and(|first| first >> 4 == 6);
+    let tags: Vec<_> = tags.iter().map(|tag| (*tag, VLAN)).collect();
+    let ethertype = if is_v6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
+    [ethernet([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1], &tags, ethertype), packet.to_vec()].concat()
 }
 
 /// A BSD loopback header: the address family as the capturing machine writes it.

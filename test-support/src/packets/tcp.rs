@@ -45,6 +45,11 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// An IP packet around the segment.
+    pub fn packet(&self, addresses: &Addresses) -> Vec<u8> {
+        addresses.packet(&self.encode(addresses))
+    }
+
     /// The bytes of the segment between two addresses.
     pub fn encode(&self, addresses: &Addresses) -> Vec<u8> {
         let padded = self.options.len().next_multiple_of(4);

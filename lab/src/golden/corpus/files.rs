@@ -2,15 +2,13 @@
 
 use anyhow::Result;
 
-use super::{
-    Corpus, DESTINATION4, DESTINATION6, SOURCE4, SOURCE6, V4, V6, frame, packet, pcap, segment, whole,
-};
+use super::{Corpus, DESTINATION4, DESTINATION6, SOURCE4, SOURCE6, V4, V6, pcap, segment, whole};
 use crate::packets::{
     Packet,
     byte_order::ByteOrder,
     file::{CaptureFile, Clock, Format, Writer},
     ip::{Ipv4, Ipv6, TCP, fragment_header},
-    link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, ethernet, null, sll, sll2},
+    link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, ethernet, frame, null, sll, sll2},
     tcp::{ACK, Segment},
 };
 
@@ -24,7 +22,7 @@ pub(super) fn add(corpus: &mut Corpus) -> Result<()> {
 }
 
 fn links(corpus: &mut Corpus) -> Result<()> {
-    let [v4, v6] = [V4, V6].map(|addresses| packet(&addresses, &segment().encode(&addresses)));
+    let [v4, v6] = [V4, V6].map(|addresses| segment().packet(&addresses));
     let both = |header4: Vec<u8>, header6: Vec<u8>| {
         vec![([&header4[..], &v4].concat(), None), ([&header6[..], &v6].concat(), None)]
     };
@@ -69,7 +67,7 @@ fn links(corpus: &mut Corpus) -> Result<()> {
 fn tags(corpus: &mut Corpus) -> Result<()> {
     let mut frames = Vec::new();
     for (addresses, ethertype) in [(V4, ETHERTYPE_IPV4), (V6, ETHERTYPE_IPV6)] {
-        let packet = packet(&addresses, &segment().encode(&addresses));
+        let packet = segment().packet(&addresses);
         let tagged =
             |tags: &[(u16, u16)]| [ethernet([0; 6], [0; 6], tags, ethertype), packet.clone()].concat();
         for control in [0, 5, 0x0fff, 0x1005, 0x6005, 0xffff] {
@@ -167,12 +165,12 @@ fn selected(corpus: &mut Corpus) -> Result<()> {
         whole(&V4, &Segment { source, destination, flags: ACK, payload: Vec::new(), ..segment() })
     };
     let mut fragment = Ipv4 { fragment: 0x2001, ..Ipv4::default() };
-    let later = (frame(&fragment.encode(SOURCE4, DESTINATION4, &segment().encode(&V4))), None);
+    let later = (frame(&[], &fragment.encode(SOURCE4, DESTINATION4, &segment().encode(&V4))), None);
     fragment = Ipv4 { protocol: 17, ..Ipv4::default() };
-    let udp = (frame(&fragment.encode(SOURCE4, DESTINATION4, &segment().encode(&V4))), None);
+    let udp = (frame(&[], &fragment.encode(SOURCE4, DESTINATION4, &segment().encode(&V4))), None);
     let header = Ipv6 { next_header: 44, ..Ipv6::default() };
     let payload = [&fragment_header(TCP, 0, true, 1)[..], &segment().encode(&V6)].concat();
-    let fragment6 = (frame(&header.encode(SOURCE6, DESTINATION6, &payload)), None);
+    let fragment6 = (frame(&[], &header.encode(SOURCE6, DESTINATION6, &payload)), None);
     let frames = vec![
         between(8888, 1),
         between(1, 8888),

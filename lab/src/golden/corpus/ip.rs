@@ -2,9 +2,7 @@
 
 use anyhow::Result;
 
-use super::{
-    Corpus, DESTINATION4, DESTINATION6, Frame, SOURCE4, SOURCE6, V4, V6, framed, packet, segment, whole,
-};
+use super::{Corpus, DESTINATION4, DESTINATION6, Frame, SOURCE4, SOURCE6, V4, V6, framed, segment, whole};
 use crate::packets::{
     ip::{Addresses, Ipv4, Ipv6, TCP, fragment_header},
     link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6},
@@ -46,10 +44,10 @@ fn ipv4() -> Vec<Frame> {
         .map(|header| (framed(ETHERTYPE_IPV4, &header.encode(SOURCE4, DESTINATION4, &segment)), None))
         .collect();
     // Padded as Ethernet pads; announced as the other version.
-    let mut padded = framed(ETHERTYPE_IPV4, &packet(&V4, &segment[..20]));
+    let mut padded = framed(ETHERTYPE_IPV4, &V4.packet(&segment[..20]));
     padded.resize(60, 0xaa);
     frames.push((padded, None));
-    frames.push((framed(ETHERTYPE_IPV6, &packet(&V4, &segment)), None));
+    frames.push((framed(ETHERTYPE_IPV6, &V4.packet(&segment)), None));
     frames
 }
 
@@ -116,7 +114,7 @@ fn ipv6() -> Vec<Frame> {
     packets.push(Ipv6 { next_header: 0, ..Ipv6::default() }.encode(SOURCE6, DESTINATION6, &hidden));
     let mut frames: Vec<Frame> =
         packets.iter().map(|packet| (framed(ETHERTYPE_IPV6, packet), None)).collect();
-    frames.push((framed(ETHERTYPE_IPV4, &packet(&V6, &segment)), None));
+    frames.push((framed(ETHERTYPE_IPV4, &V6.packet(&segment)), None));
     frames
 }
 

@@ -3,8 +3,7 @@
 use anyhow::Result;
 
 use super::{
-    Corpus, DESTINATION4, DESTINATION6, Frame, SOURCE4, SOURCE6, V4, V6, frame, packet, pcap, segment,
-    timestamp, whole,
+    Corpus, DESTINATION4, DESTINATION6, Frame, SOURCE4, SOURCE6, V4, V6, pcap, segment, timestamp, whole,
 };
 use crate::{
     diff::FIXED,
@@ -12,7 +11,7 @@ use crate::{
         Packet,
         file::{CaptureFile, Format},
         ip::{Ipv4, Ipv6},
-        link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, ethernet},
+        link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, ethernet, frame},
         tcp::{ACK, FIN, RST, SYN, Segment, URG},
     },
 };
@@ -68,6 +67,7 @@ fn frames() -> Vec<Frame> {
         // Explicit congestion notification, a record route, a wrong checksum.
         (
             frame(
+                &[],
                 &Ipv4 {
                     tos: 3,
                     ttl: 1,
@@ -82,23 +82,29 @@ fn frames() -> Vec<Frame> {
         ),
         // The first of several fragments.
         (
-            frame(&Ipv4 { fragment: 0x2000, ..Ipv4::default() }.encode(
-                SOURCE4,
-                DESTINATION4,
-                &bytes(&segment()),
-            )),
+            frame(
+                &[],
+                &Ipv4 { fragment: 0x2000, ..Ipv4::default() }.encode(
+                    SOURCE4,
+                    DESTINATION4,
+                    &bytes(&segment()),
+                ),
+            ),
             None,
         ),
         (
-            frame(&Ipv6 { traffic_class: 0xb9, flow_label: 0x12345, ..Ipv6::default() }.encode(
-                SOURCE6,
-                DESTINATION6,
-                &segment().encode(&V6),
-            )),
+            frame(
+                &[],
+                &Ipv6 { traffic_class: 0xb9, flow_label: 0x12345, ..Ipv6::default() }.encode(
+                    SOURCE6,
+                    DESTINATION6,
+                    &segment().encode(&V6),
+                ),
+            ),
             None,
         ),
-        tagged(&[(0x8100, 0x7005)], ETHERTYPE_IPV4, packet(&V4, &bytes(&segment()))),
-        tagged(&[(0x88a8, 0x000a), (0x8100, 0x2fff)], ETHERTYPE_IPV6, packet(&V6, &segment().encode(&V6))),
+        tagged(&[(0x8100, 0x7005)], ETHERTYPE_IPV4, V4.packet(&bytes(&segment()))),
+        tagged(&[(0x88a8, 0x000a), (0x8100, 0x2fff)], ETHERTYPE_IPV6, segment().packet(&V6)),
         // Captured in part.
         (whole(&V4, &stamped).0, Some(68)),
         (whole(&V4, &stamped).0, Some(50)),
