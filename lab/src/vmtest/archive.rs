@@ -26,7 +26,9 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const HELPER: &str = "/usr/lib/apt/apt-helper";
 
 /// How the packages of the kernels for virtual machines end: fewer modules, half the size.
-const FLAVOUR: &str = "-cloud-amd64";
+const CLOUD: &str = "-cloud-amd64";
+/// How those of the kernels with PREEMPT_RT end.
+const REAL_TIME: &str = "-rt-amd64";
 
 /// A package of the index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -245,7 +247,7 @@ fn packages_in(index: &str, base: &str, suite: &str) -> Vec<Package> {
     let kernels = index.split("\n\n").filter(|paragraph| {
         let name =
             paragraph.trim_start().strip_prefix("Package: linux-").and_then(|rest| rest.lines().next());
-        name.is_some_and(|name| name.ends_with(FLAVOUR))
+        name.is_some_and(|name| name.ends_with(CLOUD) || name.ends_with(REAL_TIME))
     });
     let packages = kernels.map(|paragraph| {
         let field = |name: &str| {
@@ -275,7 +277,7 @@ fn kernel(package: &str) -> Option<(Series, &str)> {
     else {
         return None;
     };
-    Some((Series { major, minor }, release))
+    Some((Series { major, minor, real_time: release.ends_with(REAL_TIME) }, release))
 }
 
 /// The packages in a list of dependencies that hold parts of the kernel `release`.
@@ -336,9 +338,14 @@ Version: 5
             series("linux-image-6.1.0-0.deb11.52-cloud-amd64"),
             Some(("6.1".to_owned(), "6.1.0-0.deb11.52-cloud-amd64"))
         );
+        assert_eq!(
+            series("linux-image-7.3.4+deb13-rt-amd64"),
+            Some(("7.3-rt".to_owned(), "7.3.4+deb13-rt-amd64"))
+        );
         for other in [
             "linux-image-cloud-amd64",
             "linux-image-6.12-cloud-amd64",
+            "linux-image-6.12-rt-amd64",
             "linux-modules-7.3.4+deb13-cloud-amd64",
         ] {
             assert_eq!(series(other), None, "{other}");

@@ -15,17 +15,18 @@ use super::{archive::Kernel, machine::Machine};
 use crate::workspace::{self, output};
 
 /// Programs of this machine that the checks use, with the libraries that they need.
-const TOOLS: [&str; 3] = ["tcpdump", "ip", "tc"];
+const TOOLS: [&str; 5] = ["tcpdump", "ip", "tc", "chrt", "bpftool"];
 const PATH: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 
 /// The kernel's modules that the checks need; what these need is found by itself.
 const MODULES: [&str; 4] = ["veth", "ipip", "sch_ingress", "cls_bpf"];
 
 /// What runs in the machine; see there.
-const SCRIPTS: [(&str, &str); 3] = [
+const SCRIPTS: [(&str, &str); 4] = [
     ("init", include_str!("guest/init")),
     ("tools.sh", include_str!("guest/tools.sh")),
     ("checks.sh", include_str!("guest/checks.sh")),
+    ("counters.sh", include_str!("guest/counters.sh")),
 ];
 
 /// What all machines have in common.
@@ -99,7 +100,7 @@ impl Image {
 /// Where a program is.
 fn find(program: &str) -> Result<PathBuf> {
     let found = PATH.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.exists());
-    let packages = "apt-get install busybox-static tcpdump iproute2";
+    let packages = "apt-get install busybox-static tcpdump iproute2 bpftool";
     found.with_context(|| format!("there is no {program}; on Debian 12: {packages}"))
 }
 

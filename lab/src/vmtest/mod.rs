@@ -29,18 +29,19 @@ use crate::workspace::{self, Metadata, cargo};
 ///
 /// Looks up the current version of each kernel in Debian's archive, through apt and the mirror that it is set up with,
 /// unpacks it below the target folder (nothing is installed), and boots it with the static build of capture. There it
-/// performs the checks in lab/src/vmtest/guest/checks.sh. What they find is printed as a table; a check that fails, a
-/// machine that does not end in time, and a check that was not performed are failures.
+/// performs the checks in lab/src/vmtest/guest. What they find is printed as a table; a check that fails, a machine that
+/// does not end in time, and a check that was not performed are failures.
 ///
 /// It needs no root. On Debian 12:
-/// apt-get install qemu-system-x86 busybox-static cpio kmod xz-utils tcpdump iproute2
+/// apt-get install qemu-system-x86 busybox-static cpio kmod xz-utils tcpdump iproute2 bpftool
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Kernels, such as 6.12 [default: 5.10 6.1 6.12 7.2 7.3, or the nearest that the archive has]
+    /// Kernels, such as 6.12, or 6.12-rt with PREEMPT_RT [default: 5.10 6.1 6.12 7.2 7.3, or the nearest that the
+    /// archive has, and the newest with PREEMPT_RT]
     #[arg(value_name = "KERNEL", conflicts_with = "ends")]
     kernels: Vec<Series>,
 
-    /// Only the oldest and the newest kernel that the archive has, which is what CI runs
+    /// Only the oldest and the newest kernel without PREEMPT_RT that the archive has, which is what CI runs
     #[arg(long)]
     ends: bool,
 

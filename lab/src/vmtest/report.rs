@@ -13,13 +13,14 @@ use super::{
     machine::{Ended, Machine},
 };
 
-/// The checks in guest/checks.sh, and what the table calls them.
-const CHECKS: [(&str, &str); 8] = [
+/// The checks in guest/, and what the table calls them.
+const CHECKS: [(&str, &str); 9] = [
     ("tc_lines", "tc"),
     ("xdp_generic", "XDP generic"),
     ("xdp_native", "XDP native"),
     ("options_tc", "options at tc"),
     ("options_xdp", "options at XDP"),
+    ("counters", "counters, with 8 CPUs at work"),
     ("killed", "SIGKILL leaves"),
     ("cpu_offline", "a CPU goes and comes"),
     ("ingress_qdisc", "with an `ingress` qdisc"),
@@ -214,7 +215,7 @@ mod tests {
 
     #[test]
     fn the_guest_performs_the_checks_of_the_table() {
-        let checks = include_str!("guest/checks.sh");
+        let checks = concat!(include_str!("guest/checks.sh"), include_str!("guest/counters.sh"));
         let (_, list) = checks.split_once("\nALL_CHECKS=\"").unwrap();
         let list: Vec<&str> = list.split_once('"').unwrap().0.split_whitespace().collect();
         assert_eq!(list, names().collect::<Vec<_>>());
