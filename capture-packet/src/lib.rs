@@ -24,6 +24,27 @@ pub struct Timestamp {
     pub nanoseconds: i64,
 }
 
+/// What a time is cut off to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Microseconds.
+    #[default]
+    Micro,
+    /// Nanoseconds.
+    Nano,
+}
+
+impl Precision {
+    /// How many units there are in a second.
+    #[inline]
+    pub const fn per_second(self) -> u64 {
+        match self {
+            Self::Micro => 1_000_000,
+            Self::Nano => 1_000_000_000,
+        }
+    }
+}
+
 /// Which interface of its source a packet was seen on: an index into the source's list of interfaces. A live capture
 /// lists the interfaces that it is attached to, a pcapng file those it describes, through all of its sections; a pcap
 /// file has one.

@@ -3,18 +3,13 @@
 //! tcpdump keeps two tables, one for each IP version, and never forgets a conversation. These are bounded: when as
 //! many conversations are known as may be, a new one takes the place of one that has not been seen lately, which is
 //! counted. Until then they answer as tcpdump's would.
-//!
-//! A table is a list in the order in which places were taken, and an index over it. The list is written from front to
-//! back, round and round, so that a flood of new conversations costs few cache misses. A map that holds the
-//! conversations themselves would cost one for each, and could not say which came first.
 
-use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash};
 
+use bounded_table::BoundedTable;
 use foldhash::fast::SeedableRandomState;
-use hashbrown::HashTable;
 
-use super::network::Network;
+use super::ip_addresses::IpAddresses;
 
 /// A pair of addresses and ports, the same for both directions: the lower port comes first, and between equal ports
 /// the lower address.
@@ -51,23 +46,9 @@ struct Conversation<A> {
     ack: u32,
 }
 
-const SEEN_BITS: usize = u64::BITS as usize;
-
 /// The conversations of one address family.
 #[derive(Debug)]
-struct Table<A> {
-    /// Where in the list a conversation is.
-    index: HashTable<u32>,
-    list: Vec<Conversation<A>>,
-    /// Whether a conversation has been seen again since it came, or since it was last passed over: a bit for each
-    /// place of the list.
-    seen: Vec<u64>,
-    /// How long the list may get.
-    limit: usize,
-    /// Which has to go next, if it has not been seen lately (CLOCK, Corbató 1968).
-    hand: usize,
-    evicted: u64,
-}
+struct Table<A>(BoundedTable<Conversation<A>>);
 
 /// What of a segment's header is relative to its conversation, in host byte order.
 #[derive(Clone, Copy, Debug)]
@@ -90,8 +71,7 @@ pub(super) struct Numbers {
 
 impl<A: Copy + Eq + Hash + Ord> Table<A> {
     fn new(limit: usize) -> Self {
-        let limit = limit.clamp(1, u32::MAX as usize);
-        Self { index: HashTable::new(), list: Vec::new(), seen: Vec::new(), limit, hand: 0, evicted: 0 }
+        Self(BoundedTable::new(limit))
     }
 
     /// tcpdump's rules, for a segment with ACK set.
@@ -113,94 +93,28 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
             Key { low: source, high: destination, ports }
         };
         let hash = key.hash_of(hasher);
-        let is_it = |&at: &u32| self.list[at as usize].key == key;
-        let found = self.index.find(hash, is_it).map(|&at| at as usize);
-        if let Some(at) = found {
-            self.mark_seen(at);
-        }
-        if let Some(at) = found
-            && !syn
-        {
-            let conversation = &self.list[at];
-            let (low, high) = (conversation.seq, conversation.ack);
-            let (own, other) = if reverse { (high, low) } else { (low, high) };
-            return Numbers { seq: seq.wrapping_sub(own), ack: ack.wrapping_sub(other), sack_base: other };
+        let known = self.0.find(hash, |conversation| conversation.key == key);
+        if let Some(place) = known {
+            self.0.mark(place);
+            if !syn {
+                let Conversation { seq: low, ack: high, .. } = self.0[place];
+                let (own, other) = if reverse { (high, low) } else { (low, high) };
+                return Numbers {
+                    seq: seq.wrapping_sub(own),
+                    ack: ack.wrapping_sub(other),
+                    sack_base: other,
+                };
+            }
         }
         let (own, other) = (seq, ack.wrapping_sub(1));
         let (low, high) = if reverse { (other, own) } else { (own, other) };
         let conversation = Conversation { key, seq: low, ack: high };
-        match found {
-            Some(at) => self.list[at] = conversation,
-            None => self.insert(conversation, hash, hasher),
+        if let Some(place) = known {
+            self.0[place] = conversation;
+        } else {
+            self.0.insert(conversation, hash, |conversation| conversation.key.hash_of(hasher));
         }
         Numbers { seq, ack, sack_base: other }
-    }
-
-    fn insert(&mut self, conversation: Conversation<A>, hash: u64, hasher: &SeedableRandomState) {
-        let at = if self.list.len() < self.limit {
-            self.list.push(conversation);
-            self.list.len() - 1
-        } else {
-            let at = self.forget_one(hasher);
-            self.list[at] = conversation;
-            at
-        };
-        if self.index.len() < self.index.capacity() {
-            self.index.insert_unique(hash, at as u32, |_| hash);
-        } else {
-            self.rebuild_index(hasher);
-        }
-    }
-
-    /// Makes the index from the list, with room for eight times as many, when it is full: of conversations, or of the
-    /// marks that removed ones leave. Read in its order, the list is read from front to back; an index that grows by
-    /// itself would jump back and forth in it, and grow for the marks, too.
-    #[cold]
-    fn rebuild_index(&mut self, hasher: &SeedableRandomState) {
-        const LEAST: usize = 64;
-
-        // There is always room for some marks, so that this does not happen for each conversation that is forgotten.
-        let most = self.limit.saturating_add(self.limit / 8).max(LEAST);
-        let capacity = self.list.len().saturating_mul(8).clamp(LEAST, most);
-        self.index.clear();
-        if self.index.capacity() < capacity {
-            self.index = HashTable::new();
-            self.index = HashTable::with_capacity(capacity);
-        }
-        for (at, conversation) in (0..).zip(&self.list) {
-            self.index.insert_unique(conversation.key.hash_of(hasher), at, |_| 0);
-        }
-        // The index may have more room than was asked for.
-        self.seen.resize(self.index.capacity().min(self.limit).div_ceil(SEEN_BITS), 0);
-    }
-
-    #[inline]
-    fn mark_seen(&mut self, at: usize) {
-        self.seen[at / SEEN_BITS] |= 1 << (at % SEEN_BITS);
-    }
-
-    /// Whether it was marked; it is not any more.
-    fn take_seen(&mut self, at: usize) -> bool {
-        let (bits, bit) = (&mut self.seen[at / SEEN_BITS], 1 << (at % SEEN_BITS));
-        let seen = *bits & bit != 0;
-        *bits &= !bit;
-        seen
-    }
-
-    /// Forgets the first conversation from the hand on that has not been seen again since the hand last came by.
-    fn forget_one(&mut self, hasher: &SeedableRandomState) -> usize {
-        loop {
-            let at = self.hand;
-            self.hand = if at + 1 < self.list.len() { at + 1 } else { 0 };
-            if !self.take_seen(at) {
-                let hash = self.list[at].key.hash_of(hasher);
-                if let Ok(entry) = self.index.find_entry(hash, |&indexed| indexed as usize == at) {
-                    entry.remove();
-                }
-                self.evicted += 1;
-                return at;
-            }
-        }
     }
 }
 
@@ -232,7 +146,7 @@ impl Conversations {
 
     /// How many conversations are known.
     pub fn len(&self) -> usize {
-        self.v4.list.len() + self.v6.list.len()
+        self.v4.0.len() + self.v6.0.len()
     }
 
     /// Whether none is known.
@@ -243,18 +157,18 @@ impl Conversations {
     /// How many had to be forgotten because there were more than the limit at once. Only after that can a line
     /// differ from tcpdump's: a forgotten conversation begins again with absolute numbers.
     pub fn evicted(&self) -> u64 {
-        self.v4.evicted + self.v6.evicted
+        self.v4.0.evicted() + self.v6.0.evicted()
     }
 
     /// The numbers to print for a segment with ACK set.
     #[inline]
-    pub(super) fn numbers(&mut self, network: Network<'_>, fields: SequenceFields) -> Numbers {
-        match network {
-            Network::V4 { source, destination, .. } => {
+    pub(super) fn numbers(&mut self, addresses: IpAddresses<'_>, fields: SequenceFields) -> Numbers {
+        match addresses {
+            IpAddresses::V4 { source, destination, .. } => {
                 let [source, destination] = [source, destination].map(u32::from_be_bytes);
                 self.v4.numbers(source, destination, fields, &self.hasher)
             }
-            Network::V6 { source, destination } => {
+            IpAddresses::V6 { source, destination } => {
                 let words = |address: &[u8; 16]| {
                     let (words, _) = address.as_chunks();
                     [0, 1, 2, 3].map(|word: usize| u32::from_be_bytes(words[word]))
@@ -285,7 +199,7 @@ mod tests {
         fn numbers_of(&mut self, packet: Packet) -> Numbers {
             let Packet { source, destination, fields } = packet;
             let [source, destination] = [source, destination].map(u32::to_be_bytes);
-            self.numbers(Network::V4 { header: 0, source, destination }, fields)
+            self.numbers(IpAddresses::V4 { header: 0, source, destination }, fields)
         }
     }
 
@@ -370,34 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn the_index_does_not_grow_for_what_is_forgotten() {
-        for limit in [10, 100, 896, 1000] {
-            let mut table = Conversations::reproducible(limit);
-            let fields = SequenceFields { source_port: 1, destination_port: 2, seq: 100, ack: 1, syn: false };
-            let mut flood = |from: u32, to: u32| {
-                for source in from..to {
-                    table.numbers_of(Packet { source, destination: 3, fields });
-                }
-                (table.len(), table.v4.index.len(), table.v4.index.allocation_size())
-            };
-            let full = flood(0, limit as u32);
-            assert_eq!((full.0, full.1), (limit, limit));
-            assert_eq!(flood(limit as u32, 100 * limit as u32), full);
-        }
-    }
-
-    #[test]
     fn only_what_is_to_be_reproducible_is_placed_alike() {
-        let places = |mut table: Conversations| -> Vec<u32> {
-            let fields = SequenceFields { source_port: 1, destination_port: 2, seq: 100, ack: 1, syn: false };
-            for source in 0..1000 {
-                table.numbers_of(Packet { source, destination: 3, fields });
-            }
-            table.v4.index.iter().copied().collect()
+        let hashes = |table: Conversations| {
+            let key = |low| Key { low, high: 3_u32, ports: 1 << 16 | 2 };
+            [0, 1, 2, 3].map(|low| key(low).hash_of(&table.hasher))
         };
-        let [one, other] = [(); 2].map(|()| places(Conversations::reproducible(1000)));
+        let [one, other] = [(); 2].map(|()| hashes(Conversations::reproducible(1000)));
         assert_eq!(one, other);
-        let [one, other] = [(); 2].map(|()| places(Conversations::new(1000)));
+        let [one, other] = [(); 2].map(|()| hashes(Conversations::new(1000)));
         assert_ne!(one, other);
     }
 
@@ -446,9 +340,9 @@ mod tests {
         );
         // Another family's conversation of the same numbers is another one.
         let [source, destination] = [9_u128, 5].map(u128::to_be_bytes);
-        let network = Network::V6 { source: &source, destination: &destination };
+        let addresses = IpAddresses::V6 { source: &source, destination: &destination };
         let new = SequenceFields { seq: 1001, ..there };
-        assert_eq!(table.numbers(network, new), Numbers { seq: 1001, ack: 5000, sack_base: 4999 });
+        assert_eq!(table.numbers(addresses, new), Numbers { seq: 1001, ack: 5000, sack_base: 4999 });
         assert_eq!(table.len(), 2);
     }
 }

@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 
 use super::{
     address::WriteAddress,
+    ip_addresses::IpAddresses,
     line::{Cursor, Kept, Line, Write},
-    network::Network,
 };
 
 /// How many texts of pairs are kept of each address family: one for each value of a hash. Those of IPv4 take 18 KiB.
@@ -32,13 +32,13 @@ impl Endpoints {
     #[inline]
     pub(super) fn print(
         &mut self,
-        network: Network<'_>,
+        addresses: IpAddresses<'_>,
         [source_port, destination_port]: [u16; 2],
         line: &mut Line,
     ) {
         let ports = u32::from(source_port) << 16 | u32::from(destination_port);
-        match network {
-            Network::V4 { source, destination, .. } => {
+        match addresses {
+            IpAddresses::V4 { source, destination, .. } => {
                 let ends = [(source, source_port), (destination, destination_port)];
                 if line.names.is_some() {
                     return print_pair(ends, line, |line, address| line.ipv4(address));
@@ -47,7 +47,7 @@ impl Endpoints {
                     u32::from_ne_bytes(source).wrapping_mul(3) ^ u32::from_ne_bytes(destination) ^ ports;
                 self.v4.print(ends, hash, line, |line, address| line.dotted(address));
             }
-            Network::V6 { source, destination } => {
+            IpAddresses::V6 { source, destination } => {
                 let ends = [(*source, source_port), (*destination, destination_port)];
                 if line.names.is_some() {
                     return print_pair(ends, line, |line, address| line.ipv6(&address));
@@ -170,14 +170,14 @@ mod tests {
             let mut end = || ([192, 0, 2, random.below(3) as u8 * 100], random.below(3) as u16 * 25_000);
             let [(source, source_port), (destination, destination_port)] = [end(), end()];
             let ports = [source_port, destination_port];
-            endpoints.print(Network::V4 { header: 0, source, destination }, ports, &mut line);
+            endpoints.print(IpAddresses::V4 { header: 0, source, destination }, ports, &mut line);
             let [from, to] = [source, destination].map(Ipv4Addr::from);
             assert_eq!(line.taken(), format!("{from}.{source_port} > {to}.{destination_port}: "));
             let [from, to] =
                 [from, to].map(|address| Ipv6Addr::from((0x2001_0db8 << 96) + u128::from(address.to_bits())));
             let [source, destination] = [from, to].map(|address| address.octets());
-            let network = Network::V6 { source: &source, destination: &destination };
-            endpoints.print(network, ports, &mut line);
+            let addresses = IpAddresses::V6 { source: &source, destination: &destination };
+            endpoints.print(addresses, ports, &mut line);
             assert_eq!(line.taken(), format!("{from}.{source_port} > {to}.{destination_port}: "));
         }
     }

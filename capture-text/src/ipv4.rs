@@ -6,9 +6,9 @@ use super::{
     address::WriteAddress,
     checksum,
     dissector::{Dissector, Truncated, protocol_name},
+    ip_addresses::IpAddresses,
     line::Write,
-    network::Network,
-    tcp::Segment,
+    tcp::LocatedSegment,
 };
 
 const MIN_LENGTH: usize = 20;
@@ -119,10 +119,10 @@ impl Dissector<'_> {
             self.unknown_protocol(protocol, payload_length);
             return Ok(());
         }
-        self.tcp(&Segment {
+        self.tcp(&LocatedSegment {
             offset: offset + header_length,
             length: payload_length,
-            network: Network::V4 { header: offset, source, destination },
+            addresses: IpAddresses::V4 { header: offset, source, destination },
             ports_only: false,
             fragmented: fragment & MORE_FRAGMENTS != 0,
         })

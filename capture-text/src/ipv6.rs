@@ -8,9 +8,9 @@ use capture_common::headers::{ipv6, tcp};
 use super::{
     address::WriteAddress,
     dissector::{Dissector, Truncated, protocol_name},
+    ip_addresses::IpAddresses,
     line::Write,
-    network::Network,
-    tcp::Segment,
+    tcp::LocatedSegment,
 };
 
 impl Dissector<'_> {
@@ -87,10 +87,10 @@ impl Dissector<'_> {
             self.unknown_protocol(protocol, remaining);
             return Ok(());
         }
-        self.tcp(&Segment {
+        self.tcp(&LocatedSegment {
             offset: at,
             length: remaining,
-            network: Network::V6 { source, destination },
+            addresses: IpAddresses::V6 { source, destination },
             ports_only: next_header != tcp::PROTOCOL,
             fragmented,
         })

@@ -1,4 +1,4 @@
-//! The tcpdump printer: a packet in, lines of text out.
+//! Text: the tcpdump printer, a packet in, lines out; and the [comments] of `--explain`, an event in, a line out.
 //!
 //! The text is that of tcpdump 4.99.3, to the byte, for every packet that its filter `tcp` selects. Each module
 //! below prints what one of tcpdump's files prints: `link` is print-ether.c, print-sll.c, print-null.c and
@@ -14,17 +14,18 @@ extern crate alloc;
 
 mod address;
 mod checksum;
+pub mod comments;
 mod conversations;
 mod dissector;
 mod dump;
 mod endpoints;
+mod ip_addresses;
 mod ipv4;
 mod ipv6;
 mod line;
 mod link;
 mod mptcp;
 pub mod names;
-mod network;
 pub mod options;
 mod tcp;
 mod tcp_options;

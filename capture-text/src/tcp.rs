@@ -7,8 +7,8 @@ use super::{
     checksum,
     conversations::{Numbers, SequenceFields},
     dissector::{Dissector, Truncated},
+    ip_addresses::IpAddresses,
     line::Write,
-    network::Network,
 };
 
 const MIN_LENGTH: usize = 20;
@@ -36,12 +36,12 @@ const FLAGS: [([u8; 8], u8); 256] = {
 };
 
 /// A TCP segment, or what the network layer says is one.
-pub(super) struct Segment<'p> {
+pub(super) struct LocatedSegment<'p> {
     /// Offset of the TCP header from the start of the frame.
     pub(super) offset: usize,
     /// Length of header and data on the wire, as the network layer claims.
     pub(super) length: u32,
-    pub(super) network: Network<'p>,
+    pub(super) addresses: IpAddresses<'p>,
     /// Whether the addresses have been printed already, as they are before an IPv6 fragment header.
     pub(super) ports_only: bool,
     /// Whether more fragments belong to it.
@@ -50,9 +50,9 @@ pub(super) struct Segment<'p> {
 
 impl Dissector<'_> {
     #[inline]
-    pub(super) fn tcp(&mut self, segment: &Segment<'_>) -> Result<(), Truncated> {
+    pub(super) fn tcp(&mut self, segment: &LocatedSegment<'_>) -> Result<(), Truncated> {
         self.protocol = "tcp";
-        let &Segment { offset, length, network, ports_only, fragmented } = segment;
+        let &LocatedSegment { offset, length, addresses, ports_only, fragmented } = segment;
         let Ok(&header) = self.array::<MIN_LENGTH>(offset) else {
             self.short_header(segment);
             return Ok(());
@@ -60,7 +60,7 @@ impl Dissector<'_> {
         let [s1, s0, d1, d0, n3, n2, n1, n0, a3, a2, a1, a0, data_offset, flags, w1, w0, c1, c0, u1, u0] =
             header;
         let ports = [u16::from_be_bytes([s1, s0]), u16::from_be_bytes([d1, d0])];
-        self.endpoints(network, ports, ports_only);
+        self.endpoints(addresses, ports, ports_only);
         let header_length = usize::from(data_offset >> 4) * 4;
         // It wraps where the header claims to be longer than the segment.
         let data_length = length.wrapping_sub(header_length as u32);
@@ -93,7 +93,7 @@ impl Dissector<'_> {
             let [source_port, destination_port] = ports;
             let syn = flags & flag::SYN != 0;
             let fields = SequenceFields { source_port, destination_port, seq, ack, syn };
-            self.conversations.numbers(network, fields)
+            self.conversations.numbers(addresses, fields)
         };
         if too_long {
             self.header_too_long(header_length, length);
@@ -148,31 +148,31 @@ impl Dissector<'_> {
 
     /// Addresses and ports, with colon and blank.
     #[inline]
-    fn endpoints(&mut self, network: Network<'_>, ports: [u16; 2], ports_only: bool) {
+    fn endpoints(&mut self, addresses: IpAddresses<'_>, ports: [u16; 2], ports_only: bool) {
         if ports_only {
             self.line.port(ports[0]);
             self.line.text(" > ");
             self.line.port(ports[1]);
             self.line.text(": ");
         } else {
-            self.endpoints.print(network, ports, self.line);
+            self.endpoints.print(addresses, ports, self.line);
         }
     }
 
     /// What is left of a segment whose header was not captured whole.
     #[cold]
-    fn short_header(&mut self, segment: &Segment<'_>) {
+    fn short_header(&mut self, segment: &LocatedSegment<'_>) {
         if let Ok(&[s1, s0, d1, d0]) = self.array(segment.offset) {
             let ports = [u16::from_be_bytes([s1, s0]), u16::from_be_bytes([d1, d0])];
-            self.endpoints(segment.network, ports, segment.ports_only);
+            self.endpoints(segment.addresses, ports, segment.ports_only);
         } else {
-            match segment.network {
-                Network::V4 { source, destination, .. } => {
+            match segment.addresses {
+                IpAddresses::V4 { source, destination, .. } => {
                     self.line.ipv4(source);
                     self.line.text(" > ");
                     self.line.ipv4(destination);
                 }
-                Network::V6 { source, destination } => {
+                IpAddresses::V6 { source, destination } => {
                     self.line.ipv6(source);
                     self.line.text(" > ");
                     self.line.ipv6(destination);
@@ -191,16 +191,18 @@ impl Dissector<'_> {
     }
 
     /// `, cksum 0x1234 (correct)`, if all of the segment was captured.
-    fn checksum(&mut self, segment: &Segment<'_>, field: u16) -> Result<(), Truncated> {
-        let &Segment { offset, length, network, .. } = segment;
+    fn checksum(&mut self, segment: &LocatedSegment<'_>, field: u16) -> Result<(), Truncated> {
+        let &LocatedSegment { offset, length, addresses, .. } = segment;
         let Some(covered) = self.data.get(offset..offset + length as usize) else { return Ok(()) };
         let initial = u64::from(capture_common::headers::tcp::PROTOCOL) + u64::from(length);
-        let pseudo_header = match network {
-            Network::V4 { header, source, destination } => {
+        let pseudo_header = match addresses {
+            IpAddresses::V4 { header, source, destination } => {
                 let destination = self.final_destination(header, offset)?.unwrap_or(destination);
                 checksum::sum(&destination, checksum::sum(&source, initial))
             }
-            Network::V6 { source, destination } => checksum::sum(destination, checksum::sum(source, initial)),
+            IpAddresses::V6 { source, destination } => {
+                checksum::sum(destination, checksum::sum(source, initial))
+            }
         };
         self.line.text(", cksum 0x");
         self.line.hex_padded(field.into(), 4);

@@ -1,5 +1,5 @@
 //! Micro-benchmarks of what each packet goes through in user space: the merge of the rings, the filter, the printer
-//! with its table of conversations, the file readers.
+//! with its table of conversations, the connection tracker, the file readers.
 //!
 //! `cargo bench --package capture --bench micro` prints nanoseconds. On a machine that has other things to do, ask for
 //! instructions instead, which hardly vary: `cargo lab bench --instructions` runs each case under callgrind, which
@@ -18,15 +18,16 @@ use std::{
 use bytes::BytesMut;
 use capture::{
     kernel::merge::{Left, Merge, Queue},
-    source::file::{FileSource, Precision},
+    source::file::FileSource,
 };
 use capture_common::{
     parse::select_ethernet,
     ports::Ports,
     record::{ABI_VERSION, RecordHeader},
 };
-use capture_packet::{LinkType, Packet, Timestamp};
-use capture_text::{Conversations, Printer, options::TextOptions};
+use capture_flow::Tracker;
+use capture_packet::{LinkType, Packet, Precision, Timestamp};
+use capture_text::{Conversations, Printer, comments::write_comment, options::TextOptions};
 use jiff::tz::TimeZone;
 use test_support::packets::{
     self,
@@ -51,7 +52,7 @@ struct Case {
     prepare: fn(usize) -> Box<dyn FnMut()>,
 }
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 17] = [
     Case { name: "merge-1", packets: 100_000, prepare: |n| merge(n, 1, 1) },
     Case { name: "merge-2-in-turns", packets: 100_000, prepare: |n| merge(n, 2, 1) },
     Case { name: "merge-64-in-bursts", packets: 100_000, prepare: |n| merge(n, 64, 32) },
@@ -73,6 +74,8 @@ const CASES: [Case; 15] = [
     Case { name: "print-mixed", packets: 20_000, prepare: |n| print(n, mixed()) },
     Case { name: "conversations-known", packets: 200_000, prepare: known_conversations },
     Case { name: "conversations-new", packets: 200_000, prepare: new_conversations },
+    Case { name: "track-known", packets: 200_000, prepare: known_connections },
+    Case { name: "track-new", packets: 20_000, prepare: new_connections },
     Case { name: "read-pcap", packets: 50_000, prepare: |n| read(pcap(n)) },
     Case { name: "read-pcapng", packets: 50_000, prepare: |n| read(pcapng(n)) },
 ];
@@ -245,6 +248,33 @@ fn new_conversations(packets: usize) -> Box<dyn FnMut()> {
     Box::new(move || {
         let mut sink = Sink::new();
         frames.iter().for_each(|frame| sink.print(frame));
+    })
+}
+
+fn known_connections(packets: usize) -> Box<dyn FnMut()> {
+    let mut tracker = Tracker::new(1 << 12);
+    let mut text = BytesMut::new();
+    let frames: Vec<_> = (0..1 << 10).map(|flow| segment(flow, 0x10, TIMESTAMPS, 0)).collect();
+    let mut track = move |(data, wire_len): &(Vec<u8>, u32)| {
+        let packet = Packet::new(Timestamp::default(), LinkType::Ethernet, *wire_len, data);
+        tracker.track(black_box(&packet), |event| write_comment(event, &mut text));
+        text.clear();
+    };
+    frames.iter().for_each(&mut track);
+    Box::new(move || frames.iter().cycle().take(packets).for_each(&mut track))
+}
+
+fn new_connections(packets: usize) -> Box<dyn FnMut()> {
+    let frames = flows(packets);
+    Box::new(move || {
+        // Few, so that most are forgotten.
+        let mut tracker = Tracker::new(1 << 12);
+        let mut text = BytesMut::with_capacity(1 << 12);
+        for (data, wire_len) in &frames {
+            let packet = Packet::new(Timestamp::default(), LinkType::Ethernet, *wire_len, data);
+            tracker.track(black_box(&packet), |event| write_comment(event, &mut text));
+            text.clear();
+        }
     })
 }
 

@@ -3,6 +3,7 @@
 
 use std::{error::Error as _, ffi::OsString, path::PathBuf};
 
+use capture_packet::Precision;
 use clap::{
     ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser,
     builder::{OsStringValueParser, TypedValueParser as _},
@@ -183,15 +184,6 @@ pub struct Cli {
     /// tcpdump's `tcp port 8888` or `tcp portrange 8000-8100`, several of these joined by `or`, or `tcp`
     #[arg(value_name = "EXPRESSION")]
     pub expression: Vec<OsString>,
-}
-
-/// The values of `--time-stamp-precision`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// As `--micro`.
-    Micro,
-    /// As `--nano`.
-    Nano,
 }
 
 /// As tcpdump has it, only the first letters count (tcpdump.c, `tstamp_precision_from_string`).

@@ -3,10 +3,11 @@
 use std::{ffi::OsString, path::PathBuf, str::FromStr};
 
 use capture_common::record::MAX_SNAPLEN;
+use capture_packet::Precision;
 use capture_text::options::{Dump, TextOptions, TimestampStyle};
 
 use crate::{
-    cli::{Cli, Precision},
+    cli::Cli,
     expression,
     kernel::{DirectionFilter, Hook, LogLevel},
     ports::{PortList, PortSet},

@@ -9,11 +9,10 @@ use std::{
 };
 
 use bytes::BytesMut;
-use capture::{
-    explain::Explainer,
-    source::file::{FileSource, Precision},
-};
-use capture_text::{Conversations, Printer, options::TextOptions};
+use capture::source::file::FileSource;
+use capture_flow::Tracker;
+use capture_packet::Precision;
+use capture_text::{Conversations, Printer, comments::write_comment, options::TextOptions};
 use jiff::tz::TimeZone;
 use test_support::packets::{
     Packet,
@@ -87,7 +86,7 @@ fn reading_explaining_and_printing_a_packet_allocates_nothing() {
         let bytes = fs::read(&path).unwrap();
         for options in [with(0, false, false), with(3, true, true)] {
             let mut printer = Printer::new(options, TimeZone::UTC, Conversations::new(1 << 10));
-            let mut explainer = Explainer::new(1 << 10);
+            let mut tracker = Tracker::new(1 << 10);
             let mut text = BytesMut::with_capacity(1 << 22);
             for pass in 0..2 {
                 let Ok(mut source) = FileSource::new(Cursor::new(&bytes), Precision::Micro) else { break };
@@ -95,7 +94,7 @@ fn reading_explaining_and_printing_a_packet_allocates_nothing() {
                     let start = ALLOCATIONS.get();
                     let Ok(Some(packet)) = source.next_packet() else { break };
                     let read = ALLOCATIONS.get();
-                    explainer.explain(&packet, &mut text);
+                    tracker.track(&packet, |event| write_comment(event, &mut text));
                     printer.print(&packet, &mut text);
                     let printed = ALLOCATIONS.get();
                     text.clear();

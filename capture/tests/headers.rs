@@ -6,12 +6,12 @@ use bytes::BytesMut;
 use capture::{
     ports::PortSet,
     source::{
-        file::{ByteOrder, FileSource, Precision},
+        file::{ByteOrder, FileSource},
         filter::select,
     },
 };
 use capture_common::parse::Selection;
-use capture_packet::{LinkType, Packet};
+use capture_packet::{LinkType, Packet, Precision};
 use capture_text::{Conversations, Printer, options::TextOptions};
 use jiff::tz::TimeZone;
 

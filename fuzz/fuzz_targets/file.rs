@@ -7,12 +7,10 @@ use std::io::{self, Read};
 
 use capture::{
     ports::{PortList, PortSet},
-    source::{
-        file::{FileSource, Precision},
-        filter,
-    },
+    source::{file::FileSource, filter},
 };
 use capture_common::parse::Selection;
+use capture_packet::Precision;
 use libfuzzer_sys::fuzz_target;
 
 /// Gives its bytes in pieces of a few bytes, as a pipe may.

@@ -4,3 +4,4 @@
 
 pub mod packets;
 pub mod random;
+pub mod sketch;

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::BytesMut;
 use capture_common::ports::Ports as _;
+use capture_flow::{CONNECTION_LIMIT, Tracker};
 use tokio::runtime;
 
 use super::{
@@ -22,7 +23,6 @@ use super::{
 };
 use crate::{
     config::{self, Config},
-    explain::{self, Explainer},
     kernel::{Capture, CaptureOptions, Interface, lift_file_limit},
     messages::Messages,
     summary::Warnings,
@@ -103,7 +103,7 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
     Ok(Session {
         capture,
         printer: printer(config, NAME_PATIENCE, |text| messages.say(text))?,
-        explainer: config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT)),
+        tracker: config.explain.then(|| Tracker::new(CONNECTION_LIMIT)),
         writer: Writer::spawn(output, has_reader)
             .map_err(|source| RunError::Start { what: "the writer's thread", source })?,
         messages: messages.clone(),

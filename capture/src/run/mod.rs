@@ -10,7 +10,12 @@ mod time_zone;
 
 use std::{fs::File, io, os::fd::AsFd as _, process::ExitCode, time::Duration};
 
-use capture_text::{Conversations, Printer};
+use bytes::BytesMut;
+use capture_flow::Tracker;
+use capture_text::{
+    Conversations, Printer,
+    comments::{write_comment, write_forgotten},
+};
 use nix::{
     errno::Errno,
     sys::signal::{SigSet, Signal},
@@ -195,6 +200,14 @@ fn printer(config: &Config, patience: Duration, say: impl FnOnce(&str)) -> Resul
         printer.set_names(Box::new(resolver));
     }
     Ok(printer)
+}
+
+/// Appends the comments that are left at the end of a capture.
+fn comment_on_the_rest(tracker: &mut Tracker, text: &mut BytesMut) {
+    tracker.finish(|event| write_comment(event, text));
+    if let Some(forgotten) = tracker.forgotten() {
+        write_forgotten(forgotten, text);
+    }
 }
 
 /// How many conversations were forgotten, if any were: only then can lines differ from tcpdump's.

@@ -11,20 +11,21 @@ use std::{
 
 use bytes::BytesMut;
 use capture_common::parse::Selection;
-use capture_packet::LinkType;
+use capture_flow::{CONNECTION_LIMIT, Tracker};
+use capture_packet::{LinkType, Precision};
+use capture_text::comments::write_comment;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use super::{RunError, forgotten, printer, say, standard_output};
+use super::{RunError, comment_on_the_rest, forgotten, printer, say, standard_output};
 use crate::{
     blocking,
     config::Config,
-    explain::{self, Explainer},
     kernel::was_closed,
     source::{
-        file::{self, FileError, FileSource, Precision},
+        file::{self, FileError, FileSource},
         filter::select,
     },
     summary::packets,
@@ -119,7 +120,7 @@ fn print<R: Read>(
     output: &RefCell<Output>,
 ) -> Result<(), RunError> {
     let mut printer = printer(config, NAME_PATIENCE, say)?;
-    let mut explainer = config.explain.then(|| Explainer::new(explain::CONNECTION_LIMIT));
+    let mut tracker = config.explain.then(|| Tracker::new(CONNECTION_LIMIT));
     let mut left = config.count.unwrap_or(u64::MAX);
     let (mut selected, mut others) = (0, 0);
     let byte_order = source.byte_order();
@@ -142,8 +143,8 @@ fn print<R: Read>(
             continue;
         }
         let mut output = output.borrow_mut();
-        if let Some(explainer) = &mut explainer {
-            explainer.explain(&packet, &mut output.text);
+        if let Some(tracker) = &mut tracker {
+            tracker.track(&packet, |event| write_comment(event, &mut output.text));
         }
         printer.print(&packet, &mut output.text);
         if output.text.len() >= output.buffered {
@@ -155,8 +156,8 @@ fn print<R: Read>(
         output.text.extend_from_slice(packets(selected).as_bytes());
         output.text.extend_from_slice(b"\n");
     }
-    if let Some(explainer) = &mut explainer {
-        explainer.finish(&mut output.text);
+    if let Some(tracker) = &mut tracker {
+        comment_on_the_rest(tracker, &mut output.text);
     }
     output.write().map_err(RunError::Output)?;
     say(&forgotten(&printer));

@@ -8,16 +8,16 @@ use std::{io, ops::ControlFlow};
 
 use bytes::BytesMut;
 use capture_common::counters::Counters;
-use capture_text::Printer;
+use capture_flow::Tracker;
+use capture_text::{Printer, comments::write_comment};
 
 use super::{
-    RunError, complaint, forgotten,
+    RunError, comment_on_the_rest, complaint, forgotten,
     patience::Patience,
     signals::{Asked, Signals},
     without_number,
 };
 use crate::{
-    explain::Explainer,
     kernel::{Capture, KernelError, Left, Notice},
     messages::Messages,
     summary::{Summary, Unwritten, Warnings},
@@ -108,7 +108,7 @@ impl Tally {
 pub(super) struct Session {
     pub(super) capture: Capture,
     pub(super) printer: Printer,
-    pub(super) explainer: Option<Explainer>,
+    pub(super) tracker: Option<Tracker>,
     pub(super) writer: Writer,
     pub(super) messages: Messages,
     pub(super) warnings: Warnings,
@@ -179,10 +179,10 @@ impl Session {
 
     /// Makes lines of what is in the rings, up to [`CHUNK`].
     fn print_batch(&mut self) -> Left {
-        let Self { capture, printer, explainer, text, ends, tally, .. } = self;
+        let Self { capture, printer, tracker, text, ends, tally, .. } = self;
         capture.drain(|packet| {
-            if let Some(explainer) = explainer {
-                explainer.explain(packet, text);
+            if let Some(tracker) = tracker {
+                tracker.track(packet, |event| write_comment(event, text));
             }
             printer.print(packet, text);
             ends.push(text.len());
@@ -269,8 +269,8 @@ impl Session {
                     }
                 }
                 Rest::Epilogue => {
-                    if let Some(explainer) = &mut self.explainer {
-                        explainer.finish(&mut self.text);
+                    if let Some(tracker) = &mut self.tracker {
+                        comment_on_the_rest(tracker, &mut self.text);
                     }
                     self.text.extend_from_slice(epilogue.as_bytes());
                     *rest = Rest::HandOver;

@@ -24,29 +24,10 @@ use std::{
 };
 
 use capture_common::record::MAX_SNAPLEN;
-use capture_packet::{LinkType, Packet};
+use capture_packet::{LinkType, Packet, Precision};
 
 use self::{buffer::Buffer, pcap::Pcap, pcapng::Pcapng};
 pub use self::{bytes::ByteOrder, error::FileError};
-
-/// What a time is cut off to. tcpdump asks libpcap for microseconds, or with `--nano` for nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// Microseconds.
-    #[default]
-    Micro,
-    /// Nanoseconds.
-    Nano,
-}
-
-impl Precision {
-    fn per_second(self) -> u64 {
-        match self {
-            Self::Micro => 1_000_000,
-            Self::Nano => 1_000_000_000,
-        }
-    }
-}
 
 /// The packets of a file, in the order they stand in it.
 #[derive(Debug)]
@@ -77,7 +58,8 @@ pub fn open(path: &Path) -> Result<File, FileError> {
 }
 
 impl<R: Read> FileSource<R> {
-    /// Begins to read a file: its header, and in pcapng what comes up to the first interface.
+    /// Begins to read a file: its header, and in pcapng what comes up to the first interface. Times are cut off to
+    /// `precision`: tcpdump asks libpcap for microseconds, or with `--nano` for nanoseconds.
     pub fn new(reader: R, precision: Precision) -> Result<Self, FileError> {
         const MAGIC_LENGTH: usize = 4;
 

@@ -1,8 +1,8 @@
-//! The layer below TCP: which IP version, and the addresses.
+//! The addresses of the layer below TCP, and with them which version of IP it is.
 
-/// The network layer a segment came in.
+/// The addresses of the IP packet that a segment came in.
 #[derive(Clone, Copy)]
-pub(super) enum Network<'p> {
+pub(super) enum IpAddresses<'p> {
     V4 {
         /// Offset of the IPv4 header.
         header: usize,

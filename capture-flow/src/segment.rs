@@ -1,47 +1,24 @@
-//! What the story needs of a packet: one TCP segment, and only if the packet certainly is one.
+//! What the tracker needs of a packet: one TCP segment, and only if the packet certainly is one.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use core::net::{IpAddr, Ipv6Addr};
 
 use capture_common::{
     headers::{ethernet, ipv4, ipv6, tcp},
     parse::{Frame as _, Layers, Network, Selection, select_ethernet, select_network},
     ports::Ports,
 };
-
 use capture_packet::{
     LinkType, Packet,
     link::{bsd_loopback, linux_sll, linux_sll2},
     tcp::{flag, option},
 };
 
+use super::event::Endpoint;
+
 /// The shortest IPv4 header, in bytes.
 const IPV4_MIN_LENGTH: usize = 20;
 /// "More fragments" and the fragment offset: of a packet that is whole, both are zero.
 const IPV4_FRAGMENTED: u16 = 0x2000 | ipv4::FRAGMENT_OFFSET_MASK;
-
-/// One end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Endpoint {
-    pub(super) address: IpAddr,
-    pub(super) port: u16,
-}
-
-impl fmt::Display for Endpoint {
-    /// `address.port` as tcpdump writes it. It writes the last 32 bits of an IPv6 address with a dot wherever the
-    /// first 96 are zero (addrtostr.c, `addrtostr6`); the standard library does so for IPv4-mapped addresses alone.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address {
-            IpAddr::V6(address) if address.octets()[..12] == [0; 12] && address.segments()[6] != 0 => {
-                let [.., a, b, c, d] = address.octets();
-                write!(formatter, "::{}.{}", Ipv4Addr::new(a, b, c, d), self.port)
-            }
-            address => write!(formatter, "{address}.{}", self.port),
-        }
-    }
-}
 
 /// What a segment is for (RFC 9293 section 3.10.7: a segment without ACK that is neither SYN nor RST is dropped by
 /// its receiver, and so it is here).
@@ -254,13 +231,17 @@ fn ipv6_header(packet: &Packet<'_>, layers: Layers) -> Option<(IpAddr, IpAddr, u
 
 #[cfg(test)]
 mod tests {
-    use capture_text::{Conversations, Printer, options::TextOptions};
+    use capture_packet::Timestamp;
+    use test_support::sketch::{CLIENT, SERVER, Sketch, at, ethernet_frame};
 
     use super::*;
-    use crate::explain::testing::{CLIENT, SERVER, Sketch, at, ethernet_frame, packet};
+
+    fn packet(link_type: LinkType, data: &[u8]) -> Packet<'_> {
+        Packet::new(Timestamp::default(), link_type, data.len() as u32, data)
+    }
 
     fn parse(link_type: LinkType, frame: &[u8]) -> Option<Segment> {
-        Segment::parse(&packet(link_type, 0, frame))
+        Segment::parse(&packet(link_type, frame))
     }
 
     fn sketch() -> Sketch {
@@ -320,7 +301,7 @@ mod tests {
             let expected = parse(LinkType::Ethernet, &whole).unwrap();
             let headers = whole.len() - 30 - 12;
             for captured in 0..whole.len() {
-                let mut packet = packet(LinkType::Ethernet, 0, &whole);
+                let mut packet = packet(LinkType::Ethernet, &whole);
                 packet.data = &whole[..captured];
                 let segment = Segment::parse(&packet);
                 assert_eq!(segment.is_some(), captured >= headers, "{captured}");
@@ -361,7 +342,7 @@ mod tests {
         fragment[6] = 44;
         assert_eq!(parse(LinkType::Raw, &fragment), None);
         let whole = sketch().ipv4();
-        assert_eq!(Segment::parse(&Packet { wire_len: 81, ..packet(LinkType::Raw, 0, &whole) }), None);
+        assert_eq!(Segment::parse(&Packet { wire_len: 81, ..packet(LinkType::Raw, &whole) }), None);
         let itself = sketch().between([SERVER.endpoint(); 2]);
         assert_eq!(parse(LinkType::Raw, &itself.ipv4()), None);
     }
@@ -377,35 +358,5 @@ mod tests {
         }
         segment.read_options(&[1, 5, 2, 3, 3, 9, 0]);
         assert_eq!(segment.window_scale, Some(9));
-    }
-
-    /// The endpoints in a comment are found in the line below it.
-    #[test]
-    fn endpoints_are_written_as_in_the_lines() {
-        for address in [
-            "10.0.0.1",
-            "0.0.0.0",
-            "::",
-            "::1",
-            "::ffff:1.2.3.4",
-            "::1.2.3.4",
-            "::102:304:506",
-            "::0.1.0.0",
-            "fe80::1",
-            "1:0:0:2::3",
-            "2001:db8::ffff",
-        ] {
-            let address: IpAddr = address.parse().unwrap();
-            let other = if address.is_ipv4() { "10.9.9.9" } else { "ff02::1" };
-            let endpoints =
-                [Endpoint { address, port: 65535 }, Endpoint { address: other.parse().unwrap(), port: 1 }];
-            let frame = sketch().between(endpoints).ip();
-            let mut line = bytes::BytesMut::new();
-            Printer::new(TextOptions::default(), jiff::tz::TimeZone::UTC, Conversations::new(1))
-                .print(&packet(LinkType::Raw, 0, &frame), &mut line);
-            let line = str::from_utf8(&line).unwrap();
-            let [from, to] = endpoints;
-            assert!(line.contains(&format!(" {from} > {to}: ")), "{line}");
-        }
     }
 }

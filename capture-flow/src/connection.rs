@@ -1,12 +1,14 @@
-//! The story of one connection: which segment is an event, and which.
+//! One connection: which segment is an event, and which.
 //!
-//! The states are those of RFC 9293 section 3.3.2 as an onlooker can tell them, who sees neither end's mind and maybe
-//! not every packet. When in doubt, there is no comment.
+//! The states are those of RFC 9293 section 3.3.2 as far as they can be told from the packets, of which some may be
+//! missing. When in doubt, there is no event.
+
+use capture_packet::Timestamp;
 
 use super::{
-    comment::{Event, Side, Story, Tries},
     end::{COPY_INTERVAL, End, Progress, after},
-    segment::{Endpoint, Kind, Segment},
+    event::{Endpoint, Event, EventKind, Side, Tries},
+    segment::{Kind, Segment},
 };
 
 /// A SYN without an answer is not waited for any longer, in nanoseconds: the longest pause that Linux makes between
@@ -31,8 +33,17 @@ struct Syn {
     first: i64,
     last: i64,
     tries: u32,
-    /// There was a comment that no answer came.
+    /// There was an event that no answer came.
     reported: bool,
+}
+
+/// Where events go, and what they have in common while a packet is looked at.
+pub(super) struct Observer<'a> {
+    pub(super) each: &'a mut dyn FnMut(&Event),
+    /// The time of the packet.
+    pub(super) time: Timestamp,
+    /// Whether the packet is the event.
+    pub(super) has_packet: bool,
 }
 
 /// One connection.
@@ -43,9 +54,9 @@ pub(super) struct Connection {
     phase: Phase,
     /// Whether it was seen from its SYN or its SYN-ACK on.
     whole: bool,
-    /// Whether a comment has said that it is established.
+    /// Whether an event has said that it is established.
     announced: bool,
-    /// Which side the last comment on a turn named.
+    /// Which side took the last turn.
     speaker: Option<Side>,
     syn: Syn,
     client_end: End,
@@ -57,38 +68,46 @@ pub(super) struct Connection {
 impl Connection {
     /// A connection of which `segment` is the first that is seen. `forgetful`: it may be that earlier ones were
     /// forgotten, so that it is not certain that they were not seen.
-    pub(super) fn first_seen(segment: &Segment, forgetful: bool, story: &mut Story<'_>) -> Self {
+    pub(super) fn first_seen(segment: &Segment, forgetful: bool, observer: &mut Observer<'_>) -> Self {
         match segment.kind {
             Kind::Syn => {
-                let event = if segment.data_len > 0 { Event::OpensWithData } else { Event::Opens };
-                story.tell(Side::Client, event, false);
-                Self::opened_by(segment)
+                let connection = Self::opened_by(segment);
+                connection.emit(
+                    observer,
+                    Side::Client,
+                    EventKind::Open { data: segment.data_len > 0 },
+                    false,
+                );
+                connection
             }
             Kind::SynAck => {
-                if !forgetful {
-                    story.tell(Side::Server, Event::AcceptsUnseen, false);
-                }
-                Self {
+                let connection = Self {
                     phase: Phase::SynReceived,
                     whole: true,
                     client_end: End::expected_at(segment.ack, segment.time),
                     server_end: End::opened_by(segment),
                     ..Self::new(segment.destination, segment.source, segment.time)
+                };
+                if !forgetful {
+                    connection.emit(observer, Side::Server, EventKind::AcceptedUnseen, false);
                 }
+                connection
             }
             Kind::Reset { .. } => {
+                let connection = Self { phase: Phase::Reset, ..Self::guessed(segment) };
                 if !forgetful {
-                    story.tell(Side::Client, Event::ResetsUnseen, false);
+                    let side = connection.sender(segment);
+                    connection.emit(observer, side, EventKind::UnseenReset, false);
                 }
-                Self { phase: Phase::Reset, ..Self::guessed(segment) }
+                connection
             }
             Kind::Other => {
                 let mut connection = Self { announced: true, ..Self::guessed(segment) };
                 if !forgetful {
-                    let event = Event::FirstSeen { client: connection.client };
-                    story.tell(connection.sender(segment), event, false);
+                    let side = connection.sender(segment);
+                    connection.emit(observer, side, EventKind::FirstSeen, false);
                 }
-                connection.explain(segment, story);
+                connection.track(segment, observer);
                 connection
             }
         }
@@ -147,30 +166,37 @@ impl Connection {
         self.phase == Phase::Reset || (self.client_end.fin && self.server_end.fin)
     }
 
-    /// Tells an event, and with the first after the handshake that the connection is established.
-    fn tell(&mut self, story: &mut Story<'_>, side: Side, event: Event) {
+    /// Reports an event, and with the first after the handshake that the connection is established.
+    fn report(&mut self, observer: &mut Observer<'_>, side: Side, kind: EventKind) {
         let established = self.phase == Phase::Established && !self.announced;
         self.announced |= established;
-        story.tell(side, event, established);
+        self.emit(observer, side, kind, established);
     }
 
-    /// Tells what happens with `segment`, which is of this connection or of one between the same ends.
-    pub(super) fn explain(&mut self, segment: &Segment, story: &mut Story<'_>) {
+    #[cold]
+    fn emit(&self, observer: &mut Observer<'_>, side: Side, kind: EventKind, established: bool) {
+        let &mut Observer { ref mut each, time, has_packet } = observer;
+        let &Self { client, server, whole, .. } = self;
+        each(&Event { time, has_packet, client, server, guessed: !whole, side, established, kind });
+    }
+
+    /// Reports what happens with `segment`, which is of this connection or of one between the same ends.
+    pub(super) fn track(&mut self, segment: &Segment, observer: &mut Observer<'_>) {
         let side = self.sender(segment);
         match segment.kind {
-            Kind::Syn => self.syn(side, segment, story),
-            Kind::SynAck => self.syn_ack(side, segment, story),
-            Kind::Reset { ack } => self.reset(side, segment, ack, story),
-            Kind::Other => self.other(side, segment, story),
+            Kind::Syn => self.syn(side, segment, observer),
+            Kind::SynAck => self.syn_ack(side, segment, observer),
+            Kind::Reset { ack } => self.reset(side, segment, ack, observer),
+            Kind::Other => self.other(side, segment, observer),
         }
         self.last = segment.time;
     }
 
-    fn syn(&mut self, side: Side, segment: &Segment, story: &mut Story<'_>) {
+    fn syn(&mut self, side: Side, segment: &Segment, observer: &mut Observer<'_>) {
         let ended = self.has_ended();
         if self.end(side).isn == Some(segment.seq) {
             if !ended {
-                self.repeated_syn(side, segment, story);
+                self.repeated_syn(side, segment, observer);
                 return;
             }
             if segment.time.saturating_sub(self.last) < COPY_INTERVAL {
@@ -180,23 +206,23 @@ impl Connection {
         if self.phase == Phase::SynSent && side == Side::Server {
             self.server_end = End::opened_by(segment);
             self.phase = Phase::SynReceived;
-            story.tell(side, Event::OpensToo, false);
+            self.emit(observer, side, EventKind::SimultaneousOpen, false);
             return;
         }
         let unanswered = self.phase == Phase::SynSent;
         if unanswered && !self.syn.reported {
-            story.tell(side, Event::GotNoAnswer(self.tries()), false);
+            self.emit(observer, side, EventKind::NoAnswer(self.tries()), false);
         }
         *self = Self::opened_by(segment);
-        let event = match (ended || unanswered, segment.data_len > 0) {
-            (false, _) => Event::OpensAnew,
-            (true, false) => Event::Opens,
-            (true, true) => Event::OpensWithData,
+        let kind = if ended || unanswered {
+            EventKind::Open { data: segment.data_len > 0 }
+        } else {
+            EventKind::Reopen
         };
-        story.tell(Side::Client, event, false);
+        self.emit(observer, Side::Client, kind, false);
     }
 
-    fn repeated_syn(&mut self, side: Side, segment: &Segment, story: &mut Story<'_>) {
+    fn repeated_syn(&mut self, side: Side, segment: &Segment, observer: &mut Observer<'_>) {
         if !self.end(side).is_no_copy(segment.time) {
             return;
         }
@@ -205,13 +231,13 @@ impl Connection {
             self.syn.tries = self.syn.tries.saturating_add(1);
             self.syn.last = segment.time;
             self.syn.reported = false;
-            story.tell(side, Event::RepeatsSyn { tries: self.syn.tries }, false);
+            self.emit(observer, side, EventKind::SynRepeated { tries: self.syn.tries }, false);
         } else if self.end(side.other()).syn_ack {
-            story.tell(side, Event::RepeatsAnsweredSyn, false);
+            self.emit(observer, side, EventKind::AnsweredSynRepeated, false);
         }
     }
 
-    fn syn_ack(&mut self, side: Side, segment: &Segment, story: &mut Story<'_>) {
+    fn syn_ack(&mut self, side: Side, segment: &Segment, observer: &mut Observer<'_>) {
         let answers = self.end(side.other()).is_syn_acked_by(segment.ack);
         if side == Side::Client {
             // Both opened at once, and this one has got the other's SYN.
@@ -222,15 +248,15 @@ impl Connection {
             return;
         }
         if self.server_end.isn == Some(segment.seq) {
-            if !std::mem::replace(&mut self.server_end.syn_ack, true) {
+            if !core::mem::replace(&mut self.server_end.syn_ack, true) {
                 self.client_end.acknowledge(segment.ack, segment.time);
             } else if self.phase != Phase::Reset && self.server_end.is_no_copy(segment.time) {
                 self.server_end.repeated(segment);
-                story.tell(side, Event::RepeatsSynAck, false);
+                self.emit(observer, side, EventKind::SynAckRepeated, false);
             }
         } else if self.has_ended() && !answers {
             // Of a new connection, whose SYN was not seen.
-            *self = Self::first_seen(segment, false, story);
+            *self = Self::first_seen(segment, false, observer);
         } else if answers && matches!(self.phase, Phase::SynSent | Phase::SynReceived) {
             // A second answer with another number comes from a server that does not remember its first (SYN cookies).
             self.server_end = End::opened_by(segment);
@@ -239,15 +265,15 @@ impl Connection {
         }
     }
 
-    fn reset(&mut self, side: Side, segment: &Segment, ack: bool, story: &mut Story<'_>) {
-        let event = match (self.phase, side) {
+    fn reset(&mut self, side: Side, segment: &Segment, ack: bool, observer: &mut Observer<'_>) {
+        let kind = match (self.phase, side) {
             (Phase::Reset, _) => return,
             (Phase::SynSent, Side::Server) => {
                 // RFC 9293 section 3.10.7.3: a reset counts if it acknowledges the SYN.
                 if !ack || !self.client_end.is_syn_acked_by(segment.ack) {
                     return;
                 }
-                Event::Refuses
+                EventKind::Refused
             }
             (Phase::SynSent, Side::Client) => {
                 let begins =
@@ -255,7 +281,7 @@ impl Connection {
                 if !begins {
                     return;
                 }
-                Event::GivesUp
+                EventKind::Abandoned
             }
             (Phase::SynReceived | Phase::Established, _) => {
                 let receiver = *self.end(side.other());
@@ -263,13 +289,13 @@ impl Connection {
                     return;
                 }
                 if self.phase == Phase::SynReceived && self.speaker.is_none() {
-                    Event::GivesUp
+                    EventKind::Abandoned
                 } else {
-                    Event::Resets
+                    EventKind::Reset
                 }
             }
         };
-        self.tell(story, side, event);
+        self.report(observer, side, kind);
         self.phase = Phase::Reset;
     }
 
@@ -301,7 +327,7 @@ impl Connection {
     }
 
     /// Data, acknowledgment, FIN.
-    fn other(&mut self, side: Side, segment: &Segment, story: &mut Story<'_>) {
+    fn other(&mut self, side: Side, segment: &Segment, observer: &mut Observer<'_>) {
         let peer = side.other();
         if self.end(side).is_foreign(segment)
             || self.end(peer).is_foreign_ack(segment.ack)
@@ -322,17 +348,17 @@ impl Connection {
         let is_latest = own_before.next.is_none_or(|next| !after(next, segment.seq_end()))
             && self.end(peer).acked == Some(segment.ack);
         if is_latest && !peer_end.fin {
-            self.window(side, segment, story);
+            self.window(side, segment, observer);
         }
         if progress == Progress::New && segment.data_len > 0 {
             self.end(side).spoke = true;
             if peer_end.is_acked_by(segment.ack) {
-                self.turn(side, peer_end.next.is_some_and(|next| segment.ack != next), story);
+                self.turn(side, peer_end.next.is_some_and(|next| segment.ack != next), observer);
             }
         }
         let fin = segment.fin && !own_before.fin;
         if progress == Progress::Again && !fin {
-            self.sent_again(side, segment, story);
+            self.sent_again(side, segment, observer);
         }
         if fin {
             self.end(side).fin = true;
@@ -340,42 +366,42 @@ impl Connection {
             let peer_is_open = self.whole || peer_end.spoke;
             // A client that has asked and closes may well wait for the answer: this is no end.
             let is_answered = side == Side::Server || self.speaker != Some(side);
-            let event = match (peer_end.fin, peer_end.is_acked_by(segment.ack)) {
-                (true, true) => Event::ClosesToo,
-                (true, false) => Event::ClosesAtOnce,
-                (false, _) if peer_is_open && is_answered => Event::ClosesActively,
-                (false, _) => Event::Closes,
+            let kind = match (peer_end.fin, peer_end.is_acked_by(segment.ack)) {
+                (true, true) => EventKind::PassiveClose,
+                (true, false) => EventKind::SimultaneousClose,
+                (false, _) if peer_is_open && is_answered => EventKind::ActiveClose,
+                (false, _) => EventKind::Close,
             };
-            self.tell(story, side, event);
+            self.report(observer, side, kind);
         }
     }
 
-    fn window(&mut self, side: Side, segment: &Segment, story: &mut Story<'_>) {
+    fn window(&mut self, side: Side, segment: &Segment, observer: &mut Observer<'_>) {
         let was_full = self.end(side).offer(segment.window);
         match (was_full, segment.window) {
-            (false, 0) => self.tell(story, side, Event::WindowIsZero),
-            (true, 1..) => self.tell(story, side, Event::WindowOpens),
+            (false, 0) => self.report(observer, side, EventKind::ZeroWindow),
+            (true, 1..) => self.report(observer, side, EventKind::WindowOpened),
             _ => {}
         }
     }
 
     /// New data that acknowledges all that the other side has sent: it is this side's turn, if it was not already.
     /// Data that crosses with the other side's answers nothing. `unseen`: it acknowledges what was not seen.
-    fn turn(&mut self, side: Side, unseen: bool, story: &mut Story<'_>) {
+    fn turn(&mut self, side: Side, unseen: bool, observer: &mut Observer<'_>) {
         if self.speaker == Some(side) {
             return;
         }
-        let event = match (side, self.speaker) {
-            (_, None) if !self.whole => Event::SendsData,
-            (Side::Client, _) => Event::Requests,
-            (Side::Server, None) if !unseen => Event::SpeaksFirst,
-            (Side::Server, _) => Event::Responds,
+        let kind = match (side, self.speaker) {
+            (_, None) if !self.whole => EventKind::Data,
+            (Side::Client, _) => EventKind::Request,
+            (Side::Server, None) if !unseen => EventKind::SpokeFirst,
+            (Side::Server, _) => EventKind::Response,
         };
         self.speaker = Some(side);
-        self.tell(story, side, event);
+        self.report(observer, side, kind);
     }
 
-    fn sent_again(&mut self, side: Side, segment: &Segment, story: &mut Story<'_>) {
+    fn sent_again(&mut self, side: Side, segment: &Segment, observer: &mut Observer<'_>) {
         // What is sent to a closed window is a probe (RFC 9293 section 3.8.6.1).
         let is_probe = segment.data_len <= 1 && self.end(side.other()).is_full();
         if is_probe || self.end(side).is_keep_alive(segment) {
@@ -383,31 +409,30 @@ impl Connection {
         }
         if let Some((times, stalled)) = self.end(side).retransmit(segment) {
             let fin = segment.data_len == 0;
-            self.tell(story, side, Event::Retransmits { fin, times, stalled });
+            self.report(observer, side, EventKind::Retransmission { fin, times, stalled });
         }
     }
 
     fn tries(&self) -> Tries {
-        let seconds = self.syn.last.saturating_sub(self.syn.first) / 1_000_000_000;
-        Tries { count: self.syn.tries, seconds }
+        Tries { count: self.syn.tries, nanoseconds: self.syn.last.saturating_sub(self.syn.first) }
     }
 
-    /// Tells that there is no answer, if the client has waited for one until `now`.
-    pub(super) fn wait(&mut self, now: i64, story: &mut Story<'_>) {
+    /// Reports that there is no answer, if the client has waited for one until `now`.
+    pub(super) fn wait(&mut self, now: i64, observer: &mut Observer<'_>) {
         let waits = self.phase == Phase::SynSent && !self.syn.reported;
         if waits && now.saturating_sub(self.syn.last) > SYN_PATIENCE {
             self.syn.reported = true;
-            story.tell(Side::Client, Event::GotNoAnswer(self.tries()), false);
+            self.emit(observer, Side::Client, EventKind::NoAnswer(self.tries()), false);
         }
     }
 
-    /// Tells what is left to tell when the capture ends.
-    pub(super) fn finish(&mut self, story: &mut Story<'_>) {
+    /// Reports what is left when the capture ends.
+    pub(super) fn finish(&mut self, observer: &mut Observer<'_>) {
         match self.phase {
             Phase::SynSent if !self.syn.reported => {
-                story.tell(Side::Client, Event::HasNoAnswer(self.tries()), false);
+                self.emit(observer, Side::Client, EventKind::NoAnswerYet(self.tries()), false);
             }
-            Phase::Established if !self.announced => self.tell(story, Side::Client, Event::Idle),
+            Phase::Established if !self.announced => self.report(observer, Side::Client, EventKind::Idle),
             _ => {}
         }
     }

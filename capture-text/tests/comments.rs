@@ -1,20 +1,19 @@
 //! Random packets: the lines stay what they are, no comment is about another connection, and nothing panics.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use bytes::BytesMut;
-use capture_packet::{LinkType, Packet};
+use capture_flow::Tracker;
+use capture_packet::{LinkType, Packet, Timestamp};
 use capture_text::{
     Conversations, Printer,
+    comments::write_comment,
     options::{Dump, TextOptions, TimestampStyle},
 };
 use jiff::tz::TimeZone;
-use test_support::random::Random;
-
-use super::{
-    Explainer,
-    segment::Endpoint,
-    testing::{CLIENT, SERVER, Sketch, Who, at, ethernet_frame, packet},
+use test_support::{
+    random::Random,
+    sketch::{CLIENT, SERVER, Sketch, at, ethernet_frame},
 };
 
 /// A segment of one of a few connections, with numbers near to each other, so that it often makes sense.
@@ -31,9 +30,8 @@ fn sketch(random: &mut Random, time: i64) -> Sketch {
         sketch = sketch.no_ts();
     }
     let client = 50_000 + random.below(6) as u16;
-    let move_client = |endpoint: Endpoint| {
-        let is_client = endpoint == Who::Client.endpoint();
-        if is_client { Endpoint { port: client, ..endpoint } } else { endpoint }
+    let move_client = |endpoint: SocketAddr| {
+        if endpoint == CLIENT.endpoint() { SocketAddr::new(endpoint.ip(), client) } else { endpoint }
     };
     sketch.between(sketch.endpoints.map(move_client))
 }
@@ -79,21 +77,19 @@ fn without_its_comments_the_output_is_the_same() {
     let mut wordings = BTreeSet::new();
     for (seed, options) in (1..).zip(options().into_iter().cycle().take(140)) {
         let mut random = Random::new(seed);
-        let mut explainer = Explainer::new(random.pick(&[1, 3, 100]));
+        let mut tracker = Tracker::new(random.pick(&[1, 3, 100]));
         let mut plain = (Printer::new(options, TimeZone::UTC, Conversations::new(100)), BytesMut::new());
         let mut explained = (Printer::new(options, TimeZone::UTC, Conversations::new(100)), BytesMut::new());
         let mut time = 0;
         for _ in 0..300 {
             time += i64::from(random.pick(&[0, 0, 1, 5, 20, 300, 3000, 40_000]));
             let (frame, wire_len) = frame(&mut random, time);
-            let packet = Packet {
-                wire_len: wire_len as u32,
-                data: &frame,
-                ..packet(LinkType::Ethernet, time * 1_000_000 + 1, &[])
-            };
+            let stamp =
+                Timestamp { seconds: 1_700_000_000 + time / 1000, nanoseconds: time % 1000 * 1_000_000 + 1 };
+            let packet = Packet::new(stamp, LinkType::Ethernet, wire_len as u32, &frame);
             plain.0.print(&packet, &mut plain.1);
             let comments_from = explained.1.len();
-            explainer.explain(&packet, &mut explained.1);
+            tracker.track(&packet, |event| write_comment(event, &mut explained.1));
             let line_from = explained.1.len();
             explained.0.print(&packet, &mut explained.1);
             let text = str::from_utf8(&explained.1[comments_from..]).unwrap();
@@ -104,7 +100,7 @@ fn without_its_comments_the_output_is_the_same() {
                 wordings.insert(text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>());
             }
         }
-        explainer.finish(&mut explained.1);
+        tracker.finish(|event| write_comment(event, &mut explained.1));
         let explained = str::from_utf8(&explained.1).unwrap();
         let lines = explained.split_inclusive('\n').filter(|line| !line.starts_with("// "));
         assert_eq!(lines.collect::<String>(), str::from_utf8(&plain.1).unwrap(), "seed {seed}");
@@ -127,7 +123,7 @@ fn noise() {
         LinkType::LinuxSll2,
     ];
     let mut random = Random::new(7);
-    let mut explainer = Explainer::new(3);
+    let mut tracker = Tracker::new(3);
     let mut out = BytesMut::new();
     for _ in 0..100_000 {
         let mut bytes: Vec<u8> = (0..random.below(100)).map(|_| random.u8()).collect();
@@ -143,9 +139,14 @@ fn noise() {
         }
         let wire_len = random.below(200) as u32;
         let time = i64::from(random.u32()) << random.below(40);
-        explainer.explain(&Packet { wire_len, ..packet(link_type, time, &bytes) }, &mut out);
+        let time = Timestamp {
+            seconds: time.div_euclid(1_000_000_000),
+            nanoseconds: time.rem_euclid(1_000_000_000),
+        };
+        tracker
+            .track(&Packet::new(time, link_type, wire_len, &bytes), |event| write_comment(event, &mut out));
     }
-    explainer.finish(&mut out);
+    tracker.finish(|event| write_comment(event, &mut out));
     assert!(!out.is_empty());
     assert!(str::from_utf8(&out).unwrap().lines().all(|line| line.starts_with("// ")));
 }

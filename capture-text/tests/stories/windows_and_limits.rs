@@ -1,10 +1,10 @@
 //! Stories of closed windows, of numbers from far away, and of a table that is full.
 
-use super::{OPENS, REQUESTS, RESPONDS, assert_after_exchange, exchange};
-use crate::explain::{
-    segment::Endpoint,
-    testing::{CLIENT, SERVER, Sketch, assert_story_with_limit, at},
-};
+use std::net::SocketAddr;
+
+use test_support::sketch::{CLIENT, SERVER, Sketch, at};
+
+use super::{OPENS, REQUESTS, RESPONDS, assert_after_exchange, assert_story_with_limit, exchange};
 
 #[test]
 fn zero_windows() {
@@ -48,8 +48,8 @@ fn far_away_numbers_are_ignored() {
 #[test]
 fn a_bounded_table_says_what_it_forgot() {
     let from = |port: u16, sketches: &[Sketch]| -> Vec<Sketch> {
-        let move_client = |endpoint: Endpoint| {
-            if endpoint == CLIENT.endpoint() { Endpoint { port, ..endpoint } } else { endpoint }
+        let move_client = |endpoint: SocketAddr| {
+            if endpoint == CLIENT.endpoint() { SocketAddr::new(endpoint.ip(), port) } else { endpoint }
         };
         let sketches = sketches.iter();
         sketches.map(|sketch| sketch.between(sketch.endpoints.map(move_client))).collect()

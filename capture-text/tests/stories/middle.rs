@@ -1,6 +1,8 @@
 //! Stories of connections whose beginning was not seen.
 
-use crate::explain::testing::{CLIENT, SERVER, assert_story_without_timestamps_too, at};
+use test_support::sketch::{CLIENT, SERVER, at};
+
+use super::assert_story_without_timestamps_too;
 
 #[test]
 fn a_connection_first_seen_in_the_middle() {

@@ -1,7 +1,8 @@
 //! Stories of an exchange: who speaks, and who answers.
 
-use super::{assert_after_exchange, assert_after_handshake};
-use crate::explain::testing::{CLIENT, SERVER, assert_story_without_timestamps_too, at};
+use test_support::sketch::{CLIENT, SERVER, at};
+
+use super::{assert_after_exchange, assert_after_handshake, assert_story_without_timestamps_too};
 
 #[test]
 fn a_connection_from_beginning_to_end() {

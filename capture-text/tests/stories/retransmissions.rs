@@ -1,8 +1,10 @@
 //! Stories of what is sent twice, and of what only looks so.
 
-use super::{OPENS, REQUESTS, RESPONDS, assert_after_exchange, exchange};
-use crate::explain::testing::{
-    CLIENT, SERVER, Sketch, assert_story, assert_story_without_timestamps_too, at,
+use test_support::sketch::{CLIENT, SERVER, Sketch, at};
+
+use super::{
+    OPENS, REQUESTS, RESPONDS, assert_after_exchange, assert_story, assert_story_without_timestamps_too,
+    exchange,
 };
 
 #[test]

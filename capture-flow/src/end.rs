@@ -1,10 +1,7 @@
 //! What one end of a connection has sent, and what is known of its receive window: the send sequence space of
 //! RFC 9293 section 3.3.1, as far as it can be seen from outside.
 
-use super::{
-    comment::Stall,
-    segment::{Kind, Segment},
-};
+use super::segment::{Kind, Segment};
 
 /// A packet that differs from an earlier one in nothing but its time, and follows it within this time, may be the same
 /// packet seen twice (on two interfaces of a bridge, say). Retransmission timers are longer: RFC 6298 asks for 1 s,
@@ -30,7 +27,7 @@ fn far_apart(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed().unsigned_abs() > MAX_WINDOW
 }
 
-/// A loss recovery that has its comment: from the first retransmission until all that had been sent by then is
+/// A loss recovery that has been reported: from the first retransmission until all that had been sent by then is
 /// acknowledged (RFC 6582 section 3.2, "recover"). A timeout begins it once more.
 #[derive(Clone, Copy, Debug)]
 struct Recovery {
@@ -247,14 +244,14 @@ impl End {
             && self.acked == self.next
     }
 
-    /// How often `segment`, which is sent again, has been, and how long the other side has acknowledged nothing new, if
-    /// that is long enough for a timeout. `None` if its recovery has its comment.
-    pub(super) fn retransmit(&mut self, segment: &Segment) -> Option<(u32, Option<Stall>)> {
+    /// How often `segment`, which is sent again, has been, and how long the other side has acknowledged nothing new, in
+    /// nanoseconds, if that is long enough for a timeout. `None` if its recovery has been reported.
+    pub(super) fn retransmit(&mut self, segment: &Segment) -> Option<(u32, Option<i64>)> {
         let recover = self.next.unwrap_or(segment.seq);
         // Of a connection of which one direction is seen, what is new in that direction shows that it goes on.
         let since = if self.acked.is_some() { self.waits_since } else { self.advanced_at };
         let waited = segment.time.saturating_sub(since);
-        let stalled = (waited >= MIN_TIMEOUT).then_some(Stall(waited));
+        let stalled = (waited >= MIN_TIMEOUT).then_some(waited);
         // At a timeout the first is sent again that is not acknowledged (RFC 6298 section 5.4); what is acknowledged
         // here may not be there.
         let is_first = match self.acked {

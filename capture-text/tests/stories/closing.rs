@@ -1,7 +1,11 @@
 //! Stories of the end: FINs, resets, and what follows between the same ports.
 
-use super::{OPENS, REQUESTS, RESPONDS, assert_after_exchange, assert_after_handshake, exchange};
-use crate::explain::testing::{CLIENT, SERVER, Sketch, assert_story_without_timestamps_too, at};
+use test_support::sketch::{CLIENT, SERVER, Sketch, at};
+
+use super::{
+    OPENS, REQUESTS, RESPONDS, assert_after_exchange, assert_after_handshake,
+    assert_story_without_timestamps_too, exchange,
+};
 
 #[test]
 fn both_close_at_once() {

@@ -1,10 +1,10 @@
 //! Stories of the opening: SYNs that are answered, refused, repeated or left alone.
 
-use super::{OPENS, REQUESTS};
-use crate::explain::{
-    segment::Endpoint,
-    testing::{CLIENT, SERVER, Sketch, assert_story, assert_story_without_timestamps_too, at, comments},
-};
+use std::net::SocketAddr;
+
+use test_support::sketch::{CLIENT, SERVER, Sketch, at};
+
+use super::{OPENS, REQUESTS, assert_story, assert_story_without_timestamps_too, comments};
 
 #[test]
 fn a_syn_without_an_answer() {
@@ -25,7 +25,7 @@ fn a_syn_without_an_answer() {
     // The comment comes with a packet of another connection, as soon as it is certain.
     let other = |time, flags| {
         let mut other = at(time, CLIENT, flags, 5, 5);
-        other.endpoints = other.endpoints.map(|endpoint| Endpoint { port: endpoint.port + 1, ..endpoint });
+        other.endpoints = other.endpoints.map(|endpoint| SocketAddr::new(endpoint.ip(), endpoint.port() + 1));
         other
     };
     let later = [other(68_001, "."), other(68_002, "."), other(68_003, "."), other(90_000, ".")];
@@ -54,7 +54,7 @@ fn a_syn_without_an_answer() {
 fn many_syns_without_an_answer() {
     let from = |port, sketch: Sketch| {
         let [client, server] = sketch.endpoints;
-        sketch.between([Endpoint { port, ..client }, server])
+        sketch.between([SocketAddr::new(client.ip(), port), server])
     };
     let syns = (50_000..50_010).map(|port| from(port, at(0, CLIENT, "S", 0, 0)));
     let later = (0..30).map(|n| from(50_000, at(66_000 + n, CLIENT, "R", 77, 0)));
