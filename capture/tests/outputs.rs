@@ -8,8 +8,6 @@ use std::{
     os::fd::AsFd,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use nix::{
@@ -17,9 +15,8 @@ use nix::{
     sys::stat::Mode,
     unistd::mkfifo,
 };
+use test_support::wait::{NEVER, wait_until, within};
 
-/// What has not come after this long never will.
-const NEVER: Duration = Duration::from_secs(30);
 const CAPTURE: &str = env!("CARGO_BIN_EXE_capture");
 
 fn golden() -> PathBuf {
@@ -102,16 +99,11 @@ fn full_pipe() -> (PipeReader, PipeWriter, usize) {
 
 /// Waits until the child sleeps, or has ended.
 fn wait_for_sleep(child: &Child) {
-    let start = Instant::now();
-    loop {
+    wait_until("sleep, or the end", || {
         let status = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
         let (_, state) = status.rsplit_once(") ").unwrap();
-        if state.starts_with(['S', 'Z']) {
-            return;
-        }
-        assert!(start.elapsed() < NEVER, "{status}");
-        thread::sleep(Duration::from_millis(1));
-    }
+        state.starts_with(['S', 'Z'])
+    });
 }
 
 /// Both outputs are one pipe, as with `2>&1`. Another process that shares it may set the mode.
@@ -173,12 +165,8 @@ fn stamp(program: &str, zone: &str) -> String {
     command.args(["-n", "-tttt", "-c", "1", "-r"]).arg(golden()).env("TZ", zone);
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let start = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if start.elapsed() > NEVER {
-            child.kill().unwrap();
-        }
-        thread::sleep(Duration::from_millis(2));
+    if within(NEVER, "the end", || Ok(child.try_wait()?)).is_err() {
+        child.kill().unwrap();
     }
     let printed = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
     printed.split(" IP ").next().unwrap_or_default().to_owned()

@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod namespace;
 pub mod packets;
+pub mod process;
 pub mod random;
 pub mod sketch;
+pub mod wait;

@@ -5,7 +5,6 @@
 
 #![expect(clippy::panic, reason = "the helpers of a test fail as tests do")]
 
-mod namespace;
 mod oracle;
 mod others;
 mod process;
@@ -24,3 +23,5 @@ mod neighbours;
 mod parity;
 mod terminal;
 mod verdicts;
+
+use test_support::namespace;

@@ -1,41 +1,22 @@
 //! The two programs under comparison, as processes.
 
 use std::{
-    fs::{self, File},
     io::{self, PipeWriter, Read as _},
+    ops::Deref,
     os::unix::process::ExitStatusExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
-    thread,
-    time::{Duration, Instant},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
+use test_support::process::{Process, number_before};
 
 use crate::{namespace::Namespace, others};
-
-/// A condition that has not come true after this long never will.
-pub(crate) const NEVER: Duration = Duration::from_secs(30);
-
-/// Waits until `condition` holds.
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < NEVER, "{what}: not within {NEVER:?}");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
+pub(crate) use test_support::wait::{NEVER, wait_until};
 
 /// A running capture program whose outputs go to files.
 pub(crate) struct Tracer {
-    child: Child,
-    stdout: PathBuf,
-    stderr: PathBuf,
-    ended: Option<ExitStatus>,
+    process: Process,
 }
 
 /// What a program printed until it ended.
@@ -54,11 +35,15 @@ impl Ended {
 
     /// The number before `words` in the summary.
     pub(crate) fn count(&self, words: &str) -> u64 {
-        let number = |line: &str| line.strip_suffix(words)?.split(' ').next()?.parse().ok();
-        self.stderr
-            .lines()
-            .find_map(number)
-            .unwrap_or_else(|| panic!("no line `{words}` in: {}", self.stderr))
+        number_before(words, &self.stderr).unwrap_or_else(|| panic!("no line `{words}` in: {}", self.stderr))
+    }
+}
+
+impl Deref for Tracer {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }
 
@@ -145,16 +130,9 @@ impl Tracer {
         namespace: &Namespace,
         program: &str,
         arguments: &str,
-        [stdin, stdout_to, stderr_to]: [Option<Stdio>; 3],
+        streams: [Option<Stdio>; 3],
         spawn: fn(&mut Command) -> io::Result<Child>,
     ) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let base =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("live-{}-{number}", std::process::id()));
-        let (stdout, stderr) = (base.with_extension("out"), base.with_extension("err"));
-        let to_stdout = stdout_to.unwrap_or_else(|| File::create(&stdout).expect("a file").into());
-        let to_stderr = stderr_to.unwrap_or_else(|| File::create(&stderr).expect("a file").into());
         // The tests end it by signals, some of which the children of a shell in the background would ignore.
         let mut command = Command::new("env");
         command
@@ -163,26 +141,13 @@ impl Tracer {
             .env("TZ", "Europe/Vienna");
         // For name servers that do not answer: longer than any test waits (resolv.conf(5)).
         command.env("RES_OPTIONS", "timeout:30 attempts:5");
-        command.stdin(stdin.unwrap_or_else(Stdio::null)).stdout(to_stdout).stderr(to_stderr);
-        let child =
-            namespace.run(move || spawn(&mut command)).unwrap_or_else(|error| panic!("{program}: {error}"));
-        Self { child, stdout, stderr, ended: None }
-    }
-
-    pub(crate) fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id() as i32)
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let process = Process::start(namespace, folder, command, streams, spawn);
+        Self { process: process.unwrap_or_else(|error| panic!("{program}: {error:#}")) }
     }
 
     pub(crate) fn take_stdout(&mut self) -> std::process::ChildStdout {
-        self.child.stdout.take().expect("a pipe")
-    }
-
-    pub(crate) fn stdout(&self) -> String {
-        fs::read_to_string(&self.stdout).unwrap_or_default()
-    }
-
-    pub(crate) fn stderr(&self) -> String {
-        fs::read_to_string(&self.stderr).unwrap_or_default()
+        self.process.take_stdout().expect("a pipe")
     }
 
     pub(crate) fn wait_for_stdout(&self, text: &str) {
@@ -190,21 +155,11 @@ impl Tracer {
     }
 
     pub(crate) fn wait_for_stderr(&self, text: &str) {
-        let start = Instant::now();
-        while !self.stderr().contains(text) {
-            assert!(start.elapsed() < NEVER, "no `{text}` on standard error, but: {}", self.stderr());
-            thread::sleep(Duration::from_millis(2));
-        }
+        self.process.wait_for_stderr(text, NEVER).expect("it says that");
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).expect("it runs");
-    }
-
-    /// Whether the program has ended, and would be waited for no longer.
-    pub(crate) fn has_ended(&self) -> bool {
-        let status = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
-        status.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('Z'))
+        self.process.signal(signal).expect("it runs");
     }
 
     /// Ends the program with SIGINT.
@@ -215,28 +170,12 @@ impl Tracer {
 
     /// Waits until the program has ended by itself.
     pub(crate) fn end(mut self) -> Ended {
-        wait_until("the end of the program", || {
-            self.ended = self.child.try_wait().expect("it is our child");
-            self.ended.is_some()
-        });
-        let status = self.ended.expect("it has ended");
+        let status = self.process.end(NEVER).expect("it ends");
         assert_ne!(status.signal(), Some(Signal::SIGSEGV as i32), "{}", self.stderr());
-        let mut piped = String::new();
-        if let Some(pipe) = &mut self.child.stdout {
-            pipe.read_to_string(&mut piped).expect("text");
+        let mut stdout = self.stdout();
+        if let Some(mut pipe) = self.process.take_stdout() {
+            pipe.read_to_string(&mut stdout).expect("text");
         }
-        let stdout = if piped.is_empty() { self.stdout() } else { piped };
         Ended { stdout, stderr: self.stderr(), status }
-    }
-}
-
-impl Drop for Tracer {
-    fn drop(&mut self) {
-        if self.ended.is_none() {
-            let _gone = self.child.kill();
-            let _gone = self.child.wait();
-        }
-        let _none = fs::remove_file(&self.stdout);
-        let _none = fs::remove_file(&self.stderr);
     }
 }

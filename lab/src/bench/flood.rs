@@ -1,13 +1,14 @@
 //! As many packets as can be sent: how many each program delivers, and at what cost to the sender and to itself.
 
 use anyhow::{Result, ensure};
+use test_support::namespace::Namespace;
 
 use super::{
     Bench, cpu,
     cpu::Cpu,
     live_frames::{self, Destination},
     memory,
-    namespace::{Namespace, RECEIVER},
+    namespace::{RECEIVER, received},
     process::{Ended, Output, Process},
     results::{Quantity, Table},
     sender::{self, Flood, Sent},
@@ -183,7 +184,7 @@ impl Generator {
             let sent = live_frames::flood(&network.receiver, Destination::Loopback, packets, period)?;
             return Ok((sent, sent.packets));
         }
-        let before = network.receiver.received(RECEIVER)?;
+        let before = received(&network.receiver, RECEIVER)?;
         let sent = match self {
             Self::Live(destination, period) => {
                 live_frames::flood(&network.sender, destination, packets, period)?
@@ -192,6 +193,6 @@ impl Generator {
                 sender::flood(&network.sender, Flood { packets, flows, port, senders, rate })?
             }
         };
-        Ok((sent, network.receiver.received(RECEIVER)? - before))
+        Ok((sent, received(&network.receiver, RECEIVER)? - before))
     }
 }

@@ -7,12 +7,13 @@ use std::{thread, time::Instant};
 
 use anyhow::{Context as _, Result};
 use nix::net::if_::if_nametoindex;
+use test_support::namespace::Namespace;
 
 use super::{
     bpf::{Kind, Program},
     cpu,
     frames::{FIRST_PORT, PORT, SOURCE_PORT, frame},
-    namespace::{Namespace, SENDER},
+    namespace::SENDER,
     sender::Sent,
 };
 

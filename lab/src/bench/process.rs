@@ -3,27 +3,22 @@
 use std::{
     fs::File,
     io::Seek as _,
-    os::unix::{
-        fs::FileExt as _,
-        process::{CommandExt as _, ExitStatusExt as _},
-    },
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{ChildStdout, Command, Stdio},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use nix::{
-    sys::{
-        prctl::set_pdeathsig,
-        signal::{Signal, kill},
-    },
-    unistd::Pid,
-};
+use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 use tempfile::tempfile_in;
+use test_support::{
+    namespace::Namespace,
+    process::{self, number_before},
+};
 
-use super::{cpu::Cpu, namespace::Namespace};
+use super::cpu::Cpu;
 
 /// How long a program may take to begin, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,8 +38,7 @@ pub(super) enum Output {
 
 /// A program that is running.
 pub(super) struct Process {
-    child: Child,
-    stderr: File,
+    process: process::Process,
     lines: Lines,
 }
 
@@ -76,57 +70,39 @@ impl Process {
         command: &[String],
         output: Output,
     ) -> Result<Self> {
-        let process = Self::spawn(namespace, folder, command, output)?;
-        let start = Instant::now();
-        while !process.stderr()?.contains("listening on") {
-            if start.elapsed() > PATIENCE || !Path::new(&format!("/proc/{}", process.child.id())).exists() {
-                bail!("`{}` does not listen: {}", command.join(" "), process.stderr()?.trim());
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        Ok(process)
-    }
-
-    fn spawn(namespace: &Namespace, folder: &Path, command: &[String], output: Output) -> Result<Self> {
+        let line = command.join(" ");
         let (program, arguments) = command.split_first().context("no program")?;
-        // Files without names, so that none is left behind.
-        let (stdout, stderr) = (tempfile_in(folder)?, tempfile_in(folder)?);
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stderr(stderr.try_clone()?);
-        command.stdout(match output {
+        let file = tempfile_in(folder)?;
+        let stdout = match output {
             Output::Null => Stdio::null(),
-            Output::File => stdout.try_clone()?.into(),
+            Output::File => file.try_clone()?.into(),
             Output::Pipe | Output::Handed => Stdio::piped(),
-        });
-        end_with_us(&mut command);
-        let mut child =
-            namespace.run(move || Ok(command.spawn()?)).with_context(|| format!("cannot run {program}"))?;
+        };
+        let mut command = Command::new(program);
+        end_with_us(command.args(arguments));
+        let streams = [None, Some(stdout), None];
+        let mut process = process::Process::start(namespace, folder, command, streams, Command::spawn)?;
         let lines = match output {
             Output::Pipe => {
-                let pipe = child.stdout.take().context("no pipe")?;
+                let pipe = process.take_stdout().context("no pipe")?;
                 Lines::Pipe(thread::Builder::new().name("lines".to_owned()).spawn(|| count_lines(pipe))?)
             }
-            Output::File => Lines::File(stdout),
+            Output::File => Lines::File(file),
             Output::Null | Output::Handed => Lines::NotAtAll,
         };
-        Ok(Self { child, stderr, lines })
-    }
-
-    /// What it has said so far.
-    fn stderr(&self) -> Result<String> {
-        let mut said = vec![0; self.stderr.metadata()?.len() as usize];
-        // Not read through the descriptor's position, which is the program's too.
-        self.stderr.read_exact_at(&mut said, 0).context("cannot read a program's standard error")?;
-        Ok(String::from_utf8_lossy(&said).into_owned())
+        process
+            .wait_for_stderr("listening on", PATIENCE)
+            .with_context(|| format!("`{line}` does not listen"))?;
+        Ok(Self { process, lines })
     }
 
     /// The reading end of an [`Output::Handed`].
     pub(super) fn take_stdout(&mut self) -> Option<ChildStdout> {
-        self.child.stdout.take()
+        self.process.take_stdout()
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid().as_raw().cast_unsigned()
     }
 
     /// CPU time used so far, by all threads.
@@ -151,21 +127,14 @@ impl Process {
 
     /// Ends the program as Ctrl-C does.
     pub(super) fn interrupt(mut self) -> Result<Ended> {
-        kill(Pid::from_raw(self.pid() as i32), Signal::SIGINT)?;
-        let start = Instant::now();
-        let status = loop {
-            match self.child.try_wait()? {
-                Some(status) => break status,
-                None if start.elapsed() > PATIENCE => bail!("process {} does not end", self.pid()),
-                None => thread::sleep(Duration::from_millis(5)),
-            }
-        };
-        let said = self.stderr()?;
+        self.process.signal(Signal::SIGINT)?;
+        let status = self.process.end(PATIENCE)?;
+        let said = self.process.stderr();
         if !status.success() {
             let how = status.signal().map_or(status.to_string(), |signal| format!("signal {signal}"));
             bail!("a measured program failed ({how}): {}", said.trim());
         }
-        let lines = match std::mem::replace(&mut self.lines, Lines::NotAtAll) {
+        let lines = match self.lines {
             Lines::NotAtAll => None,
             Lines::File(mut file) => {
                 file.rewind()?;
@@ -173,26 +142,14 @@ impl Process {
             }
             Lines::Pipe(thread) => Some(thread.join().map_err(|_| anyhow!("the reader panicked"))??),
         };
-        let number = |words: &str| {
-            let number = |line: &str| line.split_once(words)?.0.split(' ').next()?.parse().ok();
-            said.lines().find_map(number)
-        };
-        let summary = |words: &str| number(words).with_context(|| format!("no `{words}` in: {said}"));
+        let summary = |words| number_before(words, &said).with_context(|| format!("no `{words}` in: {said}"));
         Ok(Ended {
             lines,
             captured: summary(" captured")?,
             received: summary(" received by filter")?,
             dropped: summary(" dropped by kernel")?,
-            unwritten: number(" not written").unwrap_or(0),
+            unwritten: number_before(" not written", &said).unwrap_or(0),
         })
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Both fail if it has ended, which is what is wanted.
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
     }
 }
 

@@ -17,11 +17,12 @@ use nix::{
         setsockopt, socket, sockopt,
     },
 };
+use test_support::namespace::Namespace;
 
 use super::{
     cpu,
     frames::{Frames, LENGTH},
-    namespace::{Namespace, SENDER},
+    namespace::SENDER,
     results::Samples,
 };
 
