@@ -232,7 +232,10 @@ fn ipv6_header(packet: &Packet<'_>, layers: Layers) -> Option<(IpAddr, IpAddr, u
 #[cfg(test)]
 mod tests {
     use capture_packet::Timestamp;
-    use test_support::sketch::{CLIENT, SERVER, Sketch, at, ethernet_frame};
+    use test_support::{
+        packets::link,
+        sketch::{CLIENT, SERVER, Sketch, at},
+    };
 
     use super::*;
 
@@ -285,9 +288,9 @@ mod tests {
             (LinkType::Loop, with(&[0, 0, 0, 2], &ipv4)),
             (LinkType::LinuxSll, with(&sll, &ipv4)),
             (LinkType::LinuxSll2, with(&sll2, &ipv6)),
-            (LinkType::Ethernet, ethernet_frame(&[], &ipv4)),
-            (LinkType::Ethernet, ethernet_frame(&[0x8100], &ipv6)),
-            (LinkType::Ethernet, ethernet_frame(&[0x88a8, 0x8100], &ipv4)),
+            (LinkType::Ethernet, link::frame(&[], &ipv4)),
+            (LinkType::Ethernet, link::frame(&[0x8100], &ipv6)),
+            (LinkType::Ethernet, link::frame(&[0x88a8, 0x8100], &ipv4)),
         ] {
             let segment = parse(link_type, &frame).unwrap();
             assert_eq!((segment.seq, segment.data_len), (7, 30), "{link_type:?}");
@@ -297,7 +300,7 @@ mod tests {
     /// A packet that is cut off gives the whole segment or nothing; options may be missing.
     #[test]
     fn every_length() {
-        for whole in [ethernet_frame(&[0x8100], &sketch().ipv4()), ethernet_frame(&[], &sketch().ipv6())] {
+        for whole in [link::frame(&[0x8100], &sketch().ipv4()), link::frame(&[], &sketch().ipv6())] {
             let expected = parse(LinkType::Ethernet, &whole).unwrap();
             let headers = whole.len() - 30 - 12;
             for captured in 0..whole.len() {

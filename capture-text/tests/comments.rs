@@ -12,8 +12,9 @@ use capture_text::{
 };
 use jiff::tz::TimeZone;
 use test_support::{
+    packets::link,
     random::Random,
-    sketch::{CLIENT, SERVER, Sketch, at, ethernet_frame},
+    sketch::{CLIENT, SERVER, Sketch, at},
 };
 
 /// A segment of one of a few connections, with numbers near to each other, so that it often makes sense.
@@ -41,7 +42,7 @@ fn frame(random: &mut Random, time: i64) -> (Vec<u8>, usize) {
     let sketch = sketch(random, time);
     let body = if random.one_in(4) { sketch.ipv6() } else { sketch.ipv4() };
     let tags = random.pick(&[&[][..], &[], &[0x8100], &[0x88a8, 0x8100], &[0x8100, 0x8100, 0x8100]]);
-    let mut frame = ethernet_frame(tags, &body);
+    let mut frame = link::frame(tags, &body);
     if random.one_in(5) {
         for _ in 0..=random.below(3) {
             let at = random.below(frame.len());

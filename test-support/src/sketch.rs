@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::packets::{ip::Addresses, tcp::Segment};
+
 /// [`Who::Client`].
 pub const CLIENT: Who = Who::Client;
 /// [`Who::Server`].
@@ -106,40 +108,27 @@ impl Sketch {
         Self { seq: self.seq.wrapping_add(numbers), ack: self.ack.wrapping_add(numbers), ..self }
     }
 
-    fn tcp(&self) -> Vec<u8> {
+    /// In an IPv4 or IPv6 packet, as the endpoints are.
+    pub fn ip(&self) -> Vec<u8> {
+        let [source, destination] = self.endpoints;
         let mut options = Vec::new();
         if let Some(tsval) = self.tsval {
             options.extend([1, 1, 8, 10]);
             options.extend([tsval.to_be_bytes(), [0; 4]].concat());
         }
         options.extend(self.scale.iter().flat_map(|scale| [1, 3, 3, *scale]));
-        let mut bytes = self.endpoints.map(|endpoint| endpoint.port().to_be_bytes()).concat();
-        bytes.extend([self.seq.to_be_bytes(), self.ack.to_be_bytes()].concat());
-        bytes.extend([(5 + options.len() as u8 / 4) << 4, self.flags]);
-        bytes.extend([self.window.to_be_bytes(), [0; 2], [0; 2]].concat());
-        bytes.extend(options);
-        bytes.resize(bytes.len() + self.data_len, b'x');
-        bytes
-    }
-
-    /// In an IPv4 or IPv6 packet, as the endpoints are.
-    pub fn ip(&self) -> Vec<u8> {
-        let tcp = self.tcp();
-        let mut addresses = Vec::new();
-        for endpoint in self.endpoints {
-            match endpoint.ip() {
-                IpAddr::V4(address) => addresses.extend(address.octets()),
-                IpAddr::V6(address) => addresses.extend(address.octets()),
-            }
-        }
-        let header = if self.endpoints[0].is_ipv4() {
-            let [l1, l0] = (20 + tcp.len() as u16).to_be_bytes();
-            vec![0x45, 0, l1, l0, 0, 0, 0x40, 0, 64, 6, 0, 0]
-        } else {
-            let [l1, l0] = (tcp.len() as u16).to_be_bytes();
-            vec![0x60, 0, 0, 0, l1, l0, 6, 64]
+        let segment = Segment {
+            source: source.port(),
+            destination: destination.port(),
+            sequence: self.seq,
+            acknowledgment: self.ack,
+            flags: self.flags,
+            window: self.window,
+            options,
+            payload: vec![b'x'; self.data_len],
+            ..Segment::default()
         };
-        [header, addresses, tcp].concat()
+        segment.packet(&Addresses::between(source.ip(), destination.ip()))
     }
 
     /// In an IPv4 packet, which the endpoints must allow.
@@ -158,15 +147,6 @@ impl Sketch {
 pub fn to_ipv6(endpoint: SocketAddr) -> SocketAddr {
     let IpAddr::V4(address) = endpoint.ip() else { return endpoint };
     (address.to_ipv6_compatible(), endpoint.port()).into()
-}
-
-/// An Ethernet frame with an IP packet, behind VLAN tags of these types.
-pub fn ethernet_frame(tags: &[u16], body: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0; 12];
-    tags.iter().for_each(|tag| frame.extend([tag.to_be_bytes(), [0, 5]].concat()));
-    frame.extend(if body[0] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] });
-    frame.extend(body);
-    frame
 }
 
 /// The same with the addresses of the two ends exchanged.

@@ -1,5 +1,7 @@
 //! IPv4 (RFC 791) and IPv6 (RFC 8200) headers.
 
+use std::net::IpAddr;
+
 use super::checksum;
 
 /// The protocol number of TCP.
@@ -15,6 +17,15 @@ pub enum Addresses {
 }
 
 impl Addresses {
+    /// Of two ends, which must be of one version.
+    pub fn between(source: IpAddr, destination: IpAddr) -> Self {
+        match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => Self::V4(source.octets(), destination.octets()),
+            (IpAddr::V6(source), IpAddr::V6(destination)) => Self::V6(source.octets(), destination.octets()),
+            _ => unreachable!("{source} and {destination} are of two versions"),
+        }
+    }
+
     /// The way back.
     pub fn reversed(self) -> Self {
         match self {
