@@ -1,25 +1,17 @@
 //! Command lines as people know them: the same arguments to capture and to the real tcpdump.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
-
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
+
+use test_support::oracle::{Invocation, printed};
 
 const CAPTURE: &str = env!("CARGO_BIN_EXE_capture");
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
-}
-
-fn run(program: &str, file: &Path, arguments: &[&str]) -> Output {
-    let output =
-        Command::new(program).env("TZ", "GMT0").arg("-r").arg(file).args(arguments).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {said}");
-    output
 }
 
 /// In a script, the one can stand in the other's place.
@@ -41,9 +33,10 @@ fn the_same_arguments_print_the_same() {
         "-n -Q in tcp",
         "-n -Q out -# tcp port 8888",
     ] {
-        let words: Vec<&str> = arguments.split(' ').collect();
-        let [capture, tcpdump] = [CAPTURE, "tcpdump"].map(|program| run(program, &file, &words).stdout);
-        assert_eq!(String::from_utf8_lossy(&capture), String::from_utf8_lossy(&tcpdump), "{arguments}");
+        let invocation: Invocation = arguments.parse().unwrap();
+        let [capture, tcpdump] =
+            [CAPTURE, "tcpdump"].map(|program| printed(invocation.command(program, &file)));
+        assert_eq!(capture, tcpdump, "{arguments}");
         different.push(capture);
     }
     different.sort_unstable();

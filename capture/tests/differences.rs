@@ -4,13 +4,16 @@
 
 use std::{fs, path::Path, process::Command};
 
-use test_support::packets::{
-    Packet,
-    byte_order::ByteOrder,
-    file::{Writer, pcap},
-    ip::Addresses,
-    link,
-    tcp::{ACK, PSH, Segment},
+use test_support::{
+    oracle::{self, Invocation},
+    packets::{
+        Packet,
+        byte_order::ByteOrder,
+        file::{Writer, pcap},
+        ip::Addresses,
+        link,
+        tcp::{ACK, PSH, Segment},
+    },
 };
 
 /// A segment with payload.
@@ -46,7 +49,7 @@ struct Case<'a> {
     /// The time of all packets, in seconds.
     seconds: u32,
     frames: &'a [Vec<u8>],
-    flags: &'a [&'a str],
+    flags: &'a str,
     zone: &'a str,
     /// `--port`, and the same for tcpdump.
     ports: &'a str,
@@ -62,7 +65,7 @@ impl Default for Case<'_> {
             link_type: ETHERNET,
             seconds: 0,
             frames: &[],
-            flags: &["-t", "-n"],
+            flags: "-t -n",
             zone: "UTC0",
             ports: "8888",
             filter: "tcp port 8888",
@@ -76,17 +79,16 @@ impl Case<'_> {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.pcap", self.name));
         let packets = self.frames.iter().map(|frame| Packet::whole(self.seconds, 0, frame.clone()));
         fs::write(&path, pcap(self.link_type, packets)).unwrap();
-        let run = |program: &str, more: &[&str]| {
-            let mut command = Command::new(program);
-            command.env("TZ", self.zone).arg("-r").arg(&path).args(self.flags).args(more);
-            let output = command.output().unwrap();
-            assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8(output.stdout).unwrap()
-        };
+        let Self { zone, flags, ports, .. } = self;
+        let invocation: Invocation = format!("TZ={zone} {flags} --port {ports}").parse().unwrap();
+        let mut capture = invocation.capture(env!("CARGO_BIN_EXE_capture"), &path);
         // tcpdump asks for names unless `-n` is given.
-        let resolve = if self.flags.contains(&"-n") { &[][..] } else { &["--resolve"] };
-        let capture = run(env!("CARGO_BIN_EXE_capture"), &[&["--port", self.ports], resolve].concat());
-        [capture, run("tcpdump", &[self.filter])]
+        if !flags.contains("-n") {
+            capture.arg("--resolve");
+        }
+        let mut tcpdump = invocation.command("tcpdump", &path);
+        tcpdump.arg(self.filter);
+        [capture, tcpdump].map(oracle::printed)
     }
 }
 
@@ -137,7 +139,7 @@ fn application_protocols_are_not_decoded() {
 #[test]
 fn dumps_begin_behind_the_link_header() {
     let frames = &[frame(&[], 1723, b"G")];
-    let case = Case { name: "decode-dump", frames, flags: &["-t", "-n", "-x"], ..Case::default() };
+    let case = Case { name: "decode-dump", frames, flags: "-t -n -x", ..Case::default() };
     let [capture, tcpdump] = case.printed();
     assert!(capture.contains(", length 1\n\t0x0000:  4500 0029 "), "{capture}");
     assert!(tcpdump.contains(", length 1: pptp [|pptp]\n\t0x0000:  0200 0000 0002 0200 "), "{tcpdump}");
@@ -178,7 +180,7 @@ fn a_third_tag_hides_a_packet() {
         frame(&[0x8100; 4], 4, b""),
     ];
     let filter = "tcp port 8888 or (vlan and (tcp port 8888 or (vlan and tcp port 8888)))";
-    let case = Case { name: "third-tag", frames, flags: &["-t", "-n", "-e"], filter, ..Case::default() };
+    let case = Case { name: "third-tag", frames, flags: "-t -n -e", filter, ..Case::default() };
     let [capture, tcpdump] = case.printed();
     assert_eq!(capture, tcpdump);
     assert_eq!(capture.lines().count(), 1);
@@ -309,8 +311,7 @@ fn zones_that_mean_something_else_to_the_c_library() {
         ("malformed", "CET-1x", noon, "2019-01-01 13:00:00"),
         ("known", "Europe/Berlin", "2019-01-01 13:00:00", "2019-01-01 13:00:00"),
     ] {
-        let case =
-            Case { name, zone, frames, flags: &["-n", "-tttt"], seconds: 1_546_344_000, ..Case::default() };
+        let case = Case { name, zone, frames, flags: "-n -tttt", seconds: 1_546_344_000, ..Case::default() };
         let printed = case.printed();
         let stamps = printed.each_ref().map(|line| line.split_once('.').unwrap().0);
         assert_eq!(stamps, [ours, theirs], "{zone}");
@@ -320,7 +321,7 @@ fn zones_that_mean_something_else_to_the_c_library() {
 #[test]
 fn makers_of_network_cards_have_no_names() {
     let frames = &[frame(&[], 1234, b"")];
-    let case = Case { name: "oui", frames, flags: &["-t", "-e"], ..Case::default() };
+    let case = Case { name: "oui", frames, flags: "-t -e", ..Case::default() };
     let [capture, tcpdump] = case.printed();
     assert!(
         tcpdump.starts_with("02:00:00:00:00:01 (oui Unknown) > 02:00:00:00:00:02 (oui Unknown), "),

@@ -10,8 +10,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
+
+use test_support::oracle::Invocation;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -19,15 +21,8 @@ fn folder() -> PathBuf {
 
 /// What is wrong with a case, if anything.
 fn fault(name: &str, file: &str, expected: &str, flags: &str) -> Option<String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_capture"));
-    command.env("TZ", "GMT0").arg("-r").arg(folder().join(file)).stdin(Stdio::null());
-    for flag in flags.split_ascii_whitespace() {
-        match flag.strip_prefix("TZ=") {
-            Some(zone) => command.env("TZ", zone),
-            None => command.arg(flag),
-        };
-    }
-    let output = command.output().unwrap();
+    let invocation: Invocation = flags.parse().unwrap();
+    let output = invocation.capture(env!("CARGO_BIN_EXE_capture"), &folder().join(file)).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     let expected = folder().join(expected);
     let complaint = fs::read_to_string(expected.with_extension("err")).ok();

@@ -7,14 +7,13 @@ mod bless;
 mod diff;
 mod fuzz;
 mod golden;
-mod oracle;
 mod vmtest;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use test_support::{packets, random};
+use test_support::{oracle, packets, random};
 use xtask::workspace;
 
 /// Measure and check capture, next to the real tcpdump.

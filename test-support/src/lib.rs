@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod namespace;
+pub mod oracle;
 pub mod packets;
 pub mod process;
 pub mod random;

@@ -1,6 +1,7 @@
 //! The real tcpdump, which has the last word, and `capture`, with the same file and the same flags.
 
 use std::{
+    ffi::OsStr,
     fmt,
     io::{BufRead, BufReader},
     path::Path,
@@ -19,7 +20,7 @@ const VERSION: &str = "tcpdump version 4.99.3";
 const DEFAULT_ZONE: &str = "GMT0";
 
 /// Says what is missing if the tcpdump on this machine is not the one.
-pub(crate) fn check() -> Result<()> {
+pub fn check() -> Result<()> {
     let output = Command::new("tcpdump").arg("--version").output();
     let output = output.context("cannot run tcpdump; on Debian 12: apt-get install tcpdump")?;
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
@@ -32,10 +33,13 @@ pub(crate) fn check() -> Result<()> {
 /// One way to run the programs, as it stands in a list: flags that mean the same to both, before them perhaps
 /// `TZ=...`, and among them perhaps `--port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Invocation {
-    pub(crate) zone: Option<String>,
-    pub(crate) flags: Vec<String>,
-    pub(crate) port: Option<String>,
+pub struct Invocation {
+    /// The time zone.
+    pub zone: Option<String>,
+    /// What means the same to both.
+    pub flags: Vec<String>,
+    /// The value of capture's `--port`, which is an expression for tcpdump.
+    pub port: Option<String>,
 }
 
 impl FromStr for Invocation {
@@ -67,14 +71,16 @@ impl fmt::Display for Invocation {
 }
 
 impl Invocation {
-    fn command(&self, program: &Path, file: &Path) -> Command {
+    /// A program with the flags that mean the same to both, reading a file.
+    pub fn command(&self, program: impl AsRef<OsStr>, file: &Path) -> Command {
         let mut command = Command::new(program);
         command.env("TZ", self.zone.as_deref().unwrap_or(DEFAULT_ZONE)).env("LC_ALL", "C");
         command.arg("-r").arg(file).args(&self.flags).stdin(Stdio::null());
         command
     }
 
-    pub(crate) fn capture(&self, program: &Path, file: &Path) -> Command {
+    /// `capture`, reading a file.
+    pub fn capture(&self, program: impl AsRef<OsStr>, file: &Path) -> Command {
         let mut command = self.command(program, file);
         if let Some(port) = &self.port {
             command.args(["--port", port]);
@@ -82,8 +88,9 @@ impl Invocation {
         command
     }
 
-    pub(crate) fn tcpdump(&self, file: &Path, link: Option<Link>) -> Command {
-        let mut command = self.command(Path::new("tcpdump"), file);
+    /// tcpdump, reading a file of a link type.
+    pub fn tcpdump(&self, file: &Path, link: Option<Link>) -> Command {
+        let mut command = self.command("tcpdump", file);
         command.arg(self.expression(link));
         command
     }
@@ -106,7 +113,7 @@ impl Invocation {
 
     /// Runs both programs and compares what they print, without keeping it, and whether it went well. Gives the
     /// number of lines if there is no difference.
-    pub(crate) fn agree(&self, capture: &Path, file: &Path, link: Link) -> Result<Option<u64>> {
+    pub fn agree(&self, capture: &Path, file: &Path, link: Link) -> Result<Option<u64>> {
         let mut children = Vec::new();
         for mut command in [self.tcpdump(file, Some(link)), self.capture(capture, file)] {
             let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
@@ -143,7 +150,7 @@ impl Invocation {
     }
 
     /// Runs both programs and keeps what they print: tcpdump's first.
-    pub(crate) fn outputs(&self, capture: &Path, file: &Path, link: Link) -> Result<[Output; 2]> {
+    pub fn outputs(&self, capture: &Path, file: &Path, link: Link) -> Result<[Output; 2]> {
         let run = |mut command: Command| {
             command.output().with_context(|| format!("cannot run {}", command.get_program().display()))
         };
@@ -151,8 +158,16 @@ impl Invocation {
     }
 }
 
+/// What a command prints, which has to go well.
+pub fn printed(mut command: Command) -> String {
+    let output = command.output().expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", command.get_program().display());
+    String::from_utf8(output.stdout).expect("text")
+}
+
 /// What tcpdump complains of, without what it puts before it. Empty if it does not.
-pub(crate) fn complaint(output: &Output) -> String {
+pub fn complaint(output: &Output) -> String {
     if output.status.success() {
         return String::new();
     }
