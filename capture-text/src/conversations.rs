@@ -154,6 +154,11 @@ impl Conversations {
         self.len() == 0
     }
 
+    /// How many of each address family are known at most.
+    pub fn limit(&self) -> usize {
+        self.v4.0.limit()
+    }
+
     /// How many had to be forgotten because there were more than the limit at once. Only after that can a line
     /// differ from tcpdump's: a forgotten conversation begins again with absolute numbers.
     pub fn evicted(&self) -> u64 {

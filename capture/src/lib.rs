@@ -1,22 +1,23 @@
 //! `capture`: a packet tracer for production Linux servers.
 //!
 //! The path of a packet: [`kernel`] takes records out of the rings, or [`source`] reads a file, and each record is a
-//! [`Packet`](capture_packet::Packet). [`capture_text`] formats it as lines, and what [`capture_flow`] makes of its
-//! connection as comments between them; [`resolve`] finds names for addresses. [`writer`] writes the lines,
-//! [`messages`] writes to standard error, both through [`blocking`], and [`summary`] formats the numbers at the end.
-//! [`run`] connects these as [`config`] says, which comes from [`cli`], [`expression`] and [`ports`].
+//! [`Packet`](capture_packet::Packet). [`engine`] hands it to each [`output`], whose encoder makes lines of it (by
+//! [`capture_text`]), with comments on the events of
+//! [`capture_flow`] between them and the names of [`resolve`], and whose destination writes them. [`messages`] writes to standard error, both through [`blocking`], and [`summary`] formats the numbers at
+//! the end. [`run`] drives the engine as [`config`] says, which comes from [`cli`], [`expression`] and [`ports`].
 
 #![deny(unsafe_code)]
 
 pub mod blocking;
 pub mod cli;
 pub mod config;
+pub mod engine;
 pub mod expression;
 pub mod kernel;
 pub mod messages;
+pub mod output;
 pub mod ports;
 pub mod resolve;
 pub mod run;
 pub mod source;
 pub mod summary;
-pub mod writer;

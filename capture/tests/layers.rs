@@ -49,7 +49,8 @@ const LAYERS: &[Layer] = &[
     Layer { module: "resolve", imports: &[], touches: &[Clock] },
     // Where lines go. What waits for room in an output does so with poll(2), through nix and without `unsafe`.
     Layer { module: "blocking", imports: &[], touches: &[Unsafe] },
-    Layer { module: "writer", imports: &["blocking"], touches: &[Tokio] },
+    Layer { module: "output", imports: &["blocking"], touches: &[Tokio] },
+    Layer { module: "engine", imports: &["output", "summary"], touches: &[Tokio] },
     Layer { module: "messages", imports: &["blocking"], touches: &[] },
     Layer { module: "summary", imports: &[], touches: &[] },
     // What was asked for.
@@ -412,12 +413,12 @@ fn broken_rules_are_found() {
         ("ports", "use std::{fmt, time::{Duration, Instant}};", "must not touch Clock"),
         ("ports", "fn f() -> i64 { jiff::Timestamp::now().as_second() }", "must not touch Clock"),
         ("ports", "fn f() { println!(\"a line\"); }", "must not touch Output"),
-        ("writer", "use std::io::{self, stdout};", "must not touch Output"),
-        ("writer", "fn f() { std::io::stderr().flush(); }", "must not touch Output"),
+        ("output", "use std::io::{self, stdout};", "must not touch Output"),
+        ("output", "fn f() { std::io::stderr().flush(); }", "must not touch Output"),
         ("ports", "fn f(p: *const u8) -> u8 { unsafe { *p } }", "must not touch Unsafe"),
         ("ports", "use libc::timeval;", "must not touch Unsafe"),
         ("kernel", "use crate::source::File;", "must not import `source`"),
-        ("writer", "use aya::maps::RingBuf;", "must not touch Aya"),
+        ("output", "use aya::maps::RingBuf;", "must not touch Aya"),
         ("nowhere", "", "the module `nowhere` has no place"),
     ] {
         let faults = faults_of(module, source);

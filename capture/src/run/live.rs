@@ -1,38 +1,39 @@
-//! Printing live: the interface, the programs, the printer and the writer of a [`Session`].
+//! Capturing live: the interface, the programs, and the outputs of a [`Session`].
 
 use std::{
     fs::{File, FileType},
     io::IsTerminal as _,
     os::unix::fs::FileTypeExt as _,
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
-use bytes::BytesMut;
 use capture_common::ports::Ports as _;
-use capture_flow::{CONNECTION_LIMIT, Tracker};
-use tokio::runtime;
+use tokio::{runtime, sync::Notify};
 
 use super::{
-    RunError, conclude,
+    RunError, STANDARD_OUTPUT, conclude,
     patience::Patience,
-    printer,
-    session::{BUFFERED, Session, Tally, warn},
+    session::{Session, warn},
     signals::Signals,
-    standard_error, standard_output,
+    standard_error, standard_output, text_encoder, tracker,
 };
 use crate::{
     config::{self, Config},
+    engine::Engine,
     kernel::{Capture, CaptureOptions, Interface, lift_file_limit},
     messages::Messages,
+    output::{Flush, Output, stream::Stream},
     summary::Warnings,
-    writer::Writer,
 };
 
 /// How long a line waits for a name, with `--resolve`.
 const NAME_PATIENCE: Duration = Duration::from_millis(5);
 /// How long lines wait for the greeting, which comes before them on a terminal.
 const GREETING_PATIENCE: Duration = Duration::from_millis(100);
+/// Text that is collected before it is handed over, where lines are not written at once: the size of tcpdump's buffer.
+const BUFFERED: usize = 4096;
 
 /// Captures and prints until there is a reason to stop, and says on standard error what went wrong: when the capture
 /// cannot be started, or the output takes no more for another reason than that its reader has gone.
@@ -100,18 +101,23 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
     warn(&mut capture, messages, &mut warnings);
     messages.say(&greeting(&interface, &capture, options));
     messages.wait(GREETING_PATIENCE);
+    let encoder = text_encoder(config, NAME_PATIENCE, |text| messages.say(text))?;
+    let failures = Arc::new(Notify::new());
+    let text = Output::queued(
+        STANDARD_OUTPUT.to_owned(),
+        Box::new(encoder),
+        Box::new(Stream::new(output, has_reader)),
+        Flush::After(if line_buffered { 1 } else { BUFFERED }),
+        &failures,
+    )
+    .map_err(|source| RunError::Start { what: "the writer's thread", source })?;
     Ok(Session {
         capture,
-        printer: printer(config, NAME_PATIENCE, |text| messages.say(text))?,
-        tracker: config.explain.then(|| Tracker::new(CONNECTION_LIMIT)),
-        writer: Writer::spawn(output, has_reader)
-            .map_err(|source| RunError::Start { what: "the writer's thread", source })?,
+        engine: Engine::new(vec![text], tracker(config), failures, config.count),
         messages: messages.clone(),
         warnings,
-        text: BytesMut::new(),
-        ends: Vec::new(),
-        tally: Tally::new(config.count),
-        buffered: if line_buffered { 1 } else { BUFFERED },
+        unsaid: Vec::new(),
+        lost_an_output: false,
     })
 }
 

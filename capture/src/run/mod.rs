@@ -10,12 +10,8 @@ mod time_zone;
 
 use std::{fs::File, io, os::fd::AsFd as _, process::ExitCode, time::Duration};
 
-use bytes::BytesMut;
-use capture_flow::Tracker;
-use capture_text::{
-    Conversations, Printer,
-    comments::{write_comment, write_forgotten},
-};
+use capture_flow::{CONNECTION_LIMIT, Tracker};
+use capture_text::{Conversations, Printer};
 use nix::{
     errno::Errno,
     sys::signal::{SigSet, Signal},
@@ -26,6 +22,7 @@ use crate::{
     config::{Command, Config, Source},
     kernel::{Interface, KernelError, printable, was_closed},
     messages,
+    output::text::TextEncoder,
     resolve::{Resolver, SERVICES, Wait},
     source::file::FileError,
     summary::Unwritten,
@@ -33,6 +30,8 @@ use crate::{
 
 /// Exit status after a failure.
 const FAILURE: u8 = 1;
+/// What messages call it.
+const STANDARD_OUTPUT: &str = "standard output";
 
 /// Conversations whose sequence numbers are kept, at most.
 pub const CONVERSATION_LIMIT: usize = 1 << 20;
@@ -46,9 +45,18 @@ pub enum RunError {
     /// A file cannot be read, or not to its end.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The output took no more.
-    #[error("cannot write to standard output: {0}")]
-    Output(#[source] io::Error),
+    /// An output took no more.
+    #[error("cannot write to {output}: {source}")]
+    Output {
+        /// What it is called.
+        output: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// An output took no more while others went on; that has been said.
+    #[error("an output failed")]
+    LostOutput,
     /// The output has not taken everything when the capture ends.
     #[error("the capture is incomplete: {0}")]
     Incomplete(Unwritten),
@@ -107,24 +115,30 @@ pub fn run(command: &Command) -> ExitCode {
     }
 }
 
+impl RunError {
+    /// That the reader of an output has gone is none: it has read enough.
+    fn is_failure(&self) -> bool {
+        !matches!(self, Self::Output { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    fn standard_output(source: io::Error) -> Self {
+        Self::Output { output: STANDARD_OUTPUT.to_owned(), source }
+    }
+}
+
 /// The exit status, after saying what went wrong.
 fn conclude(result: Result<(), RunError>, say: impl FnOnce(&str)) -> ExitCode {
-    match result.err().and_then(|error| complaint(&error)) {
-        None => ExitCode::SUCCESS,
-        Some(complaint) => {
-            say(&complaint);
-            ExitCode::from(FAILURE)
-        }
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    if let Some(complaint) = complaint(&error) {
+        say(&complaint);
     }
+    if error.is_failure() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS }
 }
 
 /// What there is to say of an error, if it is one for the user.
 fn complaint(error: &RunError) -> Option<String> {
-    match error {
-        // The reader has read enough.
-        RunError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
-        error => Some(format!("capture: {}\n", without_number(&error.to_string()))),
-    }
+    let is_said = matches!(error, RunError::LostOutput) || !error.is_failure();
+    (!is_said).then(|| format!("capture: {}\n", without_number(&error.to_string())))
 }
 
 /// Standard output as a file: [`io::stdout`] has a lock and a buffer of its own, and takes a descriptor that cannot be
@@ -132,13 +146,13 @@ fn complaint(error: &RunError) -> Option<String> {
 fn standard_output() -> Result<File, RunError> {
     let stdout = io::stdout();
     if was_closed(&stdout) {
-        return Err(RunError::Output(Errno::EBADF.into()));
+        return Err(RunError::standard_output(Errno::EBADF.into()));
     }
-    stdout.as_fd().try_clone_to_owned().map(File::from).map_err(RunError::Output)
+    stdout.as_fd().try_clone_to_owned().map(File::from).map_err(RunError::standard_output)
 }
 
 fn write_all(mut output: File, text: &str) -> Result<(), RunError> {
-    blocking::write_all(&mut output, text.as_bytes()).map_err(RunError::Output)
+    blocking::write_all(&mut output, text.as_bytes()).map_err(RunError::standard_output)
 }
 
 /// Standard error as a file, likewise.
@@ -172,10 +186,19 @@ fn list_interfaces() -> Result<(), RunError> {
     write_all(standard_output()?, &text)
 }
 
-/// The printer that the configuration asks for. With `--resolve`, a line waits for a name for no longer than
+/// What finds out what happens in connections, if that is asked for.
+fn tracker(config: &Config) -> Option<Tracker> {
+    config.explain.then(|| Tracker::new(CONNECTION_LIMIT))
+}
+
+/// What makes the lines that the configuration asks for. With `--resolve`, a line waits for a name for no longer than
 /// `patience`. Live, lines together have to wait for no longer than that for a while, or packets would be lost. `say` gets
 /// what there is to say about names.
-fn printer(config: &Config, patience: Duration, say: impl FnOnce(&str)) -> Result<Printer, RunError> {
+fn text_encoder(
+    config: &Config,
+    patience: Duration,
+    say: impl FnOnce(&str),
+) -> Result<TextEncoder, RunError> {
     let mut printer =
         Printer::new(config.text, time_zone::time_zone(), Conversations::new(CONVERSATION_LIMIT));
     // "Cooked" packets, which files alone have, name their interfaces. A file can be printed where the machine does not
@@ -199,26 +222,7 @@ fn printer(config: &Config, patience: Duration, say: impl FnOnce(&str)) -> Resul
         }
         printer.set_names(Box::new(resolver));
     }
-    Ok(printer)
-}
-
-/// Appends the comments that are left at the end of a capture.
-fn comment_on_the_rest(tracker: &mut Tracker, text: &mut BytesMut) {
-    tracker.finish(|event| write_comment(event, text));
-    if let Some(forgotten) = tracker.forgotten() {
-        write_forgotten(forgotten, text);
-    }
-}
-
-/// How many conversations were forgotten, if any were: only then can lines differ from tcpdump's.
-fn forgotten(printer: &Printer) -> String {
-    match printer.conversations().evicted() {
-        0 => String::new(),
-        forgotten => format!(
-            "capture: more than {CONVERSATION_LIMIT} conversations of one IP version: {forgotten} were forgotten; if seen \
-             again, they began with absolute sequence numbers\n"
-        ),
-    }
+    Ok(TextEncoder::new(printer, config.explain))
 }
 
 /// Writes to standard error. Where it is gone, the text is lost.
@@ -232,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_systems_errors_have_no_numbers() {
-        let error = RunError::Output(io::Error::from_raw_os_error(28));
+        let error = RunError::standard_output(io::Error::from_raw_os_error(28));
         assert_eq!(
             without_number(&error.to_string()),
             "cannot write to standard output: No space left on device"

@@ -1,4 +1,4 @@
-//! Printing a file: read, select, print, write. No privileges, no runtime, no threads.
+//! Reading a file: read, select, hand to the engine. No privileges, no runtime, no threads.
 
 use std::{
     cell::RefCell,
@@ -6,24 +6,24 @@ use std::{
     io::{self, IsTerminal as _, Read},
     os::fd::AsFd as _,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
-use bytes::BytesMut;
 use capture_common::parse::Selection;
-use capture_flow::{CONNECTION_LIMIT, Tracker};
 use capture_packet::{LinkType, Precision};
-use capture_text::comments::write_comment;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use super::{RunError, comment_on_the_rest, forgotten, printer, say, standard_output};
+use super::{RunError, STANDARD_OUTPUT, say, standard_output, text_encoder, tracker, write_all};
 use crate::{
     blocking,
     config::Config,
+    engine::Engine,
     kernel::was_closed,
+    output::{Flush, Output, stream::Stream},
     source::{
         file::{self, FileError, FileSource},
         filter::select,
@@ -36,7 +36,7 @@ const NAME_PATIENCE: Duration = Duration::from_secs(2);
 /// Text that is collected before it is written, where lines are not written at once.
 const BUFFERED: usize = 64 * 1024;
 
-/// Prints the packets of a file.
+/// Reads the packets of a file.
 ///
 /// # Errors
 ///
@@ -44,57 +44,47 @@ const BUFFERED: usize = 64 * 1024;
 pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let precision = if config.text.nanoseconds { Precision::Nano } else { Precision::Micro };
     let stdout = standard_output()?;
-    let line_buffered = config.line_buffered || stdout.is_terminal();
-    let output = RefCell::new(Output::new(stdout, if line_buffered { 1 } else { BUFFERED }));
+    let mut about_names = String::new();
+    let (outputs, count_to) = if config.count_only {
+        (Vec::new(), Some(stdout))
+    } else {
+        (vec![text(config, stdout, &mut about_names)?], None)
+    };
+    let engine = RefCell::new(Engine::new(outputs, tracker(config), Arc::default(), config.count));
     if path == Path::new("-") && was_closed(&io::stdin()) {
         return Err(FileError::Read(Errno::EBADF.into()).into());
     }
-    let input = Input { file: file::open(path)?, output: &output };
+    let input = Input { file: file::open(path)?, engine: &engine };
     let mut source = FileSource::new(input, precision)?;
     say(&greeting(path, &source));
-    print(config, &mut source, &output)
+    say(&about_names);
+    read(config, &mut source, &engine, count_to)
 }
 
-/// Lines on their way out.
-struct Output {
-    to: File,
-    text: BytesMut,
-    /// How much text is collected before it is written.
-    buffered: usize,
-    /// What went wrong when it was written before a wait, and is still to be told.
-    failed: Option<io::Error>,
+/// Lines on standard output. `about_names` gets what there is to say about names.
+fn text(config: &Config, stdout: File, about_names: &mut String) -> Result<Output, RunError> {
+    let line_buffered = config.line_buffered || stdout.is_terminal();
+    let encoder = Box::new(text_encoder(config, NAME_PATIENCE, |text| about_names.push_str(text))?);
+    let flush = Flush::After(if line_buffered { 1 } else { BUFFERED });
+    Ok(Output::here(STANDARD_OUTPUT.to_owned(), encoder, Box::new(Stream::new(stdout, false)), flush))
 }
 
-impl Output {
-    fn new(to: File, buffered: usize) -> Self {
-        Self { to, text: BytesMut::new(), buffered, failed: None }
-    }
-
-    fn write(&mut self) -> io::Result<()> {
-        let failed = self.failed.take().map_or(Ok(()), Err);
-        let written = failed.and_then(|()| blocking::write_all(&mut self.to, &self.text));
-        self.text.clear();
-        written
-    }
-}
-
-/// A file that may be a pipe. Before a read that has to wait, the lines of what has been read are written: packets that
-/// have come do not wait for others, and an interruption of the wait loses none.
+/// A file that may be a pipe. Before a read that has to wait, what the outputs have got is written: packets that have
+/// come do not wait for others, and an interruption of the wait loses none.
 struct Input<'a> {
     file: File,
-    output: &'a RefCell<Output>,
+    engine: &'a RefCell<Engine>,
 }
 
 impl Read for Input<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut readable = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
         if let Ok(0) = poll(&mut readable, PollTimeout::ZERO) {
-            let mut output = self.output.borrow_mut();
-            if let Err(error) = output.write() {
-                // There is no use in waiting. The next write tells what is wrong.
-                let stop = io::Error::from(error.kind());
-                output.failed = Some(error);
-                return Err(stop);
+            let mut engine = self.engine.borrow_mut();
+            engine.flush();
+            if engine.is_stuck() {
+                // There is no use in waiting. What is wrong with the output is told instead of this.
+                return Err(io::ErrorKind::BrokenPipe.into());
             }
         }
         blocking::read_some(&mut self.file, bytes)
@@ -114,20 +104,15 @@ fn greeting<R: Read>(path: &Path, source: &FileSource<R>) -> String {
     format!("reading from file {}{interface}\n{warning}", path.display())
 }
 
-fn print<R: Read>(
+fn read<R: Read>(
     config: &Config,
     source: &mut FileSource<R>,
-    output: &RefCell<Output>,
+    engine: &RefCell<Engine>,
+    count_to: Option<File>,
 ) -> Result<(), RunError> {
-    let mut printer = printer(config, NAME_PATIENCE, say)?;
-    let mut tracker = config.explain.then(|| Tracker::new(CONNECTION_LIMIT));
-    let mut left = config.count.unwrap_or(u64::MAX);
-    let (mut selected, mut others) = (0, 0);
+    let mut others = 0;
     let byte_order = source.byte_order();
     let end: Result<(), FileError> = loop {
-        if left == 0 {
-            break Ok(());
-        }
         let packet = match source.next_packet() {
             Ok(Some(packet)) => packet,
             Ok(None) => break Ok(()),
@@ -137,30 +122,25 @@ fn print<R: Read>(
             others += 1;
             continue;
         }
-        left -= 1;
-        selected += 1;
-        if config.count_only {
-            continue;
-        }
-        let mut output = output.borrow_mut();
-        if let Some(tracker) = &mut tracker {
-            tracker.track(&packet, |event| write_comment(event, &mut output.text));
-        }
-        printer.print(&packet, &mut output.text);
-        if output.text.len() >= output.buffered {
-            output.write().map_err(RunError::Output)?;
+        let mut engine = engine.borrow_mut();
+        if engine.packet(&packet).is_break() {
+            engine.hand_over(false);
+            if engine.is_complete() || engine.is_stuck() {
+                break Ok(());
+            }
         }
     };
-    let mut output = output.borrow_mut();
-    if config.count_only {
-        output.text.extend_from_slice(packets(selected).as_bytes());
-        output.text.extend_from_slice(b"\n");
+    let mut engine = engine.borrow_mut();
+    engine.end(false);
+    engine.flush();
+    engine.close();
+    if let Some((output, source)) = engine.take_errors().into_iter().next() {
+        return Err(RunError::Output { output, source });
     }
-    if let Some(tracker) = &mut tracker {
-        comment_on_the_rest(tracker, &mut output.text);
+    if let Some(output) = count_to {
+        write_all(output, &format!("{}\n", packets(engine.read())))?;
     }
-    output.write().map_err(RunError::Output)?;
-    say(&forgotten(&printer));
+    say(&engine.remarks());
     if others > 0 && !config.asks_for_tcp {
         say(&format!("capture: {}\n", others_left_out(others, config.count_only)));
     }

@@ -1,34 +1,25 @@
-//! A running capture: drain, print, hand to the writer; wait; and its end.
+//! A running capture: drain, hand to the engine, wait; and its end.
 //!
 //! While packets come, the rings are drained every few milliseconds and no packet wakes the daemon. After an interval
 //! without a packet the daemon sleeps until the kernel wakes it, or until the programs of others are looked at, every
 //! ten seconds.
 
-use std::{io, ops::ControlFlow};
+use std::ops::ControlFlow;
 
-use bytes::BytesMut;
 use capture_common::counters::Counters;
-use capture_flow::Tracker;
-use capture_text::{Printer, comments::write_comment};
 
 use super::{
-    RunError, comment_on_the_rest, complaint, forgotten,
+    RunError, complaint,
     patience::Patience,
     signals::{Asked, Signals},
     without_number,
 };
 use crate::{
+    engine::Engine,
     kernel::{Capture, KernelError, Left, Notice},
     messages::Messages,
     summary::{Summary, Unwritten, Warnings},
-    writer::{Chunk, Writer},
 };
-
-/// Text that is collected before it is handed to the writer, at least, where lines are not written at once: the size
-/// of tcpdump's buffer.
-pub(super) const BUFFERED: usize = 4096;
-/// Text that is made in one go, at most (and one packet more). It bounds how long a signal waits.
-const CHUNK: usize = 256 * 1024;
 
 /// Why a capture ends.
 #[derive(Debug)]
@@ -37,132 +28,92 @@ enum Stop {
     Signal,
     /// `-c`.
     Count,
-    /// The output failed, or its reader has gone.
+    /// No output is left.
     Output,
     /// The kernel's side failed.
     Kernel(KernelError),
 }
 
-/// How the output ended.
-#[derive(Debug)]
+/// How the outputs ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OutputEnd {
     /// Everything was written, or writing failed.
-    Written(io::Result<()>),
-    /// The output took nothing any more.
+    Written,
+    /// An output took nothing any more.
     Blocked,
     /// A second request to end came.
     SecondSignal,
 }
 
-/// What is still to be done for the output, in this order.
+/// What is still to be done for the outputs, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rest {
-    /// Printing what is in the rings.
+    /// Reading what is in the rings.
     Rings,
     /// What follows the last packet.
     Epilogue,
-    /// Handing the text to the writer.
+    /// Handing the last blocks over.
     HandOver,
     /// Writing.
     Write,
 }
 
-/// What became of the packets that were read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tally {
-    /// Packets whose lines were made.
-    printed: u64,
-    /// Packets that were read and not printed, because the capture was over.
-    skipped: u64,
-    /// How many are to be printed.
-    count: u64,
-}
-
-impl Tally {
-    /// Of nothing yet; `-c` says how many are to be printed.
-    pub(super) fn new(count: Option<u64>) -> Self {
-        Self { printed: 0, skipped: 0, count: count.unwrap_or(u64::MAX) }
-    }
-
-    /// Whether as many have been printed as are to be.
-    fn is_complete(&self) -> bool {
-        self.printed == self.count
-    }
-
-    /// The numbers when `written` of the packets have been written.
-    fn summary(&self, written: u64, counters: Option<&Counters>) -> Summary {
-        let beyond_count = if self.is_complete() { self.skipped } else { 0 };
-        Summary {
-            captured: written,
-            received: counters.map(|counters| counters.matched),
-            dropped: counters.map_or(0, |counters| counters.ring_full),
-            unreadable: counters.map_or(0, |counters| counters.unreadable),
-            unwritten: self.printed + self.skipped - written - beyond_count,
-            beyond_count,
-            ..Summary::default()
-        }
-    }
-}
-
 /// The state of a live capture.
 pub(super) struct Session {
     pub(super) capture: Capture,
-    pub(super) printer: Printer,
-    pub(super) tracker: Option<Tracker>,
-    pub(super) writer: Writer,
+    pub(super) engine: Engine,
     pub(super) messages: Messages,
     pub(super) warnings: Warnings,
-    /// Lines that the writer has not got yet, and where in them each packet ends.
-    pub(super) text: BytesMut,
-    pub(super) ends: Vec<usize>,
-    pub(super) tally: Tally,
-    /// How much text is collected before the writer gets it.
-    pub(super) buffered: usize,
+    /// What went wrong with the last outputs, and is still to be said.
+    pub(super) unsaid: Vec<RunError>,
+    /// Whether an output has failed while others went on.
+    pub(super) lost_an_output: bool,
 }
 
 impl Session {
-    /// Prints until there is a reason to stop; then detaches and says how it ended. Also returns what is left of the
+    /// Captures until there is a reason to stop; then detaches and says how it ended. Also returns what is left of the
     /// patience with outputs that take nothing.
     ///
     /// # Errors
     ///
-    /// When the kernel's side or the output failed, or the output did not take everything.
+    /// When the kernel's side or an output failed, or an output did not take everything.
     pub(super) async fn run(mut self, signals: &mut Signals) -> (Result<(), RunError>, Patience) {
-        let stop = self.print(signals).await;
+        let stop = self.capture(signals).await;
         self.finish(stop, signals).await
     }
 
-    async fn print(&mut self, signals: &mut Signals) -> Stop {
+    async fn capture(&mut self, signals: &mut Signals) -> Stop {
         let mut flush = false;
         loop {
-            // Nothing is drained before the writer has room for it. Where both are ready each has its chance: many
-            // signals do not keep out the packets.
+            // Nothing is drained before there is room for it. Where both are ready each has its chance: many signals do
+            // not keep out the packets.
             tokio::select! {
                 asked = signals.next() => match asked {
                     Asked::End | Asked::EndNow => return Stop::Signal,
                     Asked::Report => { self.report(); continue; }
                     Asked::Flush => { flush = true; continue; }
                 },
-                room = self.writer.room() => if !room { return Stop::Output },
+                room = self.engine.room() => if !room && !self.has_output() { return Stop::Output },
             }
-            let before = self.tally.printed;
-            let left = self.print_batch();
+            let before = self.engine.read();
+            let left = self.drain();
             warn(&mut self.capture, &self.messages, &mut self.warnings);
-            if self.tally.is_complete() {
+            if self.engine.is_complete() {
                 return Stop::Count;
             }
             if let Some(error) = self.capture.lost() {
                 return Stop::Kernel(error);
             }
-            let enough = if flush { 1 } else { self.buffered };
-            if self.text.len() >= enough && !self.hand_over() {
-                return Stop::Output;
+            let nothing_came = left == Left::Nothing && self.engine.read() == before;
+            if std::mem::take(&mut flush) {
+                self.engine.flush();
+            } else {
+                self.engine.hand_over(nothing_came);
             }
-            flush = false;
             let idle = match left {
                 Left::More => continue,
                 Left::Held => false,
-                Left::Nothing => self.tally.printed == before && self.capture.sleep(),
+                Left::Nothing => nothing_came && self.capture.sleep(),
             };
             tokio::select! {
                 biased;
@@ -171,40 +122,41 @@ impl Session {
                     Asked::Report => self.report(),
                     Asked::Flush => flush = true,
                 },
-                () = self.writer.failed() => return Stop::Output,
+                () = self.engine.failed() => if !self.has_output() { return Stop::Output },
                 waited = self.capture.wait(idle) => if let Err(error) = waited { return Stop::Kernel(error) },
             }
         }
     }
 
-    /// Makes lines of what is in the rings, up to [`CHUNK`].
-    fn print_batch(&mut self) -> Left {
-        let Self { capture, printer, tracker, text, ends, tally, .. } = self;
-        capture.drain(|packet| {
-            if let Some(tracker) = tracker {
-                tracker.track(packet, |event| write_comment(event, text));
-            }
-            printer.print(packet, text);
-            ends.push(text.len());
-            tally.printed += 1;
-            if text.len() >= CHUNK || tally.is_complete() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })
+    /// Hands what is in the rings to the engine, until a block is full.
+    fn drain(&mut self) -> Left {
+        let Self { capture, engine, .. } = self;
+        capture.drain(|packet| engine.packet(packet))
     }
 
-    /// Gives the text to the writer. False if it does not take it.
-    fn hand_over(&mut self) -> bool {
-        let chunk = Chunk { text: self.text.split().freeze(), ends: std::mem::take(&mut self.ends) };
-        self.writer.send(chunk)
+    /// Takes in which outputs have failed, and says so where others go on. False if none is left.
+    fn has_output(&mut self) -> bool {
+        let errors = self.engine.take_errors();
+        let goes_on = self.engine.has_output();
+        for (output, source) in errors {
+            let error = RunError::Output { output, source };
+            if goes_on {
+                self.lost_an_output |= error.is_failure();
+                self.messages.say(&format!(
+                    "capture: {}; the other outputs go on\n",
+                    without_number(&error.to_string())
+                ));
+            } else {
+                self.unsaid.push(error);
+            }
+        }
+        goes_on
     }
 
     /// SIGUSR1.
     fn report(&self) {
         // Before the counters are read, which only grow: nothing has been read that they do not count.
-        let read = self.tally.printed + self.tally.skipped;
+        let read = self.engine.read();
         let report = match self.capture.counters() {
             Ok(counters) => self.summary(Some(&counters)).so_far(read),
             Err(error) => error.to_string(),
@@ -213,27 +165,25 @@ impl Session {
     }
 
     fn summary(&self, counters: Option<&Counters>) -> Summary {
-        let summary = self.tally.summary(self.writer.written(), counters);
+        let summary = self.engine.summary(counters);
         let (dropped_by_interface, foreign) = (self.capture.dropped_by_interface(), self.capture.foreign());
         Summary { dropped_by_interface, foreign, ..summary }
     }
 
-    /// Detaches, prints what is still in the rings, waits for the output within reason, and says tcpdump's last words.
+    /// Detaches, reads what is still in the rings, waits for the outputs within reason, and says tcpdump's last words.
     async fn finish(mut self, stop: Stop, signals: &mut Signals) -> (Result<(), RunError>, Patience) {
         let failed = self.capture.detach().err();
-        // After -c the output has all the time it needs: it is to get that many lines.
+        // After -c the outputs have all the time they need: they are to get that many packets.
         let mut patience =
             if matches!(stop, Stop::Count) { Patience::unlimited() } else { Patience::limited() };
         let mut rest =
             if matches!(stop, Stop::Signal | Stop::Kernel(_)) { Rest::Rings } else { Rest::Epilogue };
-        // tcpdump, too, ends an interrupted capture with an empty line, in case one was being printed (tcpdump.c,
-        // `main`).
-        let epilogue = if matches!(stop, Stop::Signal) { "\n" } else { "" };
+        let interrupted = matches!(stop, Stop::Signal);
         let end = loop {
             tokio::select! {
                 // First, so that many signals do not keep it out.
                 biased;
-                end = self.write_rest(&mut rest, epilogue, &mut patience) => break end,
+                end = self.write_rest(&mut rest, interrupted, &mut patience) => break end,
                 asked = signals.next() => match asked {
                     Asked::End => patience.limit(),
                     Asked::EndNow => break OutputEnd::SecondSignal,
@@ -243,92 +193,100 @@ impl Session {
             }
         };
         self.skip_rest();
-        self.writer.stop(patience.for_last_write()).await;
+        self.engine.stop(patience.for_last_write()).await;
         // What is noticed only now is printed once, after the summary.
         pass_on(&mut self.capture, &self.messages, &mut self.warnings, |_| {});
         let result = self.last_words(stop, end, failed);
         (result, patience)
     }
 
-    /// Prints and writes what is left, unless the output takes nothing any more. May be dropped and called again.
-    async fn write_rest(&mut self, rest: &mut Rest, epilogue: &str, patience: &mut Patience) -> OutputEnd {
+    /// Reads and writes what is left, unless an output takes nothing any more. May be dropped and called again.
+    async fn write_rest(&mut self, rest: &mut Rest, interrupted: bool, patience: &mut Patience) -> OutputEnd {
+        let progress = self.engine.progress();
         while *rest < Rest::Write {
-            let writer = &self.writer;
             tokio::select! {
                 biased;
-                // The writer that has ended has failed, and says how.
-                room = writer.room() => if !room { break },
-                () = patience.exhausted(|| writer.progress()) => return OutputEnd::Blocked,
+                room = self.engine.room() => if !room && !self.has_output() { break },
+                () = patience.exhausted(&progress) => return OutputEnd::Blocked,
             }
             match *rest {
                 Rest::Rings => {
-                    if self.print_batch() != Left::Nothing && !self.tally.is_complete() {
-                        self.hand_over();
+                    if self.drain() != Left::Nothing && !self.engine.is_complete() {
+                        self.engine.flush();
                     } else {
                         *rest = Rest::Epilogue;
                     }
                 }
                 Rest::Epilogue => {
-                    if let Some(tracker) = &mut self.tracker {
-                        comment_on_the_rest(tracker, &mut self.text);
-                    }
-                    self.text.extend_from_slice(epilogue.as_bytes());
+                    self.engine.end(interrupted);
                     *rest = Rest::HandOver;
                 }
                 Rest::HandOver | Rest::Write => {
-                    if !self.text.is_empty() {
-                        self.hand_over();
+                    tokio::select! {
+                        biased;
+                        () = self.engine.flush_all() => *rest = Rest::Write,
+                        () = patience.exhausted(&progress) => return OutputEnd::Blocked,
                     }
-                    *rest = Rest::Write;
                 }
             }
         }
-        self.writer.close();
-        let progress = self.writer.progress_counter();
+        self.engine.close();
         tokio::select! {
-            ended = self.writer.ended() => OutputEnd::Written(ended),
-            () = patience.exhausted(progress) => OutputEnd::Blocked,
+            () = self.engine.ended() => OutputEnd::Written,
+            () = patience.exhausted(&progress) => OutputEnd::Blocked,
         }
     }
 
     /// Says how it ended.
-    fn last_words(&self, stop: Stop, end: OutputEnd, failed: Option<KernelError>) -> Result<(), RunError> {
-        let reason =
-            if matches!(end, OutputEnd::SecondSignal) { Unwritten::SecondSignal } else { Unwritten::Output };
+    fn last_words(
+        &mut self,
+        stop: Stop,
+        end: OutputEnd,
+        failed: Option<KernelError>,
+    ) -> Result<(), RunError> {
+        let late = self.engine.take_errors().into_iter();
+        let late = late.map(|(output, source)| RunError::Output { output, source });
+        let outputs: Vec<RunError> = self.unsaid.drain(..).chain(late).collect();
+        let reason = if end == OutputEnd::SecondSignal { Unwritten::SecondSignal } else { Unwritten::Output };
         let counters = self.capture.counters();
         let summary = Summary { reason, ..self.summary(counters.as_ref().ok()) };
-        self.messages.last(&format!("{summary}{}{}", self.warnings, forgotten(&self.printer)));
-        let unwritten = (summary.unwritten > 0).then_some(reason);
-        let mut failures = failures(stop, [failed, counters.err()], end, unwritten).into_iter();
+        self.messages.last(&format!("{summary}{}{}", self.warnings, self.engine.remarks()));
+        let is_incomplete = summary.unwritten > 0 || self.engine.is_incomplete();
+        let incomplete = (is_incomplete && !self.lost_an_output).then_some(reason);
+        let mut failures = failures(stop, [failed, counters.err()], outputs, incomplete).into_iter();
         let first = failures.next();
         for complaint in failures.filter_map(|failure| complaint(&failure)) {
             self.messages.last(&complaint);
         }
-        first.map_or(Ok(()), Err)
+        match first {
+            Some(first) => Err(first),
+            None if self.lost_an_output => Err(RunError::LostOutput),
+            None => Ok(()),
+        }
     }
 
-    /// Counts what is still in the rings, without printing it.
+    /// Counts what is still in the rings, without giving it to the outputs.
     fn skip_rest(&mut self) {
-        let Self { capture, tally, .. } = self;
+        let Self { capture, engine, .. } = self;
         capture.drain(|_| {
-            tally.skipped += 1;
+            engine.skip();
             ControlFlow::Continue(())
         });
     }
 }
 
-/// What went wrong. The kernel's side comes first: it decides the exit status, also where the reader of the output has
+/// What went wrong. The kernel's side comes first: it decides the exit status, also where the reader of an output has
 /// gone, which alone is no failure.
 fn failures(
     stop: Stop,
     at_the_end: [Option<KernelError>; 2],
-    end: OutputEnd,
-    unwritten: Option<Unwritten>,
+    outputs: Vec<RunError>,
+    incomplete: Option<Unwritten>,
 ) -> Vec<RunError> {
     let stop = if let Stop::Kernel(error) = stop { Some(error) } else { None };
     let kernel = stop.into_iter().chain(at_the_end.into_iter().flatten()).map(RunError::Kernel);
-    let output = if let OutputEnd::Written(Err(error)) = end { Some(RunError::Output(error)) } else { None };
-    kernel.chain(output.or(unwritten.map(RunError::Incomplete))).collect()
+    let incomplete = incomplete.filter(|_| outputs.is_empty()).map(RunError::Incomplete);
+    kernel.chain(outputs).chain(incomplete).collect()
 }
 
 /// Prints what the capture noticed, and keeps the warnings for the summary.
@@ -352,39 +310,23 @@ fn pass_on(capture: &mut Capture, messages: &Messages, warnings: &mut Warnings, 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::io;
 
-    /// Every packet that matched is accounted for, and none twice.
-    #[test]
-    fn the_numbers_add_up() {
-        let counters = Counters { matched: 100, ring_full: 20, unreadable: 1, ..Counters::default() };
-        for (printed, skipped, count, written) in [
-            (79, 0, None, 79),
-            (60, 19, None, 50),
-            (79, 0, Some(79), 79),
-            (40, 39, Some(40), 40),
-            (40, 39, Some(40), 10),
-            (0, 79, Some(0), 0),
-        ] {
-            let tally = Tally { printed, skipped, ..Tally::new(count) };
-            let Summary { captured, received, dropped, unreadable, unwritten, beyond_count, .. } =
-                tally.summary(written, Some(&counters));
-            assert_eq!(captured, written);
-            assert_eq!(received, Some(captured + dropped + unreadable + unwritten + beyond_count));
-            assert_eq!(beyond_count, if count == Some(printed) { skipped } else { 0 });
-        }
-    }
+    use super::*;
 
     /// That the reader has gone is no failure, and hides none.
     #[test]
     fn a_failure_of_the_kernels_side_comes_first() {
         let gone = || KernelError::Disappeared { name: "eth0".to_owned() };
-        let reader_gone = || OutputEnd::Written(Err(io::ErrorKind::BrokenPipe.into()));
-        let full = || OutputEnd::Written(Err(io::ErrorKind::StorageFull.into()));
-        let written = || OutputEnd::Written(Ok(()));
+        let failed = |kind: io::ErrorKind| {
+            vec![RunError::Output { output: "standard output".to_owned(), source: kind.into() }]
+        };
+        let reader_gone = || failed(io::ErrorKind::BrokenPipe);
+        let full = || failed(io::ErrorKind::StorageFull);
+        let written = Vec::new;
         let because = Some(Unwritten::Output);
         let (kernel, output) = ("eth0 disappeared", "cannot write to standard output");
-        for (stop, at_the_end, end, unwritten, expected) in [
+        for (stop, at_the_end, outputs, incomplete, expected) in [
             (Stop::Signal, [None, None], written(), None, &[][..]),
             (Stop::Kernel(gone()), [None, None], written(), None, &[kernel]),
             (Stop::Kernel(gone()), [None, None], reader_gone(), because, &[kernel]),
@@ -394,10 +336,10 @@ mod tests {
             (Stop::Output, [None, Some(gone())], reader_gone(), None, &[kernel]),
             (Stop::Output, [None, None], reader_gone(), because, &[]),
             (Stop::Output, [None, None], full(), because, &[output]),
-            (Stop::Signal, [None, None], OutputEnd::Blocked, because, &["the capture is incomplete"]),
-            (Stop::Count, [None, None], OutputEnd::SecondSignal, None, &[]),
+            (Stop::Signal, [None, None], written(), because, &["the capture is incomplete"]),
+            (Stop::Count, [None, None], written(), None, &[]),
         ] {
-            let failures = failures(stop, at_the_end, end, unwritten);
+            let failures = failures(stop, at_the_end, outputs, incomplete);
             let is_reported = failures.first().is_some_and(|first| complaint(first).is_some());
             let said: Vec<String> = failures.iter().filter_map(complaint).collect();
             assert_eq!(said.len(), expected.len(), "{said:?}");

@@ -1,0 +1,330 @@
+//! The pipeline, the same for live captures and for files: packets go in, and each output gets them, with the events of
+//! their connections in front of them.
+//!
+//! The engine has no runtime and no clock. Who drives it, in [`run`](crate::run), takes packets from a source, hands
+//! them in, and hands the outputs' blocks over when there are no more packets for now.
+
+use std::{io, ops::ControlFlow, sync::Arc};
+
+use capture_common::counters::Counters;
+use capture_flow::Tracker;
+use capture_packet::Packet;
+use tokio::sync::Notify;
+
+use crate::{
+    output::Output,
+    summary::{Summary, packets},
+};
+
+/// What packets go through.
+#[derive(Debug)]
+pub struct Engine {
+    /// The first that has not failed holds up the source: while it has no [`room`](Self::room), nothing is to be read.
+    /// The others drop packets, and count them.
+    outputs: Vec<Output>,
+    /// Finds out what happens in connections, if an output wants to know.
+    tracker: Option<Tracker>,
+    /// Is notified when an output fails.
+    failures: Arc<Notify>,
+    /// Packets that the outputs got.
+    read: u64,
+    /// Packets that were read and that no output got, because the capture was over.
+    skipped: u64,
+    /// How many the outputs are to get.
+    count: u64,
+}
+
+impl Engine {
+    /// Packets and the events of the `tracker` go to `outputs`, if there is a limit. Outputs with a queue notify `failures`.
+    pub fn new(
+        outputs: Vec<Output>,
+        tracker: Option<Tracker>,
+        failures: Arc<Notify>,
+        count: Option<u64>,
+    ) -> Self {
+        Self { outputs, tracker, failures, read: 0, skipped: 0, count: count.unwrap_or(u64::MAX) }
+    }
+
+    /// Takes one packet. Breaks when no further one is to be handed in before blocks have been [handed
+    /// over](Self::hand_over), or none at all because it [is complete](Self::is_complete).
+    #[inline]
+    pub fn packet(&mut self, packet: &Packet<'_>) -> ControlFlow<()> {
+        self.read += 1;
+        if let Some(tracker) = &mut self.tracker {
+            let outputs = &mut self.outputs;
+            tracker.track(packet, |event| outputs.iter_mut().for_each(|output| output.event(event)));
+        }
+        let is_full = match self.outputs.as_mut_slice() {
+            [only] => {
+                only.packet(packet);
+                only.is_full()
+            }
+            outputs => hand_to_several(outputs, packet),
+        };
+        if is_full || self.is_complete() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Counts a packet that no output gets any more.
+    pub fn skip(&mut self) {
+        self.skipped += 1;
+    }
+
+    /// Whether the outputs have got as many packets as they are to get.
+    #[inline]
+    pub fn is_complete(&self) -> bool {
+        self.read == self.count
+    }
+
+    /// Packets that have been read from the source.
+    pub fn read(&self) -> u64 {
+        self.read + self.skipped
+    }
+
+    /// Hands over each block that is due. `idle`: there is nothing else to do. Blocks that are not taken stay, and are
+    /// handed over later.
+    #[inline]
+    pub fn hand_over(&mut self, idle: bool) {
+        for output in &mut self.outputs {
+            if output.is_due(idle) && !output.has_failed() {
+                output.hand_over();
+            }
+        }
+    }
+
+    /// Hands over what there is, also less than a block that is due.
+    pub fn flush(&mut self) {
+        for output in &mut self.outputs {
+            if !output.has_failed() {
+                output.hand_over();
+            }
+        }
+    }
+
+    /// Hands over what there is, and waits for room for it.
+    pub async fn flush_all(&mut self) {
+        self.flush();
+        for output in &mut self.outputs {
+            if !output.has_failed() && output.room().await {
+                output.hand_over();
+            }
+        }
+    }
+
+    /// Waits until the output that holds up the source has room for one more block. False if that output has failed, or
+    /// there is none.
+    pub async fn room(&self) -> bool {
+        match self.outputs.iter().find(|output| !output.has_failed()) {
+            Some(holding) => holding.room().await,
+            None => false,
+        }
+    }
+
+    /// Waits until an output has failed.
+    pub async fn failed(&self) {
+        self.failures.notified().await;
+    }
+
+    /// What has gone wrong with outputs since the last call, with their names.
+    pub fn take_errors(&mut self) -> Vec<(String, io::Error)> {
+        let named = |output: &mut Output| {
+            let error = output.take_error()?;
+            Some((output.name().to_owned(), error))
+        };
+        self.outputs.iter_mut().filter_map(named).collect()
+    }
+
+    /// Whether an output has failed that [`take_errors`](Self::take_errors) has not told of yet: for outputs without a
+    /// queue.
+    pub fn is_stuck(&self) -> bool {
+        self.outputs.iter().any(Output::is_stuck)
+    }
+
+    /// Whether an output is left that has not failed.
+    pub fn has_output(&self) -> bool {
+        self.outputs.iter().any(|output| !output.has_failed())
+    }
+
+    /// Appends to each output what follows the last packet. `interrupted`: the source had not come to its end.
+    pub fn end(&mut self, interrupted: bool) {
+        let Self { outputs, tracker, .. } = self;
+        let mut forgotten = None;
+        if let Some(tracker) = tracker {
+            tracker.finish(|event| outputs.iter_mut().for_each(|output| output.event(event)));
+            forgotten = tracker.forgotten();
+        }
+        outputs.iter_mut().for_each(|output| output.end(forgotten, interrupted));
+    }
+
+    /// Says that no more blocks come.
+    pub fn close(&mut self) {
+        self.outputs.iter_mut().for_each(Output::close);
+    }
+
+    /// Waits until each output has failed or, once they are [closed](Self::close), has written everything.
+    pub async fn ended(&mut self) {
+        for output in &mut self.outputs {
+            output.ended().await;
+        }
+    }
+
+    /// Lets nothing more be written; see [`Output::stop`].
+    pub async fn stop(&self, patience: std::time::Duration) {
+        for output in &self.outputs {
+            output.stop(patience).await;
+        }
+    }
+
+    /// Tells a number that changes with everything that an output takes, also while outputs are waited for.
+    pub fn progress(&self) -> impl Fn() -> u64 + use<> {
+        let progress: Vec<_> = self.outputs.iter().map(|output| Arc::clone(output.progress())).collect();
+        move || progress.iter().map(|progress| progress.pieces()).sum()
+    }
+
+    /// What there is to say on standard error at the end, whole lines: of the outputs, and which packets are missing
+    /// from them if there are several.
+    pub fn remarks(&self) -> String {
+        let mut text = String::new();
+        for output in &self.outputs {
+            if self.outputs.len() > 1 {
+                let lines = [
+                    (output.dropped(), "dropped, because this output was too slow"),
+                    (self.read - output.dropped() - output.written(), "not written"),
+                ];
+                for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
+                    text.push_str(&format!("{}: {} {what}\n", output.name(), packets(count)));
+                }
+            }
+            text.push_str(&output.remarks());
+        }
+        text
+    }
+
+    /// Whether packets that an output got are not in it.
+    pub fn is_incomplete(&self) -> bool {
+        self.outputs.iter().any(|output| output.written() < self.read)
+    }
+
+    /// The accounts. One output's are those of the capture; where there are several, each has [its
+    /// own](Self::remarks).
+    pub fn summary(&self, counters: Option<&Counters>) -> Summary {
+        let beyond_count = if self.is_complete() { self.skipped } else { 0 };
+        let captured = match self.outputs.as_slice() {
+            [output] => output.written(),
+            _ => self.read,
+        };
+        Summary {
+            captured,
+            received: counters.map(|counters| counters.matched),
+            dropped: counters.map_or(0, |counters| counters.ring_full),
+            unreadable: counters.map_or(0, |counters| counters.unreadable),
+            unwritten: self.read() - captured - beyond_count,
+            beyond_count,
+            ..Summary::default()
+        }
+    }
+}
+
+/// Whether the block of the one that holds up the source is full.
+fn hand_to_several(outputs: &mut [Output], packet: &Packet<'_>) -> bool {
+    let mut outputs = outputs.iter_mut().filter(|output| !output.has_failed());
+    let Some(holding) = outputs.next() else { return false };
+    holding.packet(packet);
+    outputs.for_each(|output| output.packet_or_drop(packet));
+    holding.is_full()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use capture_packet::{LinkType, Timestamp};
+
+    use super::*;
+    use crate::output::{
+        Flush,
+        destination::{Destination, Progress},
+        encoder::Encoder,
+    };
+
+    /// An encoder that a test writes: a byte for a packet.
+    #[derive(Debug)]
+    struct Bytes;
+
+    impl Encoder for Bytes {
+        fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) {
+            block.extend_from_slice(&packet.data[..1]);
+        }
+    }
+
+    /// A destination that takes so many bytes and no more.
+    #[derive(Debug)]
+    struct Room(usize);
+
+    impl Destination for Room {
+        fn write(&mut self, block: &[u8], ends: &[usize], progress: &Progress) -> io::Result<()> {
+            let taken = self.0.min(block.len());
+            self.0 -= taken;
+            progress.wrote(ends.partition_point(|end| *end <= taken));
+            if taken < block.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    fn engine(rooms: &[usize], count: Option<u64>) -> Engine {
+        let output = |(number, &room): (usize, &usize)| {
+            Output::here(number.to_string(), Box::new(Bytes), Box::new(Room(room)), Flush::WhenIdle)
+        };
+        Engine::new(rooms.iter().enumerate().map(output).collect(), None, Arc::default(), count)
+    }
+
+    fn packet() -> Packet<'static> {
+        Packet::new(Timestamp::default(), LinkType::Ethernet, 60, &[7; 60])
+    }
+
+    /// Every packet that matched is accounted for, and none twice.
+    #[test]
+    fn the_numbers_add_up() {
+        let counters = Counters { matched: 100, ring_full: 20, unreadable: 1, ..Counters::default() };
+        for (printed, skipped, count, room) in [
+            (79, 0, None, 79),
+            (60, 19, None, 50),
+            (79, 0, Some(79), 79),
+            (40, 39, Some(40), 40),
+            (40, 39, Some(40), 10),
+        ] {
+            let mut engine = engine(&[room], count);
+            for _ in 0..printed {
+                let _flow = engine.packet(&packet());
+            }
+            engine.flush();
+            (0..skipped).for_each(|_| engine.skip());
+            let Summary { captured, received, dropped, unreadable, unwritten, beyond_count, .. } =
+                engine.summary(Some(&counters));
+            assert_eq!(captured, room as u64);
+            assert_eq!(received, Some(captured + dropped + unreadable + unwritten + beyond_count));
+            assert_eq!(beyond_count, if count == Some(printed) { skipped } else { 0 });
+            assert_eq!(engine.is_incomplete(), captured < printed);
+        }
+    }
+
+    #[test]
+    fn an_output_that_fails_leaves_the_others_alone_and_counts_what_it_lacks() {
+        let mut engine = engine(&[2, 9], None);
+        for _ in 0..5 {
+            let _flow = engine.packet(&packet());
+            engine.hand_over(true);
+            for (name, error) in engine.take_errors() {
+                assert_eq!((name.as_str(), error.kind()), ("0", io::ErrorKind::StorageFull));
+            }
+        }
+        assert!(engine.has_output());
+        assert_eq!(engine.summary(None).captured, 5);
+        assert_eq!(engine.remarks(), "0: 3 packets not written\n");
+        assert!(engine.is_incomplete());
+    }
+
+    #[test]
+    fn a_full_block_and_the_last_packet_break() {
+        let mut engine = engine(&[usize::MAX], Some(3));
+        let flow: Vec<_> = (0..3).map(|_| engine.packet(&packet()).is_break()).collect();
+        assert_eq!(flow, [false, false, true]);
+    }
+}

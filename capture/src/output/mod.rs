@@ -1,0 +1,275 @@
+//! Where packets go: an [`Encoder`] appends each to a [`Block`], and a [`Destination`] writes the blocks.
+//!
+//! The encoder runs on the engine's thread and never waits. Live, blocks go through a bounded [`Queue`] to a thread of
+//! the output's own, the only code that may wait for it; of a file that is read, they are written at once. Each output
+//! counts what became of its packets, to the packet, also after a partial write:
+//!
+//! handed in = written + queued + dropped + failed.
+
+pub mod destination;
+pub mod encoder;
+mod queue;
+pub mod stream;
+pub mod text;
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use capture_flow::{Event, Forgotten};
+use capture_packet::Packet;
+use tokio::sync::Notify;
+
+use self::{
+    destination::{Destination, Progress},
+    encoder::Encoder,
+    queue::Queue,
+};
+
+/// A block goes on when it has this many bytes, at the latest, and it has one packet more at most. It bounds how long
+/// a signal waits.
+pub const BLOCK: usize = 256 * 1024;
+
+/// Whole packets in the form of an output, to be written together.
+#[derive(Debug, Default)]
+pub struct Block {
+    /// What is to be written.
+    pub bytes: Bytes,
+    /// Where in it each packet ends: the places where it may be cut.
+    pub ends: Vec<usize>,
+}
+
+/// When a block goes on that is not full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// After this many bytes; 1 is after each drain of the rings, or after each packet of a file.
+    After(usize),
+    /// When the engine has nothing else to do.
+    WhenIdle,
+}
+
+/// One output.
+#[derive(Debug)]
+pub struct Output {
+    /// What its messages call it.
+    name: String,
+    encoder: Box<dyn Encoder>,
+    bytes: BytesMut,
+    ends: Vec<usize>,
+    way: Way,
+    progress: Arc<Progress>,
+    flush: Flush,
+    /// A block goes on when it has this many bytes.
+    full: usize,
+    /// Packets that it had no room for.
+    dropped: u64,
+    /// Whether it takes no more.
+    has_failed: bool,
+}
+
+/// How blocks reach the destination.
+#[derive(Debug)]
+enum Way {
+    /// A thread writes them.
+    Queue(Queue),
+    /// They are written at once. What went wrong is kept until it is asked for.
+    Here { destination: Box<dyn Destination>, error: Option<io::Error> },
+}
+
+impl Output {
+    /// An output with a thread of its own, which notifies `failures` when the destination takes no more.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no more threads.
+    pub fn queued(
+        name: String,
+        encoder: Box<dyn Encoder>,
+        destination: Box<dyn Destination>,
+        flush: Flush,
+        failures: &Arc<Notify>,
+    ) -> io::Result<Self> {
+        let progress = Arc::new(Progress::default());
+        let queue = Queue::spawn(destination, Arc::clone(&progress), Arc::clone(failures))?;
+        Ok(Self::new(name, encoder, Way::Queue(queue), progress, flush, BLOCK))
+    }
+
+    /// An output whose blocks are written where they are handed over: for a source that waits. No block grows larger than
+    /// `flush` says.
+    pub fn here(
+        name: String,
+        encoder: Box<dyn Encoder>,
+        destination: Box<dyn Destination>,
+        flush: Flush,
+    ) -> Self {
+        let full = match flush {
+            Flush::After(bytes) => bytes.min(BLOCK),
+            Flush::WhenIdle => BLOCK,
+        };
+        Self::new(name, encoder, Way::Here { destination, error: None }, Arc::default(), flush, full)
+    }
+
+    fn new(
+        name: String,
+        mut encoder: Box<dyn Encoder>,
+        way: Way,
+        progress: Arc<Progress>,
+        flush: Flush,
+        full: usize,
+    ) -> Self {
+        let mut bytes = BytesMut::new();
+        encoder.begin(&mut bytes);
+        let ends = Vec::new();
+        Self { name, encoder, bytes, ends, way, progress, flush, full, dropped: 0, has_failed: false }
+    }
+
+    /// What its messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Appends a packet to the block.
+    #[inline]
+    pub fn packet(&mut self, packet: &Packet<'_>) {
+        if self.has_failed {
+            return;
+        }
+        self.encoder.packet(packet, &mut self.bytes);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// As [`packet`](Self::packet), for an output that holds nothing up: where a full block finds no room in the queue,
+    /// the packet is dropped and counted.
+    #[inline]
+    pub fn packet_or_drop(&mut self, packet: &Packet<'_>) {
+        if self.is_full() && !self.has_failed && !self.hand_over() {
+            self.dropped += 1;
+        } else {
+            self.packet(packet);
+        }
+    }
+
+    /// Whether the block has to go on before it gets a further packet.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= self.full
+    }
+
+    /// Appends an event, which precedes the packet that caused it. Where there is no room, both are left out.
+    pub fn event(&mut self, event: &Event) {
+        if !self.has_failed && !self.is_full() {
+            self.encoder.event(event, &mut self.bytes);
+        }
+    }
+
+    /// Appends what follows the last packet; see [`Encoder::end`].
+    pub fn end(&mut self, forgotten: Option<Forgotten>, interrupted: bool) {
+        self.encoder.end(forgotten, interrupted, &mut self.bytes);
+    }
+
+    /// What there is to say on standard error when the output has ended.
+    pub fn remarks(&self) -> String {
+        self.encoder.remarks()
+    }
+
+    /// Whether the block is to go on now. `idle`: there is nothing else to do.
+    #[inline]
+    pub fn is_due(&self, idle: bool) -> bool {
+        match self.flush {
+            Flush::After(bytes) => self.bytes.len() >= bytes,
+            Flush::WhenIdle => self.is_full() || idle && !self.bytes.is_empty(),
+        }
+    }
+
+    /// Hands the block over, if there is one: to the queue, or to the destination. False if it was not taken.
+    pub fn hand_over(&mut self) -> bool {
+        if self.bytes.is_empty() {
+            return true;
+        }
+        match &mut self.way {
+            Way::Queue(queue) => {
+                let Some(place) = queue.place() else { return false };
+                place
+                    .send(Block { bytes: self.bytes.split().freeze(), ends: std::mem::take(&mut self.ends) });
+                true
+            }
+            Way::Here { destination, error } => {
+                if error.is_none() {
+                    *error = destination.write(&self.bytes, &self.ends, &self.progress).err();
+                }
+                self.bytes.clear();
+                self.ends.clear();
+                error.is_none()
+            }
+        }
+    }
+
+    /// Waits until there is room for one more block. False if the output has ended.
+    pub async fn room(&self) -> bool {
+        match &self.way {
+            Way::Queue(queue) => queue.room().await,
+            Way::Here { error, .. } => error.is_none(),
+        }
+    }
+
+    /// Says that no more blocks come.
+    pub fn close(&mut self) {
+        match &mut self.way {
+            Way::Queue(queue) => queue.close(),
+            Way::Here { destination, error } => {
+                if error.is_none() && !self.has_failed {
+                    *error = destination.finish().err();
+                }
+            }
+        }
+    }
+
+    /// Waits until the output has failed or, once it is [closed](Self::close), everything has been written.
+    pub async fn ended(&mut self) {
+        if let Way::Queue(queue) = &mut self.way {
+            queue.ended().await;
+        }
+    }
+
+    /// What went wrong, once. From then on the output takes nothing, and counts what it does not take.
+    pub fn take_error(&mut self) -> Option<io::Error> {
+        let error = match &mut self.way {
+            Way::Queue(queue) => queue.take_error(),
+            Way::Here { error, .. } => error.take(),
+        };
+        self.has_failed |= error.is_some();
+        error
+    }
+
+    /// Whether there is an error that has not been taken: for an output without a queue.
+    pub fn is_stuck(&self) -> bool {
+        matches!(&self.way, Way::Here { error: Some(_), .. })
+    }
+
+    /// Whether an [error](Self::take_error) has been taken.
+    #[inline]
+    pub fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
+    /// Lets nothing more be written: what [`written`](Self::written) says from now on has been written, and at most the
+    /// beginning of one packet more. Gives up after `patience`, when a write is stuck halfway: in a terminal or a
+    /// socket that takes nothing, on a slow disk, or in a pipe that others write to, too.
+    pub async fn stop(&self, patience: Duration) {
+        self.progress.stop(patience).await;
+    }
+
+    /// What the destination has written, also while the output is waited for.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Packets that have been written, to the last byte.
+    pub fn written(&self) -> u64 {
+        self.progress.packets()
+    }
+
+    /// Packets that the output had no room for.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}

@@ -1,0 +1,64 @@
+//! tcpdump's lines, and between them the comments of `--explain`.
+
+use bytes::BytesMut;
+use capture_flow::{Event, Forgotten};
+use capture_packet::Packet;
+use capture_text::{
+    Printer,
+    comments::{write_comment, write_forgotten},
+};
+
+use super::encoder::Encoder;
+
+/// Makes lines.
+#[derive(Debug)]
+pub struct TextEncoder {
+    printer: Printer,
+    comments: bool,
+}
+
+impl TextEncoder {
+    /// Lines by `printer`, with `comments` or without.
+    pub fn new(printer: Printer, comments: bool) -> Self {
+        Self { printer, comments }
+    }
+}
+
+impl Encoder for TextEncoder {
+    #[inline]
+    fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) {
+        self.printer.print(packet, block);
+    }
+
+    fn event(&mut self, event: &Event, block: &mut BytesMut) {
+        if self.comments {
+            write_comment(event, block);
+        }
+    }
+
+    fn end(&mut self, forgotten: Option<Forgotten>, interrupted: bool, block: &mut BytesMut) {
+        if let Some(forgotten) = forgotten
+            && self.comments
+        {
+            write_forgotten(forgotten, block);
+        }
+        // tcpdump, too, ends an interrupted capture with an empty line, in case one was being printed (tcpdump.c,
+        // `main`).
+        if interrupted {
+            block.extend_from_slice(b"\n");
+        }
+    }
+
+    /// How many conversations were forgotten, if any were: only then can lines differ from tcpdump's.
+    fn remarks(&self) -> String {
+        let conversations = self.printer.conversations();
+        match conversations.evicted() {
+            0 => String::new(),
+            forgotten => format!(
+                "capture: more than {} conversations of one IP version: {forgotten} were forgotten; if seen again, they \
+                 began with absolute sequence numbers\n",
+                conversations.limit()
+            ),
+        }
+    }
+}
