@@ -5,7 +5,7 @@
 //! back, round and round, so that a flood of new entries costs few cache misses. A map that holds the entries
 //! themselves would cost one for each, and could not say which came first.
 //!
-//! The table hashes nothing: whoever uses it brings the hash of what is looked for, and how to hash an entry.
+//! The table hashes nothing: the caller brings the hash of what is looked for, and how to hash an entry.
 //!
 //! The crate is `no_std`, so that it has no I/O and no clock.
 
