@@ -12,7 +12,7 @@ use capture_packet::Packet;
 use tokio::sync::Notify;
 
 use crate::{
-    output::Output,
+    output::{Output, statistics::Statistics},
     summary::{Summary, packets},
 };
 
@@ -142,6 +142,17 @@ impl Engine {
     /// Whether an output is left that has not failed.
     pub fn has_output(&self) -> bool {
         self.outputs.iter().any(|output| !output.has_failed())
+    }
+
+    /// Whether an output has a use for [`statistics`](Self::statistics).
+    pub fn wants_statistics(&self) -> bool {
+        self.outputs.iter().any(Output::wants_statistics)
+    }
+
+    /// Appends to the outputs that want it how the capture stands.
+    pub fn statistics(&mut self, statistics: &Statistics) {
+        let statistics = Statistics { read: self.read(), ..*statistics };
+        self.outputs.iter_mut().for_each(|output| output.statistics(&statistics));
     }
 
     /// Appends to each output what follows the last packet. `interrupted`: the source had not come to its end.

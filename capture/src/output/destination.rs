@@ -21,6 +21,11 @@ pub trait Destination: Debug + Send {
     /// When no more can be written. What had been written by then has been counted.
     fn write(&mut self, block: &[u8], ends: &[usize], progress: &Progress) -> io::Result<()>;
 
+    /// Whether it has written an encoder's [header](super::encoder::Encoder::header) itself, into each of its files.
+    fn has_header(&self) -> bool {
+        false
+    }
+
     /// Makes sure that all is where it belongs. Nothing is written after it.
     ///
     /// # Errors

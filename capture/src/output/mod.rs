@@ -8,7 +8,9 @@
 
 pub mod destination;
 pub mod encoder;
+pub mod interface;
 mod queue;
+pub mod statistics;
 pub mod stream;
 pub mod text;
 
@@ -23,6 +25,7 @@ use self::{
     destination::{Destination, Progress},
     encoder::Encoder,
     queue::Queue,
+    statistics::Statistics,
 };
 
 /// A block goes on when it has this many bytes, at the latest, and it has one packet more at most. It bounds how long
@@ -88,9 +91,10 @@ impl Output {
         flush: Flush,
         failures: &Arc<Notify>,
     ) -> io::Result<Self> {
+        let has_header = destination.has_header();
         let progress = Arc::new(Progress::default());
         let queue = Queue::spawn(destination, Arc::clone(&progress), Arc::clone(failures))?;
-        Ok(Self::new(name, encoder, Way::Queue(queue), progress, flush, BLOCK))
+        Ok(Self::new(name, encoder, Way::Queue(queue), progress, flush, BLOCK, has_header))
     }
 
     /// An output whose blocks are written where they are handed over: for a source that waits. No block grows larger than
@@ -105,19 +109,31 @@ impl Output {
             Flush::After(bytes) => bytes.min(BLOCK),
             Flush::WhenIdle => BLOCK,
         };
-        Self::new(name, encoder, Way::Here { destination, error: None }, Arc::default(), flush, full)
+        let has_header = destination.has_header();
+        Self::new(
+            name,
+            encoder,
+            Way::Here { destination, error: None },
+            Arc::default(),
+            flush,
+            full,
+            has_header,
+        )
     }
 
     fn new(
         name: String,
-        mut encoder: Box<dyn Encoder>,
+        encoder: Box<dyn Encoder>,
         way: Way,
         progress: Arc<Progress>,
         flush: Flush,
         full: usize,
+        has_header: bool,
     ) -> Self {
         let mut bytes = BytesMut::new();
-        encoder.begin(&mut bytes);
+        if !has_header {
+            bytes.extend_from_slice(&encoder.header());
+        }
         let ends = Vec::new();
         Self { name, encoder, bytes, ends, way, progress, flush, full, dropped: 0, has_failed: false }
     }
@@ -158,6 +174,19 @@ impl Output {
     pub fn event(&mut self, event: &Event) {
         if !self.has_failed && !self.is_full() {
             self.encoder.event(event, &mut self.bytes);
+        }
+    }
+
+    /// Whether it has a use for [`statistics`](Self::statistics).
+    pub fn wants_statistics(&self) -> bool {
+        !self.has_failed && self.encoder.wants_statistics()
+    }
+
+    /// Appends how the capture stands, if there is room.
+    pub fn statistics(&mut self, statistics: &Statistics) {
+        if self.wants_statistics() && !self.is_full() {
+            let statistics = Statistics { dropped_by_output: self.dropped, ..*statistics };
+            self.encoder.statistics(&statistics, &mut self.bytes);
         }
     }
 

@@ -1,0 +1,24 @@
+//! How a capture stands, for the outputs that record it.
+
+use capture_packet::Timestamp;
+
+/// The accounts of a live capture at one moment. All numbers grow from the start of the capture on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// When.
+    pub time: Timestamp,
+    /// When the capture began.
+    pub start: Timestamp,
+    /// Packets that the filter selected.
+    pub received: u64,
+    /// Of these, packets that the kernel had no room for or whose bytes it did not give out.
+    pub dropped: u64,
+    /// Packets that the interface had no room for, of all kinds: no program has seen them.
+    pub dropped_by_interface: u64,
+    /// Packets that were read.
+    pub read: u64,
+    /// Of these, packets that this output had no room for.
+    pub dropped_by_output: u64,
+    /// Whether it is the end of the capture.
+    pub is_last: bool,
+}
