@@ -10,6 +10,11 @@ use capture_common::{
     parse::{Frame as _, Selection, select_ethernet, select_raw},
     record::{ABI_VERSION, MAX_SNAPLEN, RecordHeader, captured_len, hook},
 };
+use test_support::packets::{
+    ip::{Addresses, Ipv4, Ipv6, fragment_header},
+    link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ethernet, frame},
+    tcp::{ACK, PSH, Segment},
+};
 
 use super::{
     LogLevel,
@@ -29,53 +34,34 @@ struct Sample {
 }
 
 fn tcp(source: u16, destination: u16, options: &[u8], payload: usize) -> Vec<u8> {
-    let mut tcp = Vec::new();
-    tcp.extend_from_slice(&source.to_be_bytes());
-    tcp.extend_from_slice(&destination.to_be_bytes());
-    tcp.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 2]);
-    tcp.push((((20 + options.len()) / 4) << 4) as u8);
-    tcp.extend_from_slice(&[0x18, 1, 0, 0, 0, 0, 0]);
-    tcp.extend_from_slice(options);
-    tcp.extend((0..payload).map(|index| index as u8));
-    tcp
+    let segment = Segment {
+        source,
+        destination,
+        sequence: 1,
+        acknowledgment: 2,
+        flags: ACK | PSH,
+        window: 256,
+        options: options.to_vec(),
+        payload: (0..payload).map(|index| index as u8).collect(),
+        ..Segment::default()
+    };
+    segment.encode(&Addresses::V4(SOURCE, DESTINATION))
 }
 
+const SOURCE: [u8; 4] = [127, 0, 0, 1];
+const DESTINATION: [u8; 4] = [127, 0, 0, 2];
+
 fn ipv4(protocol: u8, fragment: u16, options: &[u8], payload: &[u8]) -> Vec<u8> {
-    let length = (20 + options.len() + payload.len()) as u16;
-    let mut ip = vec![0x45 + (options.len() / 4) as u8, 0];
-    ip.extend_from_slice(&length.to_be_bytes());
-    ip.extend_from_slice(&[0, 1]);
-    ip.extend_from_slice(&fragment.to_be_bytes());
-    ip.extend_from_slice(&[64, protocol, 0, 0, 127, 0, 0, 1, 127, 0, 0, 2]);
-    ip.extend_from_slice(options);
-    ip.extend_from_slice(payload);
-    ip
+    let header = Ipv4 { protocol, fragment, options: options.to_vec(), ..Ipv4::default() };
+    header.encode(SOURCE, DESTINATION, payload)
 }
 
 fn ipv6(next_header: u8, payload: &[u8]) -> Vec<u8> {
-    let mut ip = vec![0x60, 0, 0, 0];
-    ip.extend_from_slice(&(payload.len() as u16).to_be_bytes());
-    ip.extend_from_slice(&[next_header, 64]);
-    ip.extend_from_slice(&[0xfd; 32]);
-    ip.extend_from_slice(payload);
-    ip
-}
-
-fn ethernet(tags: &[u16], ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
-    for tag in tags {
-        frame.extend_from_slice(&tag.to_be_bytes());
-        frame.extend_from_slice(&[0x60, 5]);
-    }
-    frame.extend_from_slice(&ethertype.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
+    Ipv6 { next_header, ..Ipv6::default() }.encode([0xfd; 16], [0xfd; 16], payload)
 }
 
 /// Packets without a link header: the name, the Ethernet type, the bytes.
 fn packets() -> Vec<(String, u16, Vec<u8>)> {
-    const IPV4: u16 = 0x0800;
-    const IPV6: u16 = 0x86dd;
     const TIMESTAMPS: [u8; 12] = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
     let mut packets = Vec::new();
     let mut add = |name: &str, ethertype, bytes| packets.push((name.to_owned(), ethertype, bytes));
@@ -86,28 +72,24 @@ fn packets() -> Vec<(String, u16, Vec<u8>)> {
             for payload in [0, 1, 100, 1400] {
                 let segment = tcp(source, destination, option_bytes, payload);
                 let name = format!("{name}{options}, {payload} bytes");
-                add(&format!("IPv4 {name}"), IPV4, ipv4(6, 0x4000, &[], &segment));
-                add(&format!("IPv4 with options {name}"), IPV4, ipv4(6, 0, &[1; 40], &segment));
-                add(&format!("IPv6 {name}"), IPV6, ipv6(6, &segment));
+                add(&format!("IPv4 {name}"), ETHERTYPE_IPV4, ipv4(6, 0x4000, &[], &segment));
+                add(&format!("IPv4 with options {name}"), ETHERTYPE_IPV4, ipv4(6, 0, &[1; 40], &segment));
+                add(&format!("IPv6 {name}"), ETHERTYPE_IPV6, ipv6(6, &segment));
             }
         }
     }
     let segment = tcp(1234, 8888, &TIMESTAMPS, 32);
-    add("first fragment", IPV4, ipv4(6, 0x2000, &[], &segment));
-    add("later fragment", IPV4, ipv4(6, 0x2001, &[], &segment));
-    add("last fragment", IPV4, ipv4(6, 0x1fff, &[1; 40], &segment));
-    add("UDP", IPV4, ipv4(17, 0, &[], &segment));
-    add("UDP over IPv6", IPV6, ipv6(17, &segment));
+    add("first fragment", ETHERTYPE_IPV4, ipv4(6, 0x2000, &[], &segment));
+    add("later fragment", ETHERTYPE_IPV4, ipv4(6, 0x2001, &[], &segment));
+    add("last fragment", ETHERTYPE_IPV4, ipv4(6, 0x1fff, &[1; 40], &segment));
+    add("UDP", ETHERTYPE_IPV4, ipv4(17, 0, &[], &segment));
+    add("UDP over IPv6", ETHERTYPE_IPV6, ipv6(17, &segment));
     let fragmented = |next_header: u8, offset: u16| {
-        let mut payload = vec![next_header, 0];
-        payload.extend_from_slice(&offset.to_be_bytes());
-        payload.extend_from_slice(&[0, 0, 0, 9]);
-        payload.extend_from_slice(&segment);
-        ipv6(44, &payload)
+        ipv6(44, &[&fragment_header(next_header, offset, true, 9)[..], &segment].concat())
     };
-    add("IPv6 first fragment", IPV6, fragmented(6, 1));
-    add("IPv6 later fragment", IPV6, fragmented(6, 0x5a9));
-    add("IPv6 fragment of UDP", IPV6, fragmented(17, 1));
+    add("IPv6 first fragment", ETHERTYPE_IPV6, fragmented(6, 0));
+    add("IPv6 later fragment", ETHERTYPE_IPV6, fragmented(6, 0x5a8));
+    add("IPv6 fragment of UDP", ETHERTYPE_IPV6, fragmented(17, 0));
     add("ARP", 0x0806, segment.clone());
     for header_length in 0..5 {
         let mut packet = ipv4(6, 0, &[], &segment);
@@ -115,12 +97,12 @@ fn packets() -> Vec<(String, u16, Vec<u8>)> {
         // With such lengths the filter finds its port in the IP header.
         packet[usize::from(header_length) * 4..][..2].copy_from_slice(&8888_u16.to_be_bytes());
         packet[9] = 6;
-        add(&format!("IPv4 header length {header_length}"), IPV4, packet);
+        add(&format!("IPv4 header length {header_length}"), ETHERTYPE_IPV4, packet);
     }
     for data_offset in [0, 4, 6, 15] {
         let mut segment = tcp(1234, 8888, &[], 4);
         segment[12] = data_offset << 4;
-        add(&format!("data offset {data_offset}"), IPV4, ipv4(6, 0, &[], &segment));
+        add(&format!("data offset {data_offset}"), ETHERTYPE_IPV4, ipv4(6, 0, &[], &segment));
     }
     packets
 }
@@ -132,7 +114,9 @@ fn corpus(link_header: bool) -> Vec<Sample> {
     for (name, ethertype, packet) in packets() {
         let tags: &[&[u16]] = &[&[], &[0x8100], &[0x88a8, 0x8100], &[0x9100], &[0x8100, 0x8100, 0x8100]];
         for tags in if link_header { tags } else { &tags[..1] } {
-            let bytes = if link_header { ethernet(tags, ethertype, &packet) } else { packet.clone() };
+            let tags: Vec<_> = tags.iter().map(|tag| (*tag, 0x6005)).collect();
+            let header = ethernet([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2], &tags, ethertype);
+            let bytes = if link_header { [header, packet.clone()].concat() } else { packet.clone() };
             let whole = bytes.len();
             let cuts = (SHORTEST..whole.min(150)).chain([whole]);
             samples.extend(cuts.map(|length| Sample {
@@ -319,7 +303,7 @@ fn a_full_ring_loses_counted_records_and_recovers() {
     };
     let mut object = Object::load(OBJECT, &options).unwrap();
     let mut ring = Ring::new(object.rings.remove(0), SMALL).unwrap();
-    let frame = ethernet(&[], 0x0800, &ipv4(6, 0, &[], &tcp(1, 2, &[], 0)));
+    let frame = frame(&[], &ipv4(6, 0, &[], &tcp(1, 2, &[], 0)));
     assert!(frame.as_slice().read::<1>(53).is_some_and(|_| frame.len() == 54));
     // 24 bytes of header and 72 for 54 of the frame, after the kernel's 8.
     let room = SMALL as u64 / (8 + 24 + 72);
