@@ -23,6 +23,39 @@ pub enum LinkType {
     LinuxSll2,
 }
 
+impl LinkType {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Null,
+        Self::Ethernet,
+        Self::Raw,
+        Self::Loop,
+        Self::LinuxSll,
+        Self::Ipv4,
+        Self::Ipv6,
+        Self::LinuxSll2,
+    ];
+
+    /// Its `LINKTYPE_` number.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Null => 0,
+            Self::Ethernet => 1,
+            Self::Raw => 101,
+            Self::Loop => 108,
+            Self::LinuxSll => 113,
+            Self::Ipv4 => 228,
+            Self::Ipv6 => 229,
+            Self::LinuxSll2 => 276,
+        }
+    }
+
+    /// The link type of a `LINKTYPE_` number, if it is one of these.
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|link_type| u32::from(link_type.number()) == number)
+    }
+}
+
 impl fmt::Display for LinkType {
     /// Name and description as tcpdump gives them (libpcap, pcap.c, `dlt_choices`).
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,18 +12,33 @@ use capture_flow::{Endpoint, Event, EventKind, Forgotten, Side, Tries};
 /// side first whose doing it is.
 #[cold]
 pub fn write_comment(event: &Event, out: &mut BytesMut) {
+    out.extend_from_slice(b"// ");
+    write_comment_text(event, out);
+    out.extend_from_slice(b"\n");
+}
+
+/// As [`write_comment`], but the words alone, for places that need no mark.
+#[cold]
+pub fn write_comment_text(event: &Event, out: &mut BytesMut) {
     let (from, to) = (WrittenEndpoint(event.from()), WrittenEndpoint(event.to()));
     let established = if event.established { "the connection is established; " } else { "" };
     // A `BytesMut` grows: it takes everything.
-    let _infallible = writeln!(out, "// {from} > {to}: {established}{}", Sentence(event));
+    let _infallible = write!(out, "{from} > {to}: {established}{}", Sentence(event));
 }
 
 /// Appends the last comment of a capture in which connections had to make room for others.
 pub fn write_forgotten(forgotten: Forgotten, out: &mut BytesMut) {
+    out.extend_from_slice(b"// ");
+    write_forgotten_text(forgotten, out);
+    out.extend_from_slice(b"\n");
+}
+
+/// As [`write_forgotten`], but the words alone.
+pub fn write_forgotten_text(forgotten: Forgotten, out: &mut BytesMut) {
     let Forgotten { connections, limit } = forgotten;
-    let _infallible = writeln!(
+    let _infallible = write!(
         out,
-        "// {connections} connections were forgotten before they ended, because only {limit} are remembered"
+        "{connections} connections were forgotten before they ended, because only {limit} are remembered"
     );
 }
 

@@ -9,6 +9,8 @@
 pub mod destination;
 pub mod encoder;
 pub mod interface;
+pub mod pcap;
+pub mod pcapng;
 mod queue;
 pub mod statistics;
 pub mod stream;

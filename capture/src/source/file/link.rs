@@ -8,17 +8,10 @@ pub(super) const SUPPORTED: &str = "EN10MB, RAW, IPV4, IPV6, NULL, LOOP, LINUX_S
 /// The link type that a `LINKTYPE_` number stands for. RAW is also 12, as libpcap takes it on Linux
 /// (pcap-common.c, linktype_to_dlt: numbers up to 104 are the system's own; OpenBSD's 14 is not).
 pub(super) fn from_number(number: u32) -> Option<LinkType> {
-    Some(match number {
-        0 => LinkType::Null,
-        1 => LinkType::Ethernet,
-        12 | 101 => LinkType::Raw,
-        108 => LinkType::Loop,
-        113 => LinkType::LinuxSll,
-        228 => LinkType::Ipv4,
-        229 => LinkType::Ipv6,
-        276 => LinkType::LinuxSll2,
-        _ => return None,
-    })
+    match number {
+        12 => Some(LinkType::Raw),
+        number => LinkType::from_number(number),
+    }
 }
 
 /// The number, and the name of those that a Linux machine is likely to have written.
@@ -38,4 +31,21 @@ pub(super) fn describe(number: u32) -> String {
         _ => return number.to_string(),
     };
     format!("{number} ({name})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_link_type_is_read_and_named() {
+        let mut names: Vec<_> = SUPPORTED.split(", ").collect();
+        for link_type in LinkType::ALL {
+            assert_eq!(from_number(link_type.number().into()), Some(link_type));
+            let written = link_type.to_string();
+            names.retain(|name| written.split_once(' ').is_none_or(|(known, _)| known != *name));
+        }
+        assert!(names.is_empty(), "{names:?}");
+        assert_eq!((from_number(12), from_number(14)), (Some(LinkType::Raw), None));
+    }
 }

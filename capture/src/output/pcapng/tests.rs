@@ -1,0 +1,273 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use capture_flow::{Endpoint, EventKind, Side};
+use capture_packet::SourceId;
+use test_support::packets::{
+    byte_order::ByteOrder,
+    file::{Writer, written},
+};
+
+use super::*;
+
+const COMMENT_TEXT: &str = "10.0.0.1.1234 > 10.0.0.2.8888: the client sends a request";
+
+fn interface(link_type: LinkType) -> InterfaceDescription {
+    let text = |text: &str| Some(text.to_owned());
+    InterfaceDescription {
+        name: text("eth0"),
+        link_type,
+        snaplen: 96,
+        filter: text("tcp port 8888"),
+        hook: text("tc ingress"),
+    }
+}
+
+fn encoder(comments: bool) -> PcapngEncoder {
+    let interfaces = [LinkType::Raw, LinkType::Ethernet, LinkType::Ethernet];
+    PcapngEncoder::new(interfaces.map(interface).into(), comments)
+}
+
+fn packet(source: u32, direction: Option<Direction>, data: &[u8]) -> Packet<'_> {
+    let time = Timestamp { seconds: 1_700_000_000, nanoseconds: 123_456_789 };
+    let link_type = if source == 0 { LinkType::Raw } else { LinkType::Ethernet };
+    Packet { source: SourceId(source), direction, ..Packet::new(time, link_type, 60, data) }
+}
+
+fn event(kind: EventKind) -> Event {
+    let end = |last, port| Endpoint { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)), port };
+    Event {
+        time: Timestamp { seconds: 1, nanoseconds: 2 },
+        has_packet: true,
+        client: end(1, 1234),
+        server: end(2, 8888),
+        guessed: false,
+        side: Side::Client,
+        established: false,
+        kind,
+    }
+}
+
+fn encoded(encode: impl FnOnce(&mut BytesMut)) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    encode(&mut out);
+    out.to_vec()
+}
+
+/// A block as test-support writes it, which knows nothing of this encoder.
+fn expected(block_type: u32, body: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    written(ByteOrder::Little, |file| file.block(block_type, body))
+}
+
+#[test]
+fn the_header_describes_the_program_and_the_interfaces() {
+    let os = operating_system().unwrap();
+    let expected_section = expected(0x0a0d_0d0a, |file| {
+        file.u32s(&[0x1a2b_3c4d]);
+        file.u16s(&[1, 0]);
+        file.u32s(&[u32::MAX; 2]);
+        file.option(2, ARCH.as_bytes());
+        file.option(3, os.as_bytes());
+        file.option(4, concat!("capture ", env!("CARGO_PKG_VERSION")).as_bytes());
+        file.u32s(&[0]);
+    });
+    let interface = |link_type| {
+        written(ByteOrder::Little, |file| {
+            let options: [(u16, &[u8]); 6] = [
+                (2, b"eth0"),
+                (3, b"tc ingress"),
+                (9, &[9]),
+                (11, b"\0tcp port 8888"),
+                (12, os.as_bytes()),
+                (0, b""),
+            ];
+            file.interface_with(link_type, 96, &options);
+        })
+    };
+    let expected = [expected_section, interface(101), interface(1), interface(1)].concat();
+    assert_eq!(encoder(true).header(), expected);
+}
+
+#[test]
+fn what_is_not_known_of_an_interface_has_no_option() {
+    let unknown = InterfaceDescription {
+        name: None,
+        link_type: LinkType::LinuxSll2,
+        snaplen: 0,
+        filter: Some("x".repeat(1 << 16)),
+        hook: None,
+    };
+    let expected = written(ByteOrder::Little, |file| file.interface_with(276, 0, &[(9, &[9]), (0, b"")]));
+    assert_eq!(encoded(|out| describe(&unknown, None, out)), expected);
+}
+
+/// In full, to see it once.
+#[test]
+fn the_bytes_of_a_packet() {
+    let written = encoded(|out| encoder(false).packet(&packet(1, Some(Direction::Out), b"abcde"), out));
+    let expected = [
+        [6, 0, 0, 0],
+        [52, 0, 0, 0],
+        [1, 0, 0, 0],
+        // 1 700 000 000 123 456 789 is 0x1797_9cfe_3d85_cd15.
+        [0xfe, 0x9c, 0x97, 0x17],
+        [0x15, 0xcd, 0x85, 0x3d],
+        [5, 0, 0, 0],
+        [60, 0, 0, 0],
+        *b"abcd",
+        [b'e', 0, 0, 0],
+        [2, 0, 4, 0],
+        [2, 0, 0, 0],
+        [0, 0, 0, 0],
+        [52, 0, 0, 0],
+    ];
+    assert_eq!(written, expected.as_flattened());
+}
+
+/// Every padding, with every set of options.
+#[test]
+fn packets_with_flags_and_comments() {
+    let mut out = BytesMut::new();
+    let mut encoder = encoder(true);
+    for length in 0..9 {
+        let data = &b"abcdefgh"[..length];
+        for (direction, flags) in [(None, 0_u32), (Some(Direction::In), 1), (Some(Direction::Out), 2)] {
+            for comments in 0..3 {
+                out.clear();
+                for _ in 0..comments {
+                    encoder.event(&event(EventKind::Request), &mut out);
+                }
+                encoder.packet(&packet(0, direction, data), &mut out);
+                let expected = expected(6, |file| {
+                    file.u32s(&[0, 0x1797_9cfe, 0x3d85_cd15, length as u32, 60]);
+                    file.padded(data);
+                    if flags > 0 {
+                        file.option(2, &flags.to_le_bytes());
+                    }
+                    for _ in 0..comments {
+                        file.option(1, COMMENT_TEXT.as_bytes());
+                    }
+                    if flags > 0 || comments > 0 {
+                        file.u32s(&[0]);
+                    }
+                });
+                assert_eq!(out, expected, "{length} {direction:?} {comments}");
+            }
+        }
+    }
+}
+
+#[test]
+fn events_are_comments_only_on_request() {
+    let mut encoder = encoder(false);
+    let with_event = encoded(|out| {
+        encoder.event(&event(EventKind::Request), out);
+        encoder.packet(&packet(0, None, b""), out);
+        encoder.end(Some(Forgotten { connections: 1, limit: 1 }), false, out);
+    });
+    assert_eq!(with_event, encoded(|out| encoder.packet(&packet(0, None, b""), out)));
+}
+
+#[test]
+fn what_no_packet_follows_is_a_comment_of_its_own() {
+    let mut encoder = encoder(true);
+    let written = encoded(|out| {
+        encoder.event(&event(EventKind::Request), out);
+        encoder.end(Some(Forgotten { connections: 12, limit: 10 }), true, out);
+        encoder.end(None, true, out);
+    });
+    let expected = expected(5, |file| {
+        file.u32s(&[0, 0, 1_000_000_002]);
+        file.option(1, COMMENT_TEXT.as_bytes());
+        let forgotten = "12 connections were forgotten before they ended, because only 10 are remembered";
+        file.option(1, forgotten.as_bytes());
+        file.u32s(&[0]);
+    });
+    assert_eq!(written, expected);
+}
+
+/// However many connections a capture ends with, no block is longer than readers take.
+#[test]
+fn comments_are_held_back_only_so_long() {
+    let mut encoder = encoder(true);
+    let events = 10_000;
+    let written = encoded(|out| {
+        for _ in 0..events {
+            encoder.event(&event(EventKind::Request), out);
+            assert!(encoder.comments.len() <= COMMENTS_LIMIT);
+        }
+        encoder.end(None, false, out);
+    });
+    let mut rest = written.as_slice();
+    while let Some(length) = rest.get(4..8) {
+        let length = u32::from_le_bytes(length.try_into().unwrap()) as usize;
+        assert!(length < 2 * COMMENTS_LIMIT);
+        rest = &rest[length..];
+    }
+    let comments = written.windows(COMMENT_TEXT.len()).filter(|text| *text == COMMENT_TEXT.as_bytes());
+    assert_eq!(comments.count(), events);
+}
+
+#[test]
+fn an_interface_that_is_not_in_the_list_is_the_first_with_its_link_type() {
+    for (source, link_type, expected) in [
+        (7, LinkType::Raw, Some(0)),
+        (7, LinkType::Ethernet, Some(1)),
+        (2, LinkType::Ethernet, Some(2)),
+        (1, LinkType::Raw, Some(0)),
+        (0, LinkType::Null, None),
+        (7, LinkType::Null, None),
+    ] {
+        let mut encoder = encoder(false);
+        let packet = Packet { link_type, ..packet(source, None, b"abcd") };
+        let written = encoded(|out| encoder.packet(&packet, out));
+        let interface = written.get(8..12).map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()));
+        assert_eq!(interface, expected, "{source} {link_type}");
+        assert_eq!(encoder.remarks().is_empty(), expected.is_some());
+    }
+}
+
+#[test]
+fn the_accounts_of_a_capture() {
+    let mut encoder = PcapngEncoder::new(vec![interface(LinkType::Raw)], false);
+    assert!(encoder.wants_statistics());
+    for is_last in [false, true] {
+        let statistics = Statistics {
+            time: Timestamp { seconds: 1_700_000_000, nanoseconds: 123_456_789 },
+            start: Timestamp { seconds: 5, nanoseconds: 1 },
+            received: 100,
+            dropped: 20,
+            dropped_by_interface: 1 << 40,
+            read: 80,
+            dropped_by_output: 7,
+            is_last,
+        };
+        let expected = expected(5, |file| {
+            file.u32s(&[0, 0x1797_9cfe, 0x3d85_cd15]);
+            // 5 000 000 001 is 0x1_2a05_f201.
+            file.option(2, &[1, 0, 0, 0, 0x01, 0xf2, 0x05, 0x2a]);
+            if is_last {
+                file.option(3, &[0xfe, 0x9c, 0x97, 0x17, 0x15, 0xcd, 0x85, 0x3d]);
+            }
+            for (code, count) in [(5, 1_u64 << 40), (6, 100), (7, 20), (8, 73)] {
+                file.option(code, &count.to_le_bytes());
+            }
+            file.u32s(&[0]);
+        });
+        assert_eq!(encoded(|out| encoder.statistics(&statistics, out)), expected);
+    }
+    assert!(!self::encoder(false).wants_statistics());
+}
+
+/// 2106 and 2554 lie before and after what 32 bits of seconds hold; 64 bits of nanoseconds hold both.
+#[test]
+fn times_have_64_bits() {
+    for (seconds, nanoseconds, expected) in [
+        (1 << 32, 7, (1_u64 << 32) * 1_000_000_000 + 7),
+        (18_446_744_073, 709_551_615, u64::MAX),
+        (0, 5_000_000_000, 5_000_000_000),
+        (-1, 999_999_999, u64::MAX),
+    ] {
+        let [high, low] = time_words(Timestamp { seconds, nanoseconds });
+        assert_eq!(u64::from(high) << 32 | u64::from(low), expected);
+    }
+}
