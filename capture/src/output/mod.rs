@@ -8,6 +8,7 @@
 
 pub mod destination;
 pub mod encoder;
+pub mod files;
 pub mod interface;
 pub mod pcap;
 pub mod pcapng;

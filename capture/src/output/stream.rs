@@ -1,6 +1,6 @@
 //! Standard output, a pipe, a socket: bytes one after the other.
 
-use std::{fs::File, io, sync::PoisonError};
+use std::{fs::File, io, ops::Range, sync::PoisonError};
 
 use super::destination::{Destination, Progress};
 use crate::blocking::{wait_for_room, write_some};
@@ -26,10 +26,37 @@ impl Stream {
 
 impl Destination for Stream {
     fn write(&mut self, block: &[u8], ends: &[usize], progress: &Progress) -> io::Result<()> {
+        self.write_part(block, ends, 0..block.len(), progress).1
+    }
+}
+
+impl Stream {
+    /// Writes a part of a block, and returns where it came to: not to its end after an error, or when the output has been
+    /// stopped.
+    pub(super) fn write_part(
+        &mut self,
+        block: &[u8],
+        ends: &[usize],
+        part: Range<usize>,
+        progress: &Progress,
+    ) -> (usize, io::Result<()>) {
+        let mut start = part.start;
+        let result = self.write_pieces(block, ends, &mut start, part.end, progress);
+        (start, result)
+    }
+
+    fn write_pieces(
+        &mut self,
+        block: &[u8],
+        ends: &[usize],
+        start: &mut usize,
+        last: usize,
+        progress: &Progress,
+    ) -> io::Result<()> {
         let Self { output, has_reader } = self;
-        let (mut start, mut packets) = (0, 0);
-        while start < block.len() {
-            let end = if *has_reader { end_of_piece(start, ends, block.len()) } else { block.len() };
+        let mut packets = ends.partition_point(|end| *end <= *start);
+        while *start < last {
+            let end = if *has_reader { end_of_piece(*start, ends, last) } else { last };
             if *has_reader {
                 // The wait for a reader is here, where it holds up nothing: what there is room for is written at once.
                 wait_for_room(output)?;
@@ -38,15 +65,25 @@ impl Destination for Stream {
             if *stopped {
                 return Ok(());
             }
-            while start < end {
-                start += write_some(output, &block[start..end])?;
+            while *start < end {
+                *start += write_some(output, &block[*start..end])?;
                 // A packet has been written when its last byte has.
-                let whole = ends.partition_point(|end| *end <= start);
+                let whole = ends.partition_point(|end| *end <= *start);
                 progress.wrote(whole - packets);
                 packets = whole;
             }
         }
         Ok(())
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &File {
+        &self.output
+    }
+
+    /// The file, to be closed.
+    pub(super) fn into_file(self) -> File {
+        self.output
     }
 }
 

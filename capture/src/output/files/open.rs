@@ -1,0 +1,76 @@
+//! Opening files: what may be written to, and what is refused.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
+    },
+    path::Path,
+};
+
+use nix::{
+    fcntl::{OFlag, open, openat},
+    libc,
+    sys::stat::Mode,
+};
+
+use super::error::{Cause, FilesError};
+
+/// For the owner alone: packets hold passwords.
+const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+
+/// The directory of the files. It is opened once: the files stay in it when it gets another name.
+#[derive(Debug)]
+pub(super) struct Folder(OwnedFd);
+
+impl Folder {
+    /// The directory that `path` is in.
+    pub(super) fn of(path: &Path) -> Result<Self, FilesError> {
+        let folder = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let opened = open(folder, flags, Mode::empty());
+        opened.map(Self).map_err(|errno| FilesError::new(path, Cause::Folder(errno.into())))
+    }
+
+    /// Opens the file that `path` names, in this directory whatever it is called now. An existing file is truncated, as
+    /// tcpdump does.
+    pub(super) fn open(&self, path: &Path) -> Result<File, FilesError> {
+        let name = file_name(path)?;
+        let flags = OFlag::O_WRONLY
+            | OFlag::O_CREAT
+            | OFlag::O_TRUNC
+            | OFlag::O_CLOEXEC
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_NOCTTY;
+        let opened = openat(&self.0, name, flags, MODE);
+        opened.map(File::from).map_err(|errno| FilesError::new(path, errno.into()))
+    }
+}
+
+fn file_name(path: &Path) -> Result<&OsStr, FilesError> {
+    // `Path::file_name` takes `d/` and `d/.` for `d`.
+    let is_whole = !matches!(path.as_os_str().as_bytes(), [.., b'/'] | [.., b'/', b'.'] | b".");
+    path.file_name().filter(|_| is_whole).ok_or_else(|| {
+        let cause = if path.is_dir() { Cause::Directory } else { Cause::NoName };
+        FilesError::new(path, cause)
+    })
+}
+
+/// Whether `path` stands for a descriptor of this process: a symbolic link that is followed.
+pub(super) fn is_descriptor(path: &Path) -> bool {
+    let number = |folder| path.strip_prefix(folder).ok().and_then(Path::to_str);
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    [Path::new("/dev/stdout"), Path::new("/dev/stderr")].contains(&path)
+        || number("/dev/fd").or_else(|| number("/proc/self/fd")).is_some_and(is_number)
+}
+
+/// Opens what a descriptor of this process leads to. A file that the shell opened with `>>` is not truncated.
+pub(super) fn open_descriptor(path: &Path) -> Result<File, FilesError> {
+    let opened = File::options().append(true).custom_flags(libc::O_NOCTTY).open(path);
+    opened.map_err(|error| FilesError::new(path, Cause::System(error)))
+}
