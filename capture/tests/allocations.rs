@@ -9,9 +9,12 @@ use std::{
 };
 
 use bytes::BytesMut;
-use capture::source::file::FileSource;
+use capture::{
+    output::{encoder::Encoder, interface::InterfaceDescription, pcap::PcapEncoder, pcapng::PcapngEncoder},
+    source::file::FileSource,
+};
 use capture_flow::Tracker;
-use capture_packet::Precision;
+use capture_packet::{LinkType, Precision};
 use capture_text::{Conversations, Printer, comments::write_comment, options::TextOptions};
 use jiff::tz::TimeZone;
 use test_support::packets::{
@@ -65,9 +68,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+fn described(link_type: LinkType) -> InterfaceDescription {
+    InterfaceDescription { name: None, link_type, snaplen: 0, filter: None, hook: None }
+}
+
 /// Allocations per packet of a second pass over the goldens, when tables and buffers have their size.
 #[test]
-fn reading_explaining_and_printing_a_packet_allocates_nothing() {
+fn reading_explaining_printing_and_writing_a_packet_allocates_nothing() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let with = |verbosity, link_header, number| TextOptions {
         verbosity,
@@ -87,6 +94,9 @@ fn reading_explaining_and_printing_a_packet_allocates_nothing() {
         for options in [with(0, false, false), with(3, true, true)] {
             let mut printer = Printer::new(options, TimeZone::UTC, Conversations::new(1 << 10));
             let mut tracker = Tracker::new(1 << 10);
+            let interfaces = LinkType::ALL.map(described);
+            let mut pcap = PcapEncoder::new(&interfaces[1], Precision::Micro);
+            let mut pcapng = PcapngEncoder::new(interfaces.into(), true);
             let mut text = BytesMut::with_capacity(1 << 22);
             for pass in 0..2 {
                 let Ok(mut source) = FileSource::new(Cursor::new(&bytes), Precision::Micro) else { break };
@@ -94,8 +104,13 @@ fn reading_explaining_and_printing_a_packet_allocates_nothing() {
                     let start = ALLOCATIONS.get();
                     let Ok(Some(packet)) = source.next_packet() else { break };
                     let read = ALLOCATIONS.get();
-                    tracker.track(&packet, |event| write_comment(event, &mut text));
+                    tracker.track(&packet, |event| {
+                        write_comment(event, &mut text);
+                        pcapng.event(event, &mut text);
+                    });
                     printer.print(&packet, &mut text);
+                    pcap.packet(&packet, &mut text);
+                    pcapng.packet(&packet, &mut text);
                     let printed = ALLOCATIONS.get();
                     text.clear();
                     packets += pass;
