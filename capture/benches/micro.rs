@@ -1,5 +1,5 @@
 //! Micro-benchmarks of what each packet goes through in user space: the merge of the rings, the filter, the printer
-//! with its table of conversations, the connection tracker, the file readers.
+//! with its table of conversations, the connection tracker, the file readers, the encoders of files.
 //!
 //! `cargo bench --package capture --bench micro` prints nanoseconds. On a machine that has other things to do, ask for
 //! instructions instead, which hardly vary: `cargo lab bench --instructions` runs each case under callgrind, which
@@ -18,6 +18,7 @@ use std::{
 use bytes::BytesMut;
 use capture::{
     kernel::merge::{Left, Merge, Queue},
+    output::{encoder::Encoder, interface::InterfaceDescription, pcap::PcapEncoder, pcapng::PcapngEncoder},
     source::file::FileSource,
 };
 use capture_common::{
@@ -26,7 +27,7 @@ use capture_common::{
     record::{ABI_VERSION, RecordHeader},
 };
 use capture_flow::Tracker;
-use capture_packet::{LinkType, Packet, Precision, Timestamp};
+use capture_packet::{Direction, LinkType, Packet, Precision, Timestamp};
 use capture_text::{Conversations, Printer, comments::write_comment, options::TextOptions};
 use jiff::tz::TimeZone;
 use test_support::packets::{
@@ -52,7 +53,7 @@ struct Case {
     prepare: fn(usize) -> Box<dyn FnMut()>,
 }
 
-const CASES: [Case; 17] = [
+const CASES: [Case; 21] = [
     Case { name: "merge-1", packets: 100_000, prepare: |n| merge(n, 1, 1) },
     Case { name: "merge-2-in-turns", packets: 100_000, prepare: |n| merge(n, 2, 1) },
     Case { name: "merge-64-in-bursts", packets: 100_000, prepare: |n| merge(n, 64, 32) },
@@ -78,6 +79,10 @@ const CASES: [Case; 17] = [
     Case { name: "track-new", packets: 20_000, prepare: new_connections },
     Case { name: "read-pcap", packets: 50_000, prepare: |n| read(pcap(n)) },
     Case { name: "read-pcapng", packets: 50_000, prepare: |n| read(pcapng(n)) },
+    Case { name: "write-pcap", packets: 50_000, prepare: |n| write(n, pcap_encoder(), 0) },
+    Case { name: "write-pcap-data", packets: 50_000, prepare: |n| write(n, pcap_encoder(), 1448) },
+    Case { name: "write-pcapng", packets: 50_000, prepare: |n| write(n, pcapng_encoder(), 0) },
+    Case { name: "write-pcapng-data", packets: 50_000, prepare: |n| write(n, pcapng_encoder(), 1448) },
 ];
 
 const TIMESTAMPS: &[u8] = &[1, 1, 8, 10, 0x3b, 0x9a, 0xca, 0x07, 0x1d, 0xcd, 0x65, 0x03];
@@ -305,6 +310,37 @@ fn read(file: Vec<u8>) -> Box<dyn FnMut()> {
         let mut source = source.expect("the file is well-formed");
         while let Some(packet) = source.next_packet().expect("the packets are well-formed") {
             black_box(packet);
+        }
+    })
+}
+
+fn interface() -> InterfaceDescription {
+    let link_type = LinkType::Ethernet;
+    InterfaceDescription { name: Some("eth0".into()), link_type, snaplen: 262_144, filter: None, hook: None }
+}
+
+fn pcap_encoder() -> Box<dyn Encoder> {
+    Box::new(PcapEncoder::new(&interface(), Precision::Micro))
+}
+
+fn pcapng_encoder() -> Box<dyn Encoder> {
+    Box::new(PcapngEncoder::new(vec![interface()], false))
+}
+
+/// Frames with `length` bytes of data, captured whole.
+fn write(packets: usize, mut encoder: Box<dyn Encoder>, length: usize) -> Box<dyn FnMut()> {
+    let (mut frame, _) = segment(0, 0x18, TIMESTAMPS, length as u16);
+    frame.resize(frame.len() + length, 0);
+    let mut block = BytesMut::with_capacity(2 * CHUNK);
+    Box::new(move || {
+        for microseconds in 0..packets as i64 {
+            let time = Timestamp { seconds: 1_700_000_000, nanoseconds: microseconds * 1000 };
+            let packet = Packet::new(time, LinkType::Ethernet, frame.len() as u32, &frame);
+            let packet = Packet { direction: Some(Direction::In), ..packet };
+            encoder.packet(black_box(&packet), &mut block);
+            if block.len() > CHUNK {
+                block.clear();
+            }
         }
     })
 }
