@@ -16,7 +16,7 @@ use capture::{
     },
     source::file::FileSource,
 };
-use capture_flow::Tracker;
+use capture_flow::{Forgotten, Tracker};
 use capture_packet::{Direction, LinkType, Packet, Precision, SourceId, Timestamp};
 use capture_text::comments::write_comment;
 use test_support::{
@@ -228,12 +228,13 @@ fn live_capture() -> (Vec<u8>, Vec<String>) {
             Statistics { time: packet.time, received: number, read: number, ..Statistics::default() };
         encoder.statistics(&statistics, &mut file);
     }
-    encoder.end(None, true, &mut file);
+    // A comment that no packet follows.
+    encoder.end(Some(Forgotten { connections: 1, limit: 16 }), true, &mut file);
     (file.to_vec(), said)
 }
 
 #[test]
-fn tshark_and_capinfos_read_a_pcapng_file() {
+fn all_programs_read_a_pcapng_file_with_everything() {
     let (file, said) = live_capture();
     assert!(said.iter().filter(|line| line.ends_with("the client opens a connection")).count() > 0);
     let file = Written::new("live.pcapng", &file);
@@ -260,9 +261,15 @@ fn tshark_and_capinfos_read_a_pcapng_file() {
         "Filter string = tcp port 8888",
         "Capture length = 262144",
         "Time resolution = 0x09",
-        &format!("Number of stat entries = {}", said.len()),
+        &format!("Number of stat entries = {}", said.len() + 1),
     ] {
         assert!(words.contains(expected), "`{expected}` in {words}");
+    }
+
+    for program in ["tcpdump", env!("CARGO_BIN_EXE_capture")] {
+        let mut count = Command::new(program);
+        count.args(["--count", "-r"]).arg(&file.0);
+        assert_eq!(printed(count), format!("{} packets\n", said.len()), "{program}");
     }
 }
 
