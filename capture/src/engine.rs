@@ -80,6 +80,16 @@ impl Engine {
         self.read + self.skipped
     }
 
+    /// Whether an output has as much as it is to have: then the capture is over.
+    pub fn has_ended(&self) -> bool {
+        self.outputs.iter().any(Output::has_ended)
+    }
+
+    /// What outputs have to say on standard error since the last call.
+    pub fn take_notes(&self) -> Vec<String> {
+        self.outputs.iter().flat_map(|output| output.progress().take_notes()).collect()
+    }
+
     /// Hands over each block that is due. `idle`: there is nothing else to do. Blocks that are not taken stay, and are
     /// handed over later.
     #[inline]
@@ -119,8 +129,8 @@ impl Engine {
         }
     }
 
-    /// Waits until an output has failed.
-    pub async fn failed(&self) {
+    /// Waits until an output has failed, has [ended](Self::has_ended) or has [something to say](Self::take_notes).
+    pub async fn news(&self) {
         self.failures.notified().await;
     }
 
@@ -199,7 +209,7 @@ impl Engine {
             if self.outputs.len() > 1 {
                 let lines = [
                     (output.dropped(), "dropped, because this output was too slow"),
-                    (self.read - output.dropped() - output.written(), "not written"),
+                    (self.read - output.dropped() - output.written() - output.left_out(), "not written"),
                 ];
                 for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
                     text.push_str(&format!("{}: {} {what}\n", output.name(), packets(count)));
@@ -212,17 +222,18 @@ impl Engine {
 
     /// Whether packets that an output got are not in it.
     pub fn is_incomplete(&self) -> bool {
-        self.outputs.iter().any(|output| output.written() < self.read)
+        self.outputs.iter().any(|output| output.written() + output.left_out() < self.read)
     }
 
     /// The accounts. One output's are those of the capture; where there are several, each has [its
     /// own](Self::remarks).
     pub fn summary(&self, counters: Option<&Counters>) -> Summary {
-        let beyond_count = if self.is_complete() { self.skipped } else { 0 };
-        let captured = match self.outputs.as_slice() {
-            [output] => output.written(),
-            _ => self.read,
+        let (captured, left_out) = match self.outputs.as_slice() {
+            [output] => (output.written(), output.left_out()),
+            _ => (self.read, 0),
         };
+        let is_over = self.is_complete() || self.has_ended();
+        let beyond_count = left_out + if is_over { self.skipped } else { 0 };
         Summary {
             captured,
             received: counters.map(|counters| counters.matched),

@@ -6,7 +6,7 @@ use std::fmt;
 const WARNINGS: usize = 16;
 
 /// The accounts of a live capture. Every packet that matched is in exactly one of `captured`, `dropped`,
-/// `unreadable`, `unwritten` and, with `-c`, `beyond_count`.
+/// `unreadable`, `unwritten` and, with `-c` or a limit of an output, `beyond_count`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Packets whose lines were written, to the last byte.
@@ -24,7 +24,7 @@ pub struct Summary {
     pub unwritten: u64,
     /// Why they were not written.
     pub reason: Unwritten,
-    /// Packets that matched after the last one that `-c` asked for.
+    /// Packets that matched after the last one that `-c`, or a limit of an output, asked for.
     pub beyond_count: u64,
     /// Records in the rings that were not capture's own: another program put them there, or the programs are those of
     /// another release, whose packets are then in no other number.

@@ -49,8 +49,9 @@ const LAYERS: &[Layer] = &[
     Layer { module: "resolve", imports: &[], touches: &[Clock] },
     // Where lines go. What waits for room in an output does so with poll(2), through nix and without `unsafe`.
     Layer { module: "blocking", imports: &[], touches: &[Unsafe] },
-    // Files are opened and closed by hand, so that links are not followed and no error is lost: through nix, likewise.
-    Layer { module: "output", imports: &["blocking"], touches: &[Tokio, Unsafe] },
+    // Files are opened and closed by hand, so that links are not followed and no error is lost: through nix, likewise. The
+    // clock names and ends them.
+    Layer { module: "output", imports: &["blocking"], touches: &[Tokio, Clock, Unsafe] },
     Layer { module: "engine", imports: &["output", "summary"], touches: &[Tokio] },
     Layer { module: "messages", imports: &["blocking"], touches: &[] },
     Layer { module: "summary", imports: &[], touches: &[] },

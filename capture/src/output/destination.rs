@@ -4,8 +4,8 @@ use std::{
     fmt::Debug,
     io,
     sync::{
-        Mutex, TryLockError,
-        atomic::{AtomicU64, Ordering},
+        Mutex, PoisonError, TryLockError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,12 +26,26 @@ pub trait Destination: Debug + Send {
         false
     }
 
+    /// After how long it is to be called by [`tick`](Self::tick) when no block comes before; `None` if never.
+    fn wait(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Does what the time asks for.
+    ///
+    /// # Errors
+    ///
+    /// When no more can be written.
+    fn tick(&mut self, _progress: &Progress) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Makes sure that all is where it belongs. Nothing is written after it.
     ///
     /// # Errors
     ///
     /// When what was written may not be there.
-    fn finish(&mut self) -> io::Result<()> {
+    fn finish(&mut self, _progress: &Progress) -> io::Result<()> {
         Ok(())
     }
 }
@@ -41,6 +55,12 @@ pub trait Destination: Debug + Send {
 pub struct Progress {
     packets: AtomicU64,
     pieces: AtomicU64,
+    /// Packets after the last one that was wanted.
+    left_out: AtomicU64,
+    /// Whether the destination has as much as it is to have.
+    has_ended: AtomicBool,
+    /// What there is to say on standard error, and has not been said.
+    notes: Mutex<Vec<String>>,
     /// Whether nothing is to be written any more. A destination holds it while it writes, and counts what it wrote.
     pub(super) stopped: Mutex<bool>,
 }
@@ -50,6 +70,41 @@ impl Progress {
     pub fn wrote(&self, packets: usize) {
         self.packets.fetch_add(packets as u64, Ordering::Relaxed);
         self.pieces.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says that the destination has as much as it is to have: a limit was set, and it has been reached.
+    pub fn end(&self) {
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    /// Whether the destination has as much as it is to have.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// Counts packets that came after the last one that was wanted.
+    pub fn leave_out(&self, packets: usize) {
+        self.left_out.fetch_add(packets as u64, Ordering::Relaxed);
+    }
+
+    /// Packets that came after the last one that was wanted.
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
+    }
+
+    /// Keeps what there is to say on standard error.
+    pub fn note(&self, note: String) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+    }
+
+    /// What there is to say on standard error since the last call.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether there is something that its user has to look at: a note, or its end.
+    pub(super) fn has_news(&self) -> bool {
+        self.has_ended() || !self.notes.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Lets nothing more be written, and gives up after `patience`.

@@ -4,7 +4,7 @@
 //! the output's own, the only code that may wait for it; of a file that is read, they are written at once. Each output
 //! counts what became of its packets, to the packet, also after a partial write:
 //!
-//! handed in = written + queued + dropped + failed.
+//! handed in = written + queued + dropped + failed + left out, because a limit was reached.
 
 pub mod destination;
 pub mod encoder;
@@ -249,7 +249,7 @@ impl Output {
             Way::Queue(queue) => queue.close(),
             Way::Here { destination, error } => {
                 if error.is_none() && !self.has_failed {
-                    *error = destination.finish().err();
+                    *error = destination.finish(&self.progress).err();
                 }
             }
         }
@@ -298,6 +298,16 @@ impl Output {
     /// Packets that have been written, to the last byte.
     pub fn written(&self) -> u64 {
         self.progress.packets()
+    }
+
+    /// Packets that came after the last one that the destination was to have.
+    pub fn left_out(&self) -> u64 {
+        self.progress.left_out()
+    }
+
+    /// Whether the destination has as much as it is to have.
+    pub fn has_ended(&self) -> bool {
+        self.progress.has_ended()
     }
 
     /// Packets that the output had no room for.

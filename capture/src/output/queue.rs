@@ -3,7 +3,13 @@
 //! When the output is slow the queue fills. An output that holds up the drain lets the rings fill then, and the kernel
 //! counts what it has no room for; any other drops packets and counts them itself. Memory does not grow.
 
-use std::{io, sync::Arc, thread};
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::Duration,
+};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -35,8 +41,65 @@ impl Place<'_> {
     }
 }
 
+/// What the thread got.
+enum Received {
+    Block(Block),
+    /// Nothing for a while.
+    Nothing,
+    /// No more blocks come.
+    End,
+}
+
+/// Wakes the thread that waits for a block.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a block, for `longest` at most, or until the thread is woken for another reason.
+fn receive(queue: &mut mpsc::Receiver<Block>, waker: &Waker, longest: Option<Duration>) -> Received {
+    let Some(longest) = longest else {
+        return queue.blocking_recv().map_or(Received::End, Received::Block);
+    };
+    let received = |poll| match poll {
+        Poll::Ready(Some(block)) => Some(Received::Block(block)),
+        Poll::Ready(None) => Some(Received::End),
+        Poll::Pending => None,
+    };
+    let mut context = Context::from_waker(waker);
+    received(queue.poll_recv(&mut context)).unwrap_or_else(|| {
+        thread::park_timeout(longest);
+        received(queue.poll_recv(&mut context)).unwrap_or(Received::Nothing)
+    })
+}
+
+/// Writes all blocks, and does in between what the time asks for.
+fn write_all(
+    destination: &mut dyn Destination,
+    queue: &mut mpsc::Receiver<Block>,
+    progress: &Progress,
+    news: &Notify,
+) -> io::Result<()> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut had_ended = false;
+    loop {
+        match receive(queue, &waker, destination.wait()) {
+            Received::Block(Block { bytes, ends }) => destination.write(&bytes, &ends, progress)?,
+            Received::Nothing => destination.tick(progress)?,
+            Received::End => return Ok(()),
+        }
+        if progress.has_news() && !had_ended {
+            had_ended = progress.has_ended();
+            news.notify_one();
+        }
+    }
+}
+
 impl Queue {
-    /// Starts the thread, which notifies `failures` when the destination takes no more.
+    /// Starts the thread, which notifies `failures` when the destination takes no more or has something to say.
     ///
     /// # Errors
     ///
@@ -49,14 +112,8 @@ impl Queue {
         let (blocks, mut queue) = mpsc::channel::<Block>(LENGTH);
         let (end, ended) = oneshot::channel();
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            let mut result = Ok(());
-            while let Some(Block { bytes, ends }) = queue.blocking_recv() {
-                result = destination.write(&bytes, &ends, &progress);
-                if result.is_err() {
-                    break;
-                }
-            }
-            let result = result.and_then(|()| destination.finish());
+            let result = write_all(&mut *destination, &mut queue, &progress, &failures);
+            let result = result.and_then(|()| destination.finish(&progress));
             // First of all: who is notified finds the queue closed and the result there.
             drop(queue);
             // The daemon may have gone without waiting.
@@ -101,5 +158,54 @@ impl Queue {
             (self.error, self.has_ended) = (result.err(), true);
         }
         self.error.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A destination that wants to be called every millisecond, and has enough at the third call.
+    #[derive(Debug)]
+    struct Ticking(u32);
+
+    impl Destination for Ticking {
+        fn write(&mut self, _block: &[u8], ends: &[usize], progress: &Progress) -> io::Result<()> {
+            progress.wrote(ends.len());
+            Ok(())
+        }
+
+        fn wait(&self) -> Option<Duration> {
+            (self.0 > 0).then_some(Duration::from_millis(1))
+        }
+
+        fn tick(&mut self, progress: &Progress) -> io::Result<()> {
+            self.0 = self.0.saturating_sub(1);
+            if self.0 == 0 {
+                progress.end();
+            }
+            Ok(())
+        }
+    }
+
+    /// Without a block. Blocks that come before or after are written all the same.
+    #[tokio::test]
+    async fn a_destination_is_called_when_it_is_time_and_its_end_is_news() {
+        const NEVER: Duration = Duration::from_secs(30);
+
+        let (progress, news) = (Arc::new(Progress::default()), Arc::new(Notify::new()));
+        let mut queue = Queue::spawn(Box::new(Ticking(3)), Arc::clone(&progress), Arc::clone(&news)).unwrap();
+        let block = || Block { bytes: b"a".as_slice().into(), ends: vec![1] };
+        queue.place().unwrap().send(block());
+        timeout(NEVER, news.notified()).await.unwrap();
+        assert!(progress.has_ended());
+        timeout(NEVER, queue.room()).await.unwrap();
+        queue.place().unwrap().send(block());
+        queue.close();
+        timeout(NEVER, queue.ended()).await.unwrap();
+        assert_eq!(progress.packets(), 2);
+        assert!(queue.take_error().is_none());
     }
 }

@@ -17,7 +17,9 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use super::{RunError, STANDARD_OUTPUT, say, standard_output, text_encoder, tracker, write_all};
+use super::{
+    RunError, STANDARD_OUTPUT, say, standard_output, text_encoder, tracker, without_number, write_all,
+};
 use crate::{
     blocking,
     config::Config,
@@ -125,7 +127,7 @@ fn read<R: Read>(
         let mut engine = engine.borrow_mut();
         if engine.packet(&packet).is_break() {
             engine.hand_over(false);
-            if engine.is_complete() || engine.is_stuck() {
+            if engine.is_complete() || engine.has_ended() || engine.is_stuck() {
                 break Ok(());
             }
         }
@@ -134,6 +136,9 @@ fn read<R: Read>(
     engine.end(false);
     engine.flush();
     engine.close();
+    for note in engine.take_notes() {
+        say(&format!("capture: {}\n", without_number(&note)));
+    }
     if let Some((output, source)) = engine.take_errors().into_iter().next() {
         return Err(RunError::Output { output, source });
     }

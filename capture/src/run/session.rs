@@ -26,7 +26,7 @@ use crate::{
 enum Stop {
     /// A signal asked for it.
     Signal,
-    /// `-c`.
+    /// `-c`, or what an output was to have at most.
     Count,
     /// No output is left.
     Output,
@@ -98,7 +98,7 @@ impl Session {
             let before = self.engine.read();
             let left = self.drain();
             warn(&mut self.capture, &self.messages, &mut self.warnings);
-            if self.engine.is_complete() {
+            if self.engine.is_complete() || self.engine.has_ended() {
                 return Stop::Count;
             }
             if let Some(error) = self.capture.lost() {
@@ -122,7 +122,10 @@ impl Session {
                     Asked::Report => self.report(),
                     Asked::Flush => flush = true,
                 },
-                () = self.engine.failed() => if !self.has_output() { return Stop::Output },
+                () = self.engine.news() => {
+                    self.say_notes();
+                    if !self.has_output() { return Stop::Output }
+                }
                 waited = self.capture.wait(idle) => if let Err(error) = waited { return Stop::Kernel(error) },
             }
         }
@@ -151,6 +154,13 @@ impl Session {
             }
         }
         goes_on
+    }
+
+    /// Says what outputs have to say.
+    fn say_notes(&self) {
+        for note in self.engine.take_notes() {
+            self.messages.say(&format!("capture: {}\n", without_number(&note)));
+        }
     }
 
     /// SIGUSR1.
@@ -244,6 +254,7 @@ impl Session {
         end: OutputEnd,
         failed: Option<KernelError>,
     ) -> Result<(), RunError> {
+        self.say_notes();
         let late = self.engine.take_errors().into_iter();
         let late = late.map(|(output, source)| RunError::Output { output, source });
         let outputs: Vec<RunError> = self.unsaid.drain(..).chain(late).collect();

@@ -1,51 +1,64 @@
 //! Files that other tools read.
 //!
-//! Each file begins with the encoder's header, which is in it as soon as it exists, and holds whole packets. Errors are
-//! those of the system, with the file's name; also what only closing a file shows is one.
+//! Each file begins with the encoder's header, which is in it as soon as it exists, and holds whole packets. A file that
+//! is finished is not touched again, unless a ring replaces or deletes it. Errors are those of the system, with the
+//! file's name; also what only closing a file shows is one.
 
+mod clock;
+mod command;
+mod current;
 mod error;
+mod names;
 mod open;
 mod options;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    fs::File,
+    collections::VecDeque,
     io,
-    ops::Range,
     path::{Path, PathBuf},
+    sync::PoisonError,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use nix::{errno::Errno, unistd::close};
 
-use self::open::{Folder, is_descriptor, open_descriptor};
 pub use self::{
+    clock::Clock,
     error::{Cause, FilesError},
-    options::FilesOptions,
+    options::{Autostop, FilesOptions, Ring, Rotation, Tcpdump},
 };
-use super::{
-    destination::{Destination, Progress},
-    stream::Stream,
+use self::{
+    clock::SystemClock,
+    current::{Current, Finished},
+    names::{Names, Why},
+    open::{Existing, Folder, is_descriptor, open_descriptor},
+    schedule::Schedule,
 };
-use crate::blocking::write_all;
+use super::destination::{Destination, Progress};
 
 /// Writes to files.
 #[derive(Debug)]
 pub struct Files {
     options: FilesOptions,
+    header: Bytes,
+    names: Names,
+    schedule: Schedule,
+    /// The path of the directory and the directory, unless the file is a descriptor.
+    folder: Option<(PathBuf, Folder)>,
+    /// `None` when the output is finished, or a file could not be opened.
     current: Option<Current>,
-}
-
-/// The file that is being written.
-#[derive(Debug)]
-struct Current {
-    path: PathBuf,
-    stream: Stream,
-    /// Whether it is a regular file that holds nothing else.
-    is_regular: bool,
-    /// Bytes that have been written.
-    size: u64,
+    /// Files that are complete, if some of them may have to be deleted.
+    finished: VecDeque<Finished>,
+    /// How many there have been.
+    begun: u64,
+    /// Packets in all files.
+    packets: u64,
+    /// Whether the output has enough.
+    has_enough: bool,
+    has_complained: bool,
 }
 
 impl Files {
@@ -55,19 +68,218 @@ impl Files {
     ///
     /// When the file cannot be opened or written.
     pub fn create(options: FilesOptions, header: Bytes) -> Result<Self, FilesError> {
-        let path = options.path.clone();
-        let current = if is_descriptor(&path) {
-            Current::begin(&path, open_descriptor(&path)?, false, &header)?
-        } else {
-            let file = Folder::of(&path)?.open(&path)?;
-            Current::begin(&path, file, true, &header)?
+        Self::with_clock(options, header, Box::new(SystemClock::new()))
+    }
+
+    /// As [`create`](Self::create), by another clock than the system's.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened or written.
+    pub fn with_clock(
+        options: FilesOptions,
+        header: Bytes,
+        clock: Box<dyn Clock>,
+    ) -> Result<Self, FilesError> {
+        let schedule = Schedule::new(&options, clock);
+        let names = Names::new(&options, &schedule.now());
+        let mut files = Self {
+            options,
+            header,
+            names,
+            schedule,
+            folder: None,
+            current: None,
+            finished: VecDeque::new(),
+            begun: 0,
+            packets: 0,
+            has_enough: false,
+            has_complained: false,
         };
-        Ok(Self { options, current: Some(current) })
+        files.begin()?;
+        Ok(files)
+    }
+
+    /// What there is to say before the first packet.
+    pub fn warning(&self) -> Option<String> {
+        let Rotation::Tcpdump(Tcpdump { period: Some(period), .. }) = self.options.rotation else {
+            return None;
+        };
+        let have_time = self.names.have_time(&self.schedule.now(), period);
+        (!have_time).then(|| {
+            format!(
+                "-G {period}: the name {} is not another one each time; files of the same name get numbers (give \
+                 it a time that is fine enough, such as %H%M%S)",
+                self.options.path.display()
+            )
+        })
+    }
+
+    /// Begins a file.
+    fn begin(&mut self) -> Result<(), FilesError> {
+        let now = self.schedule.now();
+        let rotates = self.options.rotation != Rotation::None;
+        let mut path = self.names.current(&now);
+        let current = if is_descriptor(&path) {
+            Current::begin(&path, open_descriptor(&path)?, false, &self.header)?
+        } else {
+            let file = loop {
+                let existing = if self.names.is_doubtful() { Existing::Keep } else { Existing::Replace };
+                match self.folder(&path)?.open(&path, existing) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        self.names.another();
+                        path = self.names.current(&now);
+                    }
+                    opened => break opened?,
+                }
+            };
+            Current::begin(&path, file, true, &self.header)?
+        };
+        if rotates && !current.is_regular {
+            return Err(FilesError::new(&path, Cause::NotRegular));
+        }
+        self.current = Some(current);
+        self.schedule.file_begins();
+        self.begun += 1;
+        Ok(())
+    }
+
+    /// The directory of `path`. It is opened again only where the times in names lead to another one.
+    fn folder(&mut self, path: &Path) -> Result<&Folder, FilesError> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let folder = match self.folder.take().filter(|(path, _)| path == parent) {
+            Some(folder) => folder,
+            None => (parent.to_owned(), Folder::of(path)?),
+        };
+        Ok(&self.folder.insert(folder).1)
+    }
+
+    /// Ends the file, and begins the next one unless there have been enough.
+    fn next_file(&mut self, why: Why, progress: &Progress) -> io::Result<()> {
+        let enough = [self.options.rotation.enough_files(), self.options.autostop.files];
+        if let Some(most) = enough.into_iter().flatten().min().filter(|most| self.begun >= *most) {
+            progress.note(format!("Maximum file limit reached: {most}"));
+            self.end(progress);
+            return Ok(());
+        }
+        self.end_file(progress)?;
+        self.delete_oldest(1, progress);
+        let now = self.schedule.now();
+        self.names.advance(&now, why);
+        self.begin().map_err(|error| {
+            let (path, kind, cause) = (error.path.display(), error.kind(), &error.cause);
+            io::Error::new(kind, format!("the next file, {path}: {cause}"))
+        })
+    }
+
+    /// Closes the file, and passes it to the program of `-z`.
+    fn end_file(&mut self, progress: &Progress) -> io::Result<()> {
+        let Some(current) = self.current.take() else { return Ok(()) };
+        let (path, is_regular) = (current.path.clone(), current.is_regular);
+        let finished = current.close().map_err(|error| self.named(&path, error))?;
+        if let Some(command) = self.options.command.as_ref().filter(|_| is_regular)
+            && let Err(error) = command::start(command, &path)
+            && !std::mem::replace(&mut self.has_complained, true)
+        {
+            let (command, file) = (command.display(), path.display());
+            progress.note(format!(
+                "cannot start {command} for {file}: {error}; name a program that can be executed with -z"
+            ));
+        }
+        if let Rotation::Ring(Ring { files, total, .. }) = self.options.rotation
+            && (files.is_some() || total.is_some())
+        {
+            self.finished.push_back(finished);
+        }
+        Ok(())
+    }
+
+    /// Deletes the oldest files, as many as are too many with `open` others.
+    fn delete_oldest(&mut self, open: u64, progress: &Progress) {
+        let Rotation::Ring(Ring { files, total, .. }) = self.options.rotation else { return };
+        let size = |files: &Self| {
+            let finished: u64 = files.finished.iter().map(|finished| finished.size).sum();
+            finished + files.current.as_ref().map_or(0, |current| current.size)
+        };
+        while files.is_some_and(|most| self.finished.len() as u64 + open > most)
+            || total.is_some_and(|most| size(self) > most)
+        {
+            let Some(oldest) = self.finished.pop_front() else { return };
+            let deleted = match self.folder(&oldest.path) {
+                Ok(folder) => folder.delete(&oldest),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = deleted
+                && !std::mem::replace(&mut self.has_complained, true)
+            {
+                progress.note(format!("an old file is not deleted: {error}"));
+            }
+        }
+    }
+
+    /// The output has enough.
+    fn end(&mut self, progress: &Progress) {
+        self.has_enough = true;
+        progress.end();
+    }
+
+    /// How many of the packets that end at `ends` the present file takes. The first begins at `start`.
+    fn room(&self, current: &Current, ends: &[usize], start: usize) -> usize {
+        let Autostop { size: stop_size, packets: stop_packets, .. } = self.options.autostop;
+        let sizes = [self.options.rotation.largest(), stop_size.map(|size| size.saturating_sub(1))];
+        let mut room = ends.len();
+        if let Some(largest) = sizes.into_iter().flatten().min() {
+            // A packet is taken when the file is no larger before it.
+            let others = ends.partition_point(|end| current.size + (end - start) as u64 <= largest);
+            room = if current.size > largest { 0 } else { room.min(others + 1) };
+        }
+        if let Some(most) = self.options.rotation.packets() {
+            room = room.min(usize::try_from(most.saturating_sub(current.packets)).unwrap_or(usize::MAX));
+        }
+        if current.packets == 0 {
+            // Also a header may be larger than a file is to be.
+            room = room.max(1);
+        }
+        if let Some(most) = stop_packets {
+            room = room.min(usize::try_from(most.saturating_sub(self.packets)).unwrap_or(usize::MAX));
+        }
+        room.min(ends.len())
+    }
+
+    /// Whether the output has what it is to have.
+    fn is_enough(&self) -> bool {
+        let Autostop { size, packets, .. } = self.options.autostop;
+        let file = self.current.as_ref().map_or(0, |current| current.size);
+        packets.is_some_and(|most| self.packets >= most) || size.is_some_and(|most| file >= most)
+    }
+
+    /// Writes a part of a block to the present file. False if the output has been stopped.
+    fn write_part(
+        &mut self,
+        block: &[u8],
+        ends: &[usize],
+        part: std::ops::Range<usize>,
+        progress: &Progress,
+    ) -> io::Result<bool> {
+        let Some(current) = &mut self.current else { return Ok(false) };
+        let before = current.packets;
+        let result = current.write(block, ends, part, progress);
+        self.packets += current.packets - before;
+        match result {
+            Err(error) => {
+                let path = current.path.clone();
+                Err(self.named(&path, error))
+            }
+            Ok(is_whole) => {
+                self.delete_oldest(1, progress);
+                Ok(is_whole)
+            }
+        }
     }
 
     /// The system's answer for the file `path`. Messages call the output by the name in the options; where the file has
     /// another one, the error names it.
-    fn error(&self, path: &Path, error: io::Error) -> io::Error {
+    fn named(&self, path: &Path, error: io::Error) -> io::Error {
         if path == self.options.path {
             return error;
         }
@@ -75,67 +287,69 @@ impl Files {
     }
 }
 
-impl Current {
-    /// Writes the `header`. `is_own`: the file holds nothing else.
-    fn begin(path: &Path, mut file: File, is_own: bool, header: &Bytes) -> Result<Self, FilesError> {
-        let failed = |error| FilesError::new(path, Cause::System(error));
-        let is_file = file.metadata().map_err(failed)?.is_file();
-        write_all(&mut file, header).map_err(failed)?;
-        let stream = Stream::new(file, !is_file);
-        let (path, size) = (path.to_owned(), header.len() as u64);
-        Ok(Self { path, stream, is_regular: is_file && is_own, size })
-    }
-
-    /// Writes a part of a block. False if the output has been stopped.
-    fn write(
-        &mut self,
-        block: &[u8],
-        ends: &[usize],
-        part: Range<usize>,
-        progress: &Progress,
-    ) -> io::Result<bool> {
-        let (start, end) = (part.start, part.end);
-        let (written, result) = self.stream.write_part(block, ends, part, progress);
-        if result.is_err() && self.is_regular {
-            // A reader finds whole packets: the beginning of the one that found no room goes.
-            let whole = ends[..ends.partition_point(|end| *end <= written)].last();
-            let whole = whole.map_or(start, |whole| (*whole).max(start));
-            // The error is the one that is told; this is no worse.
-            let _cut = self.stream.file().set_len(self.size + (whole - start) as u64);
-        }
-        self.size += (written - start) as u64;
-        result.map(|()| written == end)
-    }
-
-    /// Closes the file: a file system may show only then that what was written is not there.
-    fn close(self) -> io::Result<()> {
-        match close(self.stream.into_file()) {
-            // The file is closed all the same (close(2)).
-            Ok(()) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-}
-
 impl Destination for Files {
     fn write(&mut self, block: &[u8], ends: &[usize], progress: &Progress) -> io::Result<()> {
-        let Some(current) = &mut self.current else { return Ok(()) };
-        match current.write(block, ends, 0..block.len(), progress) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let path = current.path.clone();
-                Err(self.error(&path, error))
+        self.tick(progress)?;
+        let (mut start, mut packet) = (0, 0);
+        while start < block.len() {
+            if self.has_enough {
+                // What follows the last packet may be about all of them.
+                progress.leave_out(ends.len() - packet);
+                start = ends.last().map_or(start, |last| start.max(*last));
+                return self.write_part(block, ends, start..block.len(), progress).map(drop);
+            }
+            let Some(current) = &self.current else { return Ok(()) };
+            let room = self.room(current, &ends[packet..], start);
+            if room == 0 && packet < ends.len() {
+                let stopped = progress.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+                if *stopped {
+                    return Ok(());
+                }
+                self.next_file(Why::Full, progress)?;
+                continue;
+            }
+            packet += room;
+            let end = if packet == ends.len() { block.len() } else { ends[packet - 1] };
+            if !self.write_part(block, ends, start..end, progress)? {
+                return Ok(());
+            }
+            start = end;
+            if self.is_enough() {
+                self.end(progress);
             }
         }
+        Ok(())
     }
 
     fn has_header(&self) -> bool {
         true
     }
 
-    fn finish(&mut self) -> io::Result<()> {
-        let Some(current) = self.current.take() else { return Ok(()) };
-        let path = current.path.clone();
-        current.close().map_err(|error| self.error(&path, error))
+    fn wait(&self) -> Option<Duration> {
+        if self.has_enough { None } else { self.schedule.wait() }
+    }
+
+    fn tick(&mut self, progress: &Progress) -> io::Result<()> {
+        if self.has_enough || self.current.is_none() {
+            return Ok(());
+        }
+        if self.schedule.is_over() {
+            self.end(progress);
+        } else if self.schedule.is_due() {
+            let stopped = progress.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*stopped {
+                self.next_file(Why::Time, progress)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, progress: &Progress) -> io::Result<()> {
+        let left_out = progress.left_out();
+        if left_out > 0 {
+            let (packets, were) = if left_out == 1 { ("packet", "was") } else { ("packets", "were") };
+            progress.note(format!("{left_out} {packets} after the limit {were} not written"));
+        }
+        self.end_file(progress)
     }
 }

@@ -11,15 +11,28 @@ use std::{
 };
 
 use nix::{
-    fcntl::{OFlag, open, openat},
+    fcntl::{AtFlags, OFlag, open, openat},
     libc,
-    sys::stat::Mode,
+    sys::stat::{Mode, fstatat},
+    unistd::{UnlinkatFlags, unlinkat},
 };
 
-use super::error::{Cause, FilesError};
+use super::{
+    current::{Finished, identity},
+    error::{Cause, FilesError},
+};
 
 /// For the owner alone: packets hold passwords.
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+
+/// What may be at the place of a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Existing {
+    /// An existing file is truncated, as tcpdump does.
+    Replace,
+    /// An existing file is left alone; opening fails.
+    Keep,
+}
 
 /// The directory of the files. It is opened once: the files stay in it when it gets another name.
 #[derive(Debug)]
@@ -37,18 +50,27 @@ impl Folder {
         opened.map(Self).map_err(|errno| FilesError::new(path, Cause::Folder(errno.into())))
     }
 
-    /// Opens the file that `path` names, in this directory whatever it is called now. An existing file is truncated, as
-    /// tcpdump does.
-    pub(super) fn open(&self, path: &Path) -> Result<File, FilesError> {
+    /// Opens the file that `path` names, in this directory whatever it is called now.
+    pub(super) fn open(&self, path: &Path, existing: Existing) -> Result<File, FilesError> {
         let name = file_name(path)?;
-        let flags = OFlag::O_WRONLY
-            | OFlag::O_CREAT
-            | OFlag::O_TRUNC
-            | OFlag::O_CLOEXEC
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_NOCTTY;
-        let opened = openat(&self.0, name, flags, MODE);
+        let how = match existing {
+            Existing::Replace => OFlag::O_TRUNC,
+            Existing::Keep => OFlag::O_EXCL,
+        };
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
+        let opened = openat(&self.0, name, flags | how, MODE);
         opened.map(File::from).map_err(|errno| FilesError::new(path, errno.into()))
+    }
+
+    /// Deletes a file, if it is still there under its name: another one of this name stays.
+    pub(super) fn delete(&self, file: &Finished) -> Result<(), FilesError> {
+        let name = file_name(&file.path)?;
+        let there = fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        if there.ok().as_ref().map(identity) != file.identity {
+            return Ok(());
+        }
+        let deleted = unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir);
+        deleted.map_err(|errno| FilesError::new(&file.path, errno.into()))
     }
 }
 

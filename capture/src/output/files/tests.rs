@@ -1,5 +1,8 @@
+mod rotation;
+mod time;
+
 use std::{
-    fs,
+    fs::{self, File},
     io::Read as _,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
@@ -18,13 +21,35 @@ fn folder() -> TempDir {
 }
 
 fn to(path: impl Into<PathBuf>) -> FilesOptions {
-    FilesOptions { path: path.into() }
+    FilesOptions { path: path.into(), ..FilesOptions::default() }
 }
 
 /// `count` packets of `length` bytes, each of its own letter, and where they end.
 fn packets(length: usize, count: usize) -> (Vec<u8>, Vec<usize>) {
     let letters = (0..count).flat_map(|number| vec![b'a' + (number % 26) as u8; length]);
     (letters.collect(), (1..=count).map(|number| number * length).collect())
+}
+
+/// The names in a folder, in order.
+fn names(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+fn text(folder: &TempDir, name: &str) -> String {
+    fs::read_to_string(folder.path().join(name)).unwrap()
+}
+
+/// A block of packets: each word is one.
+fn words(words: &str) -> (Vec<u8>, Vec<usize>) {
+    let (mut block, mut ends) = (Vec::new(), Vec::new());
+    for word in words.split(' ').filter(|word| !word.is_empty()) {
+        block.extend_from_slice(word.as_bytes());
+        ends.push(block.len());
+    }
+    (block, ends)
 }
 
 fn refusal(path: &Path) -> String {
@@ -43,7 +68,7 @@ fn a_file_has_its_header_at_once_and_is_for_the_owner_alone() {
     files.write(&block, &ends, &progress).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"headeraaabbb");
     assert_eq!(progress.packets(), 2);
-    files.finish().unwrap();
+    files.finish(&progress).unwrap();
 }
 
 /// As tcpdump does: the file stays the same, with its mode.
@@ -53,7 +78,7 @@ fn an_existing_file_is_replaced() {
     let path = folder.path().join("x.pcap");
     fs::write(&path, "much longer than the header").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    Files::create(to(&path), HEADER).unwrap().finish().unwrap();
+    Files::create(to(&path), HEADER).unwrap().finish(&Progress::default()).unwrap();
     assert_eq!(fs::read(&path).unwrap(), HEADER);
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
 }
@@ -86,7 +111,7 @@ fn what_is_no_file_is_refused_with_the_next_step() {
 
 #[test]
 fn devices_and_pipes_are_written_to() {
-    Files::create(to("/dev/null"), HEADER).unwrap().finish().unwrap();
+    Files::create(to("/dev/null"), HEADER).unwrap().finish(&Progress::default()).unwrap();
     let full = refusal(Path::new("/dev/full"));
     assert!(full.starts_with("cannot write to /dev/full: No space left on device"), "{full}");
 
@@ -101,7 +126,7 @@ fn devices_and_pipes_are_written_to() {
     let (block, ends) = packets(10_000, 3);
     let progress = Progress::default();
     files.write(&block, &ends, &progress).unwrap();
-    files.finish().unwrap();
+    files.finish(&progress).unwrap();
     assert_eq!(reader.join().unwrap(), [&HEADER[..], &block].concat());
     assert_eq!(progress.packets(), 3);
 }
@@ -112,7 +137,7 @@ fn devices_and_pipes_are_written_to() {
 fn descriptors_are_written_to() {
     let (mut reader, writer) = io::pipe().unwrap();
     let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer));
-    Files::create(to(path), HEADER).unwrap().finish().unwrap();
+    Files::create(to(path), HEADER).unwrap().finish(&Progress::default()).unwrap();
     drop(writer);
     let mut read = Vec::new();
     reader.read_to_end(&mut read).unwrap();
@@ -123,7 +148,7 @@ fn descriptors_are_written_to() {
     fs::write(&path, "before ").unwrap();
     let file = File::options().append(true).open(&path).unwrap();
     let descriptor = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-    Files::create(to(descriptor), HEADER).unwrap().finish().unwrap();
+    Files::create(to(descriptor), HEADER).unwrap().finish(&Progress::default()).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"before header");
 }
 
