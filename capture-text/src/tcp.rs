@@ -133,7 +133,10 @@ impl Dissector<'_> {
             self.line.text(", length 0");
             return Ok(());
         }
-        self.labelled(", length ", data_length);
+        self.line.write(|line| {
+            line.text(", length ");
+            line.decimal(data_length);
+        });
         if !self.has(offset, header_length) {
             self.labelled(" [remaining caplen(", self.available(offset) as u32);
             self.labelled(") < header length(", header_length as u32);

@@ -5,7 +5,7 @@ use std::{error::Error as _, ffi::OsString, path::PathBuf};
 
 use capture_packet::Precision;
 use clap::{
-    ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser,
+    ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser as _},
     error::{ContextKind, ContextValue, ErrorKind},
 };
@@ -77,12 +77,52 @@ pub struct Cli {
     pub buffer_size: Option<String>,
 
     /// Capture this many bytes of each packet; without it, as many as the other options need
-    #[arg(short = 's', long = "snapshot-length", visible_alias = "snaplen", value_name = "BYTES")]
+    #[arg(
+        short = 's',
+        long = "snapshot-length",
+        visible_alias = "snaplen",
+        value_name = "BYTES",
+        overrides_with = "headers"
+    )]
     pub snaplen: Option<String>,
 
     /// Write out each line as it is printed; the default on a terminal
-    #[arg(short = 'l', visible_short_alias = 'U', visible_alias = "packet-buffered")]
+    #[arg(short = 'l')]
     pub line_buffered: bool,
+
+    /// Write packets to a file instead of printing them (- for standard output): whole ones, unless -s or --headers
+    /// says otherwise
+    #[arg(short = 'w', value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub write: Option<PathBuf>,
+
+    /// The format of the file: pcap, or pcapng, which also has the interface, the direction and the losses; pcapng where
+    /// its name ends so
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<FileFormat>,
+
+    /// Capture the headers alone, also for -w
+    #[arg(long, overrides_with = "snaplen")]
+    pub headers: bool,
+
+    /// Print packets, also where they are written to a file or as JSON
+    #[arg(long = "print")]
+    pub print: bool,
+
+    /// Write each packet to the file of -w as it comes; without -w, as -l
+    #[arg(short = 'U', long = "packet-buffered")]
+    pub packet_buffered: bool,
+
+    /// Write packets as JSON, an object a line, instead of printing them: to a file, or to standard output
+    /// (docs/json.md)
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "-",
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
+    pub json: Option<PathBuf>,
 
     /// Number the packets
     #[arg(short = '#', long = "number")]
@@ -213,9 +253,15 @@ struct WithoutMeaning {
     /// The filter as it stands: there is no optimizer.
     #[arg(short = 'O', long = "no-optimize", hide = true)]
     _no_optimize: bool,
-    /// Print, also where packets are written to a file.
-    #[arg(long = "print", hide = true)]
-    _print: bool,
+}
+
+/// What a file of packets looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    /// What every tool reads.
+    Pcap,
+    /// draft-ietf-opsawg-pcapng.
+    Pcapng,
 }
 
 impl Cli {
@@ -280,7 +326,7 @@ fn alternatives(values: &[String]) -> String {
 /// What capture says about an option that it does not have. Most often it is one of tcpdump's.
 fn no_such(flag: &str, similar: Option<&str>) -> String {
     let hint = match (flag, similar) {
-        ("-w" | "-C" | "-G" | "-W" | "-z", _) => ": capture prints text only".to_owned(),
+        ("-C" | "-G" | "-W" | "-z", _) => ": capture writes one file (-w)".to_owned(),
         ("-F", _) => ": write the expression on the command line".to_owned(),
         (_, Some(similar)) => format!("; did you mean {similar}?"),
         (_, None) => " (see capture --help)".to_owned(),
@@ -293,10 +339,11 @@ Examples:
   capture -n -i lo tcp port 8888            what `tcpdump -n -i lo tcp port 8888` prints
   capture -i eth0 --port 80,443 -l | grep 'Flags \\[R'
   capture -i eth0 --port 8000-8100 -c 1000 > packets.txt
+  capture -i eth0 --port 443 -w packets.pcapng
   capture -r packets.pcap --port 8888
 
 Signals to a live capture:
   SIGINT, SIGTERM, SIGHUP ..   print what has matched and the summary, and end
   Ctrl-C again, or a signal two seconds later   end at once
   SIGUSR1                      print the numbers so far
-  SIGUSR2                      write out the buffered lines";
+  SIGUSR2                      write out what is buffered";

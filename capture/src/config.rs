@@ -1,13 +1,17 @@
 //! From the command line to what is to be done: the validated form of [`Cli`].
 
-use std::{ffi::OsString, path::PathBuf, str::FromStr};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use capture_common::record::MAX_SNAPLEN;
 use capture_packet::Precision;
 use capture_text::options::{Dump, TextOptions, TimestampStyle};
 
 use crate::{
-    cli::Cli,
+    cli::{Cli, FileFormat},
     expression,
     kernel::{DirectionFilter, Hook, LogLevel},
     ports::{PortList, PortSet},
@@ -50,6 +54,30 @@ pub struct Config {
     pub explain: bool,
     /// Whether each line is written out at once.
     pub line_buffered: bool,
+    /// Where packets go.
+    pub outputs: Outputs,
+}
+
+/// Where packets go. At least one is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outputs {
+    /// Lines on standard output.
+    pub text: bool,
+    /// A file of packets.
+    pub write: Option<PacketFile>,
+    /// JSON; `-` for standard output.
+    pub json: Option<PathBuf>,
+}
+
+/// `-w`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PacketFile {
+    /// Its name; `-` for standard output.
+    pub path: PathBuf,
+    /// What it looks like.
+    pub format: FileFormat,
+    /// Whether each packet is written at once.
+    pub packet_buffered: bool,
 }
 
 /// Where packets come from.
@@ -111,6 +139,18 @@ pub enum ConfigError {
         "--count counts the packets of a file: name one with -r (a live capture ends with the count, on standard error)"
     )]
     LiveCount,
+    /// `--format` without `-w`.
+    #[error("--format is the format of a file: name one with -w")]
+    FormatOfNothing,
+    /// `--count` with `-w` or `--json`.
+    #[error("--count prints only how many packets there are: leave out -w and --json")]
+    CountAndWrite,
+    /// `--explain` where nothing shows it.
+    #[error("pcap files have no comments: write pcapng (--format pcapng), or add --print or --json")]
+    ExplainInPcap,
+    /// Two outputs would be mixed.
+    #[error("two outputs go to {0}: give one of them a file of its own")]
+    SameOutput(String),
     /// Too many of `-t`, `-x`, `-X` or `-A`.
     #[error("too many -{flag}: {most} at most")]
     TooMany {
@@ -144,13 +184,14 @@ impl TryFrom<Cli> for Command {
             return Err(ConfigError::LiveCount);
         }
         let mut text = text_options(&cli)?;
+        let outputs = outputs(&cli)?;
         let count = count(cli.count)?;
         let live = Live {
             interface: cli.interface,
             hook: cli.hook,
             direction: cli.direction,
             promiscuous: !cli.no_promiscuous_mode,
-            snaplen: snaplen(cli.snaplen, &text)?,
+            snaplen: snaplen(cli.snaplen, cli.headers, &text, &outputs)?,
             buffer_size: buffer_size(cli.buffer_size)?,
             log_level: cli.log_level,
         };
@@ -166,7 +207,8 @@ impl TryFrom<Cli> for Command {
             resolve: cli.resolve,
             no_domain: cli.no_domain,
             explain: cli.explain,
-            line_buffered: cli.line_buffered,
+            line_buffered: cli.line_buffered || cli.packet_buffered,
+            outputs,
         }))
     }
 }
@@ -238,16 +280,64 @@ fn count(asked: Option<String>) -> Result<Option<u64>, ConfigError> {
     }
 }
 
-/// What to capture: as asked, or the least that the options need. Dumps need everything, and so do checksums and what
-/// else -v prints; the headers are enough for the rest.
-fn snaplen(asked: Option<String>, text: &TextOptions) -> Result<u32, ConfigError> {
+/// What to capture: as asked, or the least that the options need. A file has whole packets, as tcpdump's. Dumps need
+/// everything, and so do checksums and what else -v prints; the headers are enough for the rest.
+fn snaplen(
+    asked: Option<String>,
+    headers: bool,
+    text: &TextOptions,
+    outputs: &Outputs,
+) -> Result<u32, ConfigError> {
+    let prints_more = outputs.text && (text.verbosity > 0 || text.dump != Dump::None);
     match number(asked, ConfigError::Snaplen)? {
         Some(0) => Ok(MAX_SNAPLEN),
         Some(snaplen) if snaplen <= MAX_SNAPLEN => Ok(snaplen),
         Some(snaplen) => Err(ConfigError::Snaplen(snaplen.to_string())),
-        None if text.verbosity > 0 || text.dump != Dump::None => Ok(MAX_SNAPLEN),
+        None if headers => Ok(0),
+        None if prints_more || outputs.write.is_some() => Ok(MAX_SNAPLEN),
         None => Ok(0),
     }
+}
+
+/// Where packets go: to standard output as text if nothing else is asked for.
+fn outputs(cli: &Cli) -> Result<Outputs, ConfigError> {
+    let format = |path: &Path| match cli.format {
+        Some(format) => format,
+        None if path.extension().is_some_and(|extension| extension == "pcapng") => FileFormat::Pcapng,
+        None => FileFormat::Pcap,
+    };
+    let write = cli.write.clone().map(|path| PacketFile {
+        format: format(&path),
+        path,
+        packet_buffered: cli.packet_buffered,
+    });
+    if cli.format.is_some() && write.is_none() {
+        return Err(ConfigError::FormatOfNothing);
+    }
+    let text = cli.print || write.is_none() && cli.json.is_none();
+    let outputs = Outputs { text, write, json: cli.json.clone() };
+    if cli.count_only && (outputs.write.is_some() || outputs.json.is_some()) {
+        return Err(ConfigError::CountAndWrite);
+    }
+    let has_events = outputs.text
+        || outputs.json.is_some()
+        || outputs.write.as_ref().is_some_and(|file| file.format == FileFormat::Pcapng);
+    if cli.explain && !has_events {
+        return Err(ConfigError::ExplainInPcap);
+    }
+    let paths = [outputs.write.as_ref().map(|file| &file.path), outputs.json.as_ref()];
+    let to_standard_output = paths.into_iter().flatten().filter(|path| is_standard_output(path)).count();
+    if to_standard_output + usize::from(outputs.text) > 1 {
+        return Err(ConfigError::SameOutput("standard output".to_owned()));
+    }
+    match paths {
+        [Some(file), Some(json)] if file == json => Err(ConfigError::SameOutput(file.display().to_string())),
+        _ => Ok(outputs),
+    }
+}
+
+fn is_standard_output(path: &Path) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
 }
 
 fn buffer_size(asked: Option<String>) -> Result<usize, ConfigError> {

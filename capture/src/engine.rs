@@ -45,6 +45,12 @@ impl Engine {
         Self { outputs, tracker, failures, read: 0, skipped: 0, count: count.unwrap_or(u64::MAX) }
     }
 
+    /// Replaces the outputs, before the first packet: what they are can depend on the source, and the source can be
+    /// waiting for its first bytes already.
+    pub fn set_outputs(&mut self, outputs: Vec<Output>) {
+        self.outputs = outputs;
+    }
+
     /// Takes one packet. Breaks when no further one is to be handed in before blocks have been [handed
     /// over](Self::hand_over), or none at all because it [is complete](Self::is_complete).
     #[inline]

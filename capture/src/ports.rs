@@ -105,6 +105,30 @@ impl Ports for PortSet {
     }
 }
 
+/// The filter as tcpdump's expression: `tcp`, `tcp port 8888`, `tcp portrange 8000-8100 or tcp port 80`.
+impl fmt::Display for PortSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.any {
+            return f.write_str("tcp");
+        }
+        let mut ports = (0..=u16::MAX).filter(|port| self.contains(*port)).peekable();
+        let mut or = "";
+        while let Some(first) = ports.next() {
+            let mut last = first;
+            while let Some(next) = ports.next_if(|port| Some(*port) == last.checked_add(1)) {
+                last = next;
+            }
+            if first == last {
+                write!(f, "{or}tcp port {first}")?;
+            } else {
+                write!(f, "{or}tcp portrange {first}-{last}")?;
+            }
+            or = " or ";
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Debug for PortSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries((0..=u16::MAX).filter(|port| self.contains(*port))).finish()
@@ -130,6 +154,19 @@ mod tests {
         assert_eq!(set(&["8000-8002,1", "0-0"]), [0, 1, 8000, 8001, 8002]);
         assert_eq!(set(&["65535"]), [65535]);
         assert_eq!(set(&["0-65535"]).len(), 65536);
+    }
+
+    #[test]
+    fn a_set_is_an_expression() {
+        for (values, expected) in [
+            (&[][..], "tcp"),
+            (&["8888"], "tcp port 8888"),
+            (&["0,8000-8100,80"], "tcp port 0 or tcp port 80 or tcp portrange 8000-8100"),
+            (&["65534-65535"], "tcp portrange 65534-65535"),
+        ] {
+            let lists: Vec<PortList> = values.iter().map(|value| value.parse().unwrap()).collect();
+            assert_eq!(lists.iter().collect::<PortSet>().to_string(), expected);
+        }
     }
 
     #[test]

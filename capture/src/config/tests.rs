@@ -58,6 +58,16 @@ fn the_smallest_snaplen_that_serves_is_chosen() {
 #[test]
 fn refusals_say_what_is_accepted() {
     for (arguments, expected) in [
+        ("--format pcap", "--format is the format of a file: name one with -w"),
+        ("-r x --count -w y", "--count prints only how many packets there are: leave out -w and --json"),
+        (
+            "--explain -w x.pcap",
+            "pcap files have no comments: write pcapng (--format pcapng), or add --print or --json",
+        ),
+        ("-w - --print", "two outputs go to standard output: give one of them a file of its own"),
+        ("-w /dev/stdout --json", "two outputs go to standard output: give one of them a file of its own"),
+        ("--json --print", "two outputs go to standard output: give one of them a file of its own"),
+        ("-w x --json=x", "two outputs go to x: give one of them a file of its own"),
         ("-c 0", "invalid packet count 0: -c takes 1 or more"),
         ("-c -1", "invalid packet count -1: -c takes 1 or more"),
         ("-c abc", "invalid packet count abc: -c takes 1 or more"),
@@ -146,11 +156,50 @@ fn what_scripts_pass_is_accepted() {
     assert!(config.no_domain && config.count_only);
 }
 
+/// As in tcpdump, what is written to a file is not printed, unless `--print` asks for it.
+#[test]
+fn packets_go_where_the_command_line_says() {
+    let outputs = |arguments: &str| config(arguments).unwrap().outputs;
+    let file = |path: &str, format| Some(PacketFile { path: path.into(), format, packet_buffered: false });
+    let (text, json) = (true, Some(PathBuf::from("-")));
+    for (arguments, expected) in [
+        ("", Outputs { text, write: None, json: None }),
+        ("--print", Outputs { text, write: None, json: None }),
+        ("-w x.pcap", Outputs { text: false, write: file("x.pcap", FileFormat::Pcap), json: None }),
+        ("-w x.pcapng", Outputs { text: false, write: file("x.pcapng", FileFormat::Pcapng), json: None }),
+        ("-w - --format pcapng", Outputs { text: false, write: file("-", FileFormat::Pcapng), json: None }),
+        ("-w x --print", Outputs { text, write: file("x", FileFormat::Pcap), json: None }),
+        ("--json", Outputs { text: false, write: None, json: json.clone() }),
+        ("--json -w x", Outputs { text: false, write: file("x", FileFormat::Pcap), json }),
+        ("--json=y --print", Outputs { text, write: None, json: Some("y".into()) }),
+    ] {
+        assert_eq!(outputs(arguments), expected, "{arguments}");
+    }
+    assert!(outputs("-U -w x").write.unwrap().packet_buffered);
+    // An expression is no file.
+    assert_eq!(config("--json tcp port 80").unwrap().ports.to_string(), "tcp port 80");
+}
+
+/// A file has whole packets, unless less is asked for.
+#[test]
+fn a_file_has_whole_packets() {
+    for (arguments, snaplen) in [
+        ("-w x", MAX_SNAPLEN),
+        ("-w x -s 96", 96),
+        ("-w x --headers", 0),
+        ("-w x -s 96 --headers", 0),
+        ("-w x --headers -s 96", 96),
+        ("--json", 0),
+        ("--json -v", 0),
+        ("--json=x --print -v", MAX_SNAPLEN),
+    ] {
+        assert_eq!(live(arguments).snaplen, snaplen, "{arguments}");
+    }
+}
+
 #[test]
 fn flags_that_there_are_not_are_named() {
     for (flag, expected) in [
-        ("-w", "no such option: -w: capture prints text only\n"),
-        ("-nw", "no such option: -w: capture prints text only\n"),
         ("-F", "no such option: -F: write the expression on the command line\n"),
         ("-V", "no such option: -V (see capture --help)\n"),
         ("-Jin", "no such option: -J (see capture --help)\n"),
@@ -172,6 +221,10 @@ fn values_may_begin_with_a_hyphen() {
     let mut options = 0;
     for argument in Cli::command().get_arguments() {
         if argument.is_positional() || !argument.get_action().takes_values() {
+            continue;
+        }
+        // Its value, if it has one, is in the same word.
+        if argument.get_num_args().is_some_and(|count| count.min_values() == 0) {
             continue;
         }
         let short = argument.get_short().map(|short| format!("-{short}"));

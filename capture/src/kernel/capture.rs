@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, time::Duration};
 
 use capture_common::{counters::Counters, ports::PortBitmap};
-use capture_packet::{LinkType, Packet};
+use capture_packet::{LinkType, Packet, Timestamp};
 use tokio::time::sleep;
 
 use super::{
@@ -246,6 +246,11 @@ impl Capture {
             log.finish();
         }
         looked.and(ended)
+    }
+
+    /// The time of day when the rings were last drained.
+    pub fn now(&self) -> Timestamp {
+        self.rings.now()
     }
 
     /// Packets that the interface had no room for since the capture began: no program has seen them.

@@ -80,6 +80,11 @@ impl Clock {
         sample.stamp
     }
 
+    /// The time of day of the last sample.
+    pub(super) fn now(&self) -> Timestamp {
+        timestamp((self.sampled as i64).wrapping_add(self.offset))
+    }
+
     /// A clock that was set was set since the sample before.
     fn take(&mut self, Sample { stamp, offset }: Sample) {
         let is_set = offset.abs_diff(self.offset) > STEP.unsigned_abs();
@@ -104,8 +109,14 @@ impl Clock {
             wall = self.last;
         }
         self.last = wall;
-        Timestamp { seconds: wall.div_euclid(NANOSECONDS), nanoseconds: wall.rem_euclid(NANOSECONDS) }
+        timestamp(wall)
     }
+}
+
+/// From nanoseconds since the epoch.
+#[inline]
+fn timestamp(wall: i64) -> Timestamp {
+    Timestamp { seconds: wall.div_euclid(NANOSECONDS), nanoseconds: wall.rem_euclid(NANOSECONDS) }
 }
 
 /// By how much `CLOCK_BOOTTIME` is shifted in this time namespace, in nanoseconds: the line `boottime SECONDS

@@ -8,7 +8,7 @@ use std::{future::poll_fn, io, ops::ControlFlow, task::Poll, time::Duration};
 
 use aya::maps::MapData;
 use capture_common::record::hook;
-use capture_packet::{Direction, LinkType, Packet, SourceId};
+use capture_packet::{Direction, LinkType, Packet, SourceId, Timestamp};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -106,6 +106,11 @@ impl Rings {
         let filled = rings.iter_mut().map(|ring| ring.get_mut().publish_but_one()).max();
         pace.read(records, filled.unwrap_or(0));
         left
+    }
+
+    /// The time of day at the last drain.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// How long the rings are to be left alone now, while packets come.

@@ -10,6 +10,7 @@ pub mod destination;
 pub mod encoder;
 pub mod files;
 pub mod interface;
+pub mod json;
 pub mod pcap;
 pub mod pcapng;
 mod queue;
@@ -34,6 +35,11 @@ use self::{
 /// A block goes on when it has this many bytes, at the latest, and it has one packet more at most. It bounds how long
 /// a signal waits.
 pub const BLOCK: usize = 256 * 1024;
+
+/// For the packet that makes a block full, in bytes. A longer one makes the block grow.
+const ROOM: usize = 4096;
+/// A small packet in an output, in bytes.
+const SMALL: usize = 64;
 
 /// Whole packets in the form of an output, to be written together.
 #[derive(Debug, Default)]
@@ -175,7 +181,7 @@ impl Output {
 
     /// Appends an event, which precedes the packet that caused it. Where there is no room, both are left out.
     pub fn event(&mut self, event: &Event) {
-        if !self.has_failed && !self.is_full() {
+        if !self.has_failed && (!self.is_full() || self.hand_over()) {
             self.encoder.event(event, &mut self.bytes);
         }
     }
@@ -220,8 +226,15 @@ impl Output {
         match &mut self.way {
             Way::Queue(queue) => {
                 let Some(place) = queue.place() else { return false };
-                place
-                    .send(Block { bytes: self.bytes.split().freeze(), ends: std::mem::take(&mut self.ends) });
+                let length = self.bytes.len();
+                let (bytes, ends) = (self.bytes.split().freeze(), std::mem::take(&mut self.ends));
+                place.send(Block { bytes, ends });
+                // The next block will be as large: grown step by step, it would be copied at each step, which takes up to
+                // ten times as long as the encoder.
+                if length >= BLOCK {
+                    self.bytes.reserve(BLOCK + ROOM);
+                    self.ends.reserve(BLOCK / SMALL);
+                }
                 true
             }
             Way::Here { destination, error } => {

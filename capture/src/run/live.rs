@@ -1,19 +1,13 @@
 //! Capturing live: the interface, the programs, and the outputs of a [`Session`].
 
-use std::{
-    fs::{File, FileType},
-    io::IsTerminal as _,
-    os::unix::fs::FileTypeExt as _,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use capture_common::ports::Ports as _;
 use tokio::{runtime, sync::Notify};
 
 use super::{
-    RunError, STANDARD_OUTPUT, conclude,
+    RunError, conclude,
+    outputs::{self, Driver},
     patience::Patience,
     session::{Session, warn},
     signals::Signals,
@@ -24,7 +18,7 @@ use crate::{
     engine::Engine,
     kernel::{Capture, CaptureOptions, Interface, lift_file_limit},
     messages::Messages,
-    output::{Flush, Output, stream::Stream},
+    output::interface::InterfaceDescription,
     summary::Warnings,
 };
 
@@ -32,8 +26,6 @@ use crate::{
 const NAME_PATIENCE: Duration = Duration::from_millis(5);
 /// How long lines wait for the greeting, which comes before them on a terminal.
 const GREETING_PATIENCE: Duration = Duration::from_millis(100);
-/// Text that is collected before it is handed over, where lines are not written at once: the size of tcpdump's buffer.
-const BUFFERED: usize = 4096;
 
 /// Captures and prints until there is a reason to stop, and says on standard error what went wrong: when the capture
 /// cannot be started, or the output takes no more for another reason than that its reader has gone.
@@ -79,9 +71,10 @@ async fn capture(
 
 /// Attaches, and greets. To be called within a tokio runtime.
 fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result<Session, RunError> {
-    let output = standard_output()?;
-    let line_buffered = config.line_buffered || output.is_terminal();
-    let has_reader = has_reader(&output);
+    if config.outputs.text {
+        // One that is closed is an error before anything is attached.
+        standard_output()?;
+    }
     let interface = match &options.interface {
         Some(name) => Interface::find(name)?,
         None => default_interface()?,
@@ -99,32 +92,29 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
     })?;
     let mut warnings = Warnings::default();
     warn(&mut capture, messages, &mut warnings);
+    let mut about_names = String::new();
+    let text = text_encoder(config, NAME_PATIENCE, |text| about_names.push_str(text))?;
+    let failures = Arc::new(Notify::new());
+    let description = InterfaceDescription {
+        name: Some(interface.name.clone()),
+        link_type: capture.link_type(),
+        snaplen: options.snaplen,
+        filter: Some(config.ports.to_string()),
+        hook: Some(capture.description().to_owned()),
+    };
+    let outputs = outputs::open(config, &description, text, Driver::Live(&failures))?;
     messages.say(&greeting(&interface, &capture, options));
     messages.wait(GREETING_PATIENCE);
-    let encoder = text_encoder(config, NAME_PATIENCE, |text| messages.say(text))?;
-    let failures = Arc::new(Notify::new());
-    let text = Output::queued(
-        STANDARD_OUTPUT.to_owned(),
-        Box::new(encoder),
-        Box::new(Stream::new(output, has_reader)),
-        Flush::After(if line_buffered { 1 } else { BUFFERED }),
-        &failures,
-    )
-    .map_err(|source| RunError::Start { what: "the writer's thread", source })?;
+    messages.say(&about_names);
     Ok(Session {
         capture,
-        engine: Engine::new(vec![text], tracker(config), failures, config.count),
+        engine: Engine::new(outputs, tracker(config), failures, config.count),
         messages: messages.clone(),
         warnings,
         unsaid: Vec::new(),
         lost_an_output: false,
+        statistics: Default::default(),
     })
-}
-
-/// Whether what is written has a reader that may read slowly: that of a pipe, a socket or a terminal.
-fn has_reader(output: &File) -> bool {
-    let is_stream = |kind: FileType| kind.is_fifo() || kind.is_socket();
-    output.is_terminal() || output.metadata().is_ok_and(|metadata| is_stream(metadata.file_type()))
 }
 
 /// What tcpdump says when it begins, with what is different here.

@@ -3,6 +3,7 @@
 
 mod live;
 pub mod offline;
+mod outputs;
 mod patience;
 mod session;
 mod signals;
@@ -17,12 +18,13 @@ use nix::{
     sys::signal::{SigSet, Signal},
 };
 
+use self::outputs::STANDARD_OUTPUT;
 use crate::{
     blocking,
     config::{Command, Config, Source},
     kernel::{Interface, KernelError, printable, was_closed},
     messages,
-    output::text::TextEncoder,
+    output::{files::FilesError, text::TextEncoder},
     resolve::{Resolver, SERVICES, Wait},
     source::file::FileError,
     summary::Unwritten,
@@ -30,8 +32,6 @@ use crate::{
 
 /// Exit status after a failure.
 const FAILURE: u8 = 1;
-/// What messages call it.
-const STANDARD_OUTPUT: &str = "standard output";
 
 /// Conversations whose sequence numbers are kept, at most.
 pub const CONVERSATION_LIMIT: usize = 1 << 20;
@@ -54,6 +54,12 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    /// A file of `-w` or `--json` cannot be written.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// `-w -` at a terminal.
+    #[error("-w -: standard output is a terminal: redirect it, or name a file")]
+    BinaryToTerminal,
     /// An output took no more while others went on; that has been said.
     #[error("an output failed")]
     LostOutput,
@@ -186,19 +192,22 @@ fn list_interfaces() -> Result<(), RunError> {
     write_all(standard_output()?, &text)
 }
 
-/// What finds out what happens in connections, if that is asked for.
+/// What finds out what happens in connections, if an output shows it.
 fn tracker(config: &Config) -> Option<Tracker> {
-    config.explain.then(|| Tracker::new(CONNECTION_LIMIT))
+    (config.explain || config.outputs.json.is_some()).then(|| Tracker::new(CONNECTION_LIMIT))
 }
 
-/// What makes the lines that the configuration asks for. With `--resolve`, a line waits for a name for no longer than
+/// What makes the lines, if the configuration asks for them. With `--resolve`, a line waits for a name for no longer than
 /// `patience`. Live, lines together have to wait for no longer than that for a while, or packets would be lost. `say` gets
 /// what there is to say about names.
 fn text_encoder(
     config: &Config,
     patience: Duration,
     say: impl FnOnce(&str),
-) -> Result<TextEncoder, RunError> {
+) -> Result<Option<TextEncoder>, RunError> {
+    if !config.outputs.text {
+        return Ok(None);
+    }
     let mut printer =
         Printer::new(config.text, time_zone::time_zone(), Conversations::new(CONVERSATION_LIMIT));
     // "Cooked" packets, which files alone have, name their interfaces. A file can be printed where the machine does not
@@ -222,7 +231,7 @@ fn text_encoder(
         }
         printer.set_names(Box::new(resolver));
     }
-    Ok(TextEncoder::new(printer, config.explain))
+    Ok(Some(TextEncoder::new(printer, config.explain)))
 }
 
 /// Writes to standard error. Where it is gone, the text is lost.

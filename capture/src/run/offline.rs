@@ -3,14 +3,14 @@
 use std::{
     cell::RefCell,
     fs::File,
-    io::{self, IsTerminal as _, Read},
+    io::{self, Read},
     os::fd::AsFd as _,
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use capture_common::parse::Selection;
+use capture_common::{parse::Selection, record::MAX_SNAPLEN};
 use capture_packet::{LinkType, Precision};
 use nix::{
     errno::Errno,
@@ -18,14 +18,16 @@ use nix::{
 };
 
 use super::{
-    RunError, STANDARD_OUTPUT, say, standard_output, text_encoder, tracker, without_number, write_all,
+    RunError,
+    outputs::{self, Driver},
+    say, standard_output, text_encoder, tracker, without_number, write_all,
 };
 use crate::{
     blocking,
     config::Config,
     engine::Engine,
     kernel::was_closed,
-    output::{Flush, Output, stream::Stream},
+    output::interface::InterfaceDescription,
     source::{
         file::{self, FileError, FileSource},
         filter::select,
@@ -35,8 +37,6 @@ use crate::{
 
 /// How long a line waits for a name, with `--resolve`: nothing is lost meanwhile, but the reader waits for the line.
 const NAME_PATIENCE: Duration = Duration::from_secs(2);
-/// Text that is collected before it is written, where lines are not written at once.
-const BUFFERED: usize = 64 * 1024;
 
 /// Reads the packets of a file.
 ///
@@ -45,30 +45,32 @@ const BUFFERED: usize = 64 * 1024;
 /// When the file cannot be opened, is not a capture, or is cut off or corrupt: what is whole has been printed then.
 pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let precision = if config.text.nanoseconds { Precision::Nano } else { Precision::Micro };
-    let stdout = standard_output()?;
+    let needs_standard_output = config.count_only || config.outputs.text;
+    let stdout = if needs_standard_output { Some(standard_output()?) } else { None };
     let mut about_names = String::new();
-    let (outputs, count_to) = if config.count_only {
-        (Vec::new(), Some(stdout))
-    } else {
-        (vec![text(config, stdout, &mut about_names)?], None)
-    };
-    let engine = RefCell::new(Engine::new(outputs, tracker(config), Arc::default(), config.count));
+    let text = text_encoder(config, NAME_PATIENCE, |text| about_names.push_str(text))?;
+    let engine = RefCell::new(Engine::new(Vec::new(), tracker(config), Arc::default(), config.count));
     if path == Path::new("-") && was_closed(&io::stdin()) {
         return Err(FileError::Read(Errno::EBADF.into()).into());
     }
     let input = Input { file: file::open(path)?, engine: &engine };
     let mut source = FileSource::new(input, precision)?;
+    if config.count_only {
+        say(&greeting(path, &source));
+        return read(config, &mut source, &engine, stdout);
+    }
+    let outputs = outputs::open(config, &description(config, &source), text, Driver::File)?;
+    engine.borrow_mut().set_outputs(outputs);
     say(&greeting(path, &source));
     say(&about_names);
-    read(config, &mut source, &engine, count_to)
+    read(config, &mut source, &engine, None)
 }
 
-/// Lines on standard output. `about_names` gets what there is to say about names.
-fn text(config: &Config, stdout: File, about_names: &mut String) -> Result<Output, RunError> {
-    let line_buffered = config.line_buffered || stdout.is_terminal();
-    let encoder = Box::new(text_encoder(config, NAME_PATIENCE, |text| about_names.push_str(text))?);
-    let flush = Flush::After(if line_buffered { 1 } else { BUFFERED });
-    Ok(Output::here(STANDARD_OUTPUT.to_owned(), encoder, Box::new(Stream::new(stdout, false)), flush))
+/// The interface of the file's packets, as far as the file tells.
+fn description<R: Read>(config: &Config, source: &FileSource<R>) -> InterfaceDescription {
+    let (link_type, snaplen) = source.first_interface().unwrap_or((LinkType::Ethernet, MAX_SNAPLEN));
+    let filter = config.asks_for_tcp.then(|| config.ports.to_string());
+    InterfaceDescription { name: None, link_type, snaplen, filter, hook: None }
 }
 
 /// A file that may be a pipe. Before a read that has to wait, what the outputs have got is written: packets that have
@@ -147,14 +149,18 @@ fn read<R: Read>(
     }
     say(&engine.remarks());
     if others > 0 && !config.asks_for_tcp {
-        say(&format!("capture: {}\n", others_left_out(others, config.count_only)));
+        say(&format!("capture: {}\n", others_left_out(others, config)));
     }
     end.map_err(RunError::File)
 }
 
-/// What tcpdump prints, or counts, where nothing is asked for, and capture does not.
-fn others_left_out(count: u64, count_only: bool) -> String {
+/// What tcpdump prints, writes or counts, where nothing is asked for, and capture does not.
+fn others_left_out(count: u64, config: &Config) -> String {
     let were = if count == 1 { "was" } else { "were" };
-    let (done, does) = if count_only { ("counted", "counts") } else { ("printed", "prints") };
+    let (done, does) = match config.outputs.text {
+        _ if config.count_only => ("counted", "counts"),
+        true => ("printed", "prints"),
+        false => ("written", "writes"),
+    };
     format!("{} {were} not {done}: capture {does} what the filter `tcp` selects", packets(count))
 }

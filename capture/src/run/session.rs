@@ -7,6 +7,7 @@
 use std::ops::ControlFlow;
 
 use capture_common::counters::Counters;
+use capture_packet::Timestamp;
 
 use super::{
     RunError, complaint,
@@ -18,6 +19,7 @@ use crate::{
     engine::Engine,
     kernel::{Capture, KernelError, Left, Notice},
     messages::Messages,
+    output::statistics::Statistics,
     summary::{Summary, Unwritten, Warnings},
 };
 
@@ -68,6 +70,15 @@ pub(super) struct Session {
     pub(super) unsaid: Vec<RunError>,
     /// Whether an output has failed while others went on.
     pub(super) lost_an_output: bool,
+    /// When the outputs last got statistics.
+    pub(super) statistics: StatisticsSchedule,
+}
+
+/// When outputs get statistics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StatisticsSchedule {
+    start: Option<Timestamp>,
+    last: i64,
 }
 
 impl Session {
@@ -104,6 +115,7 @@ impl Session {
             if let Some(error) = self.capture.lost() {
                 return Stop::Kernel(error);
             }
+            self.statistics(false);
             let nothing_came = left == Left::Nothing && self.engine.read() == before;
             if std::mem::take(&mut flush) {
                 self.engine.flush();
@@ -135,6 +147,31 @@ impl Session {
     fn drain(&mut self) -> Left {
         let Self { capture, engine, .. } = self;
         capture.drain(|packet| engine.packet(packet))
+    }
+
+    /// Gives the outputs the accounts, if they want them and a second has passed since, or the capture `is_last`.
+    fn statistics(&mut self, is_last: bool) {
+        if !self.engine.wants_statistics() {
+            return;
+        }
+        let time = self.capture.now();
+        let Self { capture, engine, statistics, .. } = self;
+        let start = *statistics.start.get_or_insert(time);
+        if !is_last && time.seconds == statistics.last {
+            return;
+        }
+        statistics.last = time.seconds;
+        // Without counters there are no numbers that are true. The summary says why.
+        let Ok(counters) = capture.counters() else { return };
+        engine.statistics(&Statistics {
+            time,
+            start,
+            received: counters.matched,
+            dropped: counters.ring_full + counters.unreadable,
+            dropped_by_interface: capture.dropped_by_interface(),
+            is_last,
+            ..Statistics::default()
+        });
     }
 
     /// Takes in which outputs have failed, and says so where others go on. False if none is left.
@@ -228,6 +265,7 @@ impl Session {
                     }
                 }
                 Rest::Epilogue => {
+                    self.statistics(true);
                     self.engine.end(interrupted);
                     *rest = Rest::HandOver;
                 }

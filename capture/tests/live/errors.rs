@@ -201,7 +201,7 @@ fn a_wrong_command_line() {
         ("--hook sideways", "invalid value sideways: --hook <HOOK> takes auto, tc, xdp, "),
         ("-n --resolve", "-n asks for numbers and --resolve for names"),
         ("-i lo --count", "name one with -r"),
-        ("-w x.pcap", "no such option: -w: capture prints text only"),
+        ("-w - --print", "two outputs go to standard output: give one of them a file of its own"),
     ] {
         let output = namespace(arguments);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

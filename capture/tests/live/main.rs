@@ -16,6 +16,7 @@ mod ending;
 mod environment;
 mod errors;
 mod explain;
+mod files;
 mod interfaces;
 mod modes;
 mod names;

@@ -1,0 +1,138 @@
+//! `-w`, live: the files are read by the real tools, and by capture itself.
+
+use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::{
+    namespace::{Namespace, own_mounts},
+    process::{Tracer, wait_until},
+    traffic,
+};
+
+const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+/// What a program prints of a file.
+fn printed(program: &str, arguments: &str, file: &Path) -> String {
+    let mut command = Command::new(program);
+    let output = command.args(arguments.split_whitespace()).arg(file).output().expect("it starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments} {}: {stderr}", file.display());
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn tcpdump(file: &Path) -> String {
+    printed("tcpdump", "-n -t -S -r", file)
+}
+
+/// The text of a capture that also writes `name`, with the options `more`.
+fn text_and_file(folder: &TempDir, name: &str, more: &str) -> (String, std::path::PathBuf) {
+    let file = folder.path().join(name);
+    let namespace = Namespace::new();
+    let arguments = format!("-i lo -t -S --print -l --port 8888 -w {} {more}", file.display());
+    let capture = Tracer::capture(&namespace, &arguments);
+    traffic::nc_session(&namespace, &namespace, LOOPBACK);
+    capture.wait_for_stdout(&traffic::marker(&namespace, LOOPBACK, LOOPBACK));
+    let ended = capture.interrupt();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(ended.count("captured"), ended.count("received by filter"));
+    (ended.stdout.trim_end().to_owned(), file)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_is_read_of_a_file_is_what_was_printed() {
+    let folder = TempDir::new().expect("a folder");
+    for (name, more) in
+        [("a.pcap", ""), ("b.pcapng", ""), ("c.pcap", "--headers"), ("d", "--format pcapng --headers --nano")]
+    {
+        let (text, file) = text_and_file(&folder, name, more);
+        assert_eq!(tcpdump(&file).trim_end(), text, "{name}");
+        let arguments = "-n -t -S -r";
+        assert_eq!(printed(env!("CARGO_BIN_EXE_capture"), arguments, &file).trim_end(), text, "{name}");
+        let frames = printed("tshark", "-r", &file);
+        assert_eq!(frames.lines().count(), text.lines().count(), "{name}");
+        printed("capinfos", "-c", &file);
+        assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o7777, 0o600);
+    }
+}
+
+/// What tshark shows of the blocks around the packets.
+#[test]
+#[ignore = "needs root"]
+fn pcapng_has_the_interface_the_directions_and_the_comments() {
+    let folder = TempDir::new().expect("a folder");
+    let (here, there) = Namespace::pair();
+    let file = folder.path().join("x.pcapng");
+    let capture =
+        Tracer::capture(&there, &format!("-i veth1 --port 8888 --explain -U -w {}", file.display()));
+    traffic::nc_session(&there, &here, "10.0.0.2".parse().expect("an address"));
+    wait_until("the end of the session", || {
+        fs::read(&file).expect("a file").windows(15).any(|bytes| bytes == b"closes its side")
+    });
+    let ended = capture.interrupt();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let shown = printed(
+        "tshark",
+        "-T fields -e frame.interface_name -e frame.packet_flags_direction -e frame.comment -r",
+        &file,
+    );
+    let first = shown.lines().next().expect("a line");
+    assert!(first.starts_with("veth1\t0x00000001\t10.0.0.1."), "{first}");
+    assert!(first.ends_with(" > 10.0.0.2.8888: the client opens a connection"), "{first}");
+    assert!(shown.lines().any(|line| line.starts_with("veth1\t0x00000002\t")), "{shown}");
+}
+
+/// Everything up to a second before is readable.
+#[test]
+#[ignore = "needs root"]
+fn a_file_is_readable_after_sigkill() {
+    let folder = TempDir::new().expect("a folder");
+    for name in ["x.pcap", "x.pcapng"] {
+        let file = folder.path().join(name);
+        let namespace = Namespace::new();
+        let capture = Tracer::capture(&namespace, &format!("-i lo --port 8888 -w {}", file.display()));
+        // The header is there at once.
+        assert_eq!(tcpdump(&file), "");
+        traffic::nc_session(&namespace, &namespace, LOOPBACK);
+        traffic::marker(&namespace, LOOPBACK, LOOPBACK);
+        wait_until("the last packet", || printed("tcpdump", "-n -r", &file).contains("Flags [S]"));
+        capture.signal(Signal::SIGKILL);
+        capture.end();
+        printed("tshark", "-r", &file);
+        printed("capinfos", "-c", &file);
+        assert_ne!(tcpdump(&file), "");
+    }
+}
+
+/// The packets that a full disk does not take are counted, what is there is readable, and the text goes on.
+#[test]
+#[ignore = "needs root"]
+fn a_full_disk_leaves_the_text_alone() {
+    const FLOOD: usize = 10_000;
+    let folder = TempDir::new().expect("a folder");
+    let disk = folder.path().display().to_string();
+    let (here, there) = Namespace::pair();
+    there.run(own_mounts);
+    there.output(&format!("mount -t tmpfs -o size=256k tmpfs {disk}"));
+    let file = folder.path().join("x.pcap");
+    let capture = Tracer::capture(&there, &format!("-i veth1 --port 8888 --print -w {}", file.display()));
+    traffic::flood(&here, "veth0", FLOOD);
+    capture.wait_for_stderr("No space left on device");
+    let ended = capture.interrupt();
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(ended.lines().iter().filter(|line| !line.is_empty()).count(), FLOOD, "{}", ended.stderr);
+    let complaint = format!("capture: cannot write to {}: No space left on device", file.display());
+    assert_eq!(ended.stderr.matches(&complaint).count(), 1, "{}", ended.stderr);
+    let missing = format!("{}: ", file.display());
+    let line =
+        ended.stderr.lines().find(|line| line.starts_with(&missing)).expect("the packets that are missing");
+    let missing: usize =
+        line[missing.len()..].split(' ').next().and_then(|number| number.parse().ok()).expect(line);
+    // The file ends within a packet: tcpdump prints those before it.
+    let name = file.display().to_string();
+    let read =
+        there.run(move || Command::new("tcpdump").args(["-n", "-r", &name]).output()).expect("it starts");
+    assert_eq!(String::from_utf8_lossy(&read.stdout).lines().count() + missing, FLOOD);
+}
