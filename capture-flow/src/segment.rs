@@ -154,9 +154,10 @@ impl Ports for AnyPort {
     }
 }
 
-/// Where the layers begin, for each link type as the printer takes it.
+/// Where the layers of a TCP packet begin, for each link type as the printer takes it. `None` where that is not TCP over
+/// IP, or where the captured bytes end before it is known.
 #[inline]
-fn locate(packet: &Packet<'_>) -> Option<(Network, Layers)> {
+pub fn locate(packet: &Packet<'_>) -> Option<(Network, Layers)> {
     let frame = packet.data;
     let ethertype = |offset| match u16::from_be_bytes(frame.read(offset)?) {
         ethernet::TYPE_IPV4 => Some(Network::Ipv4),

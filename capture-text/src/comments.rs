@@ -26,6 +26,11 @@ pub fn write_comment_text(event: &Event, out: &mut BytesMut) {
     let _infallible = write!(out, "{from} > {to}: {established}{}", Sentence(event));
 }
 
+/// What happened, as the comment says it without the two ends.
+pub fn sentence(event: &Event) -> impl fmt::Display {
+    Sentence(event)
+}
+
 /// Appends the last comment of a capture in which connections had to make room for others.
 pub fn write_forgotten(forgotten: Forgotten, out: &mut BytesMut) {
     out.extend_from_slice(b"// ");

@@ -4,7 +4,10 @@
 //! many conversations are known as may be, a new one takes the place of one that has not been seen lately, which is
 //! counted. Until then they answer as tcpdump's would.
 
-use core::hash::{BuildHasher, Hash};
+use core::{
+    hash::{BuildHasher, Hash},
+    net::IpAddr,
+};
 
 use bounded_table::BoundedTable;
 use foldhash::fast::SeedableRandomState;
@@ -52,21 +55,31 @@ struct Table<A>(BoundedTable<Conversation<A>>);
 
 /// What of a segment's header is relative to its conversation, in host byte order.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SequenceFields {
-    pub(super) source_port: u16,
-    pub(super) destination_port: u16,
-    pub(super) seq: u32,
-    pub(super) ack: u32,
-    pub(super) syn: bool,
+pub struct SequenceFields {
+    /// The source port.
+    pub source_port: u16,
+    /// The destination port.
+    pub destination_port: u16,
+    /// The sequence number.
+    pub seq: u32,
+    /// The acknowledgment number.
+    pub ack: u32,
+    /// Whether SYN is set.
+    pub syn: bool,
 }
 
 /// The numbers to print for a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Numbers {
-    pub(super) seq: u32,
-    pub(super) ack: u32,
+pub struct Numbers {
+    /// The sequence number.
+    pub seq: u32,
+    /// The acknowledgment number.
+    pub ack: u32,
     /// What is subtracted from the edges of SACK blocks.
-    pub(super) sack_base: u32,
+    pub sack_base: u32,
+    /// Whether `seq` and `ack` are relative: those of a SYN, and of the first segment that is seen of a conversation,
+    /// are absolute.
+    pub is_relative: bool,
 }
 
 impl<A: Copy + Eq + Hash + Ord> Table<A> {
@@ -103,6 +116,7 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
                     seq: seq.wrapping_sub(own),
                     ack: ack.wrapping_sub(other),
                     sack_base: other,
+                    is_relative: true,
                 };
             }
         }
@@ -114,7 +128,7 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
         } else {
             self.0.insert(conversation, hash, |conversation| conversation.key.hash_of(hasher));
         }
-        Numbers { seq, ack, sack_base: other }
+        Numbers { seq, ack, sack_base: other, is_relative: false }
     }
 }
 
@@ -163,6 +177,25 @@ impl Conversations {
     /// differ from tcpdump's: a forgotten conversation begins again with absolute numbers.
     pub fn evicted(&self) -> u64 {
         self.v4.0.evicted() + self.v6.0.evicted()
+    }
+
+    /// The numbers of a segment with ACK set, for outputs that are not text. `None` where one address is IPv4 and the
+    /// other IPv6.
+    #[inline]
+    pub fn numbers_between(&mut self, ends: [IpAddr; 2], fields: SequenceFields) -> Option<Numbers> {
+        let addresses = match ends {
+            [IpAddr::V4(source), IpAddr::V4(destination)] => {
+                IpAddresses::V4 { header: 0, source: source.octets(), destination: destination.octets() }
+            }
+            [IpAddr::V6(ref source), IpAddr::V6(ref destination)] => {
+                return Some(self.numbers(
+                    IpAddresses::V6 { source: &source.octets(), destination: &destination.octets() },
+                    fields,
+                ));
+            }
+            _ => return None,
+        };
+        Some(self.numbers(addresses, fields))
     }
 
     /// The numbers to print for a segment with ACK set.
@@ -227,11 +260,17 @@ mod tests {
             if syn || !self.known.contains_key(&key) {
                 let base = if reverse { (ack.wrapping_sub(1), seq) } else { (seq, ack.wrapping_sub(1)) };
                 self.known.insert(key, base);
-                return Numbers { seq, ack, sack_base: if reverse { base.0 } else { base.1 } };
+                let sack_base = if reverse { base.0 } else { base.1 };
+                return Numbers { seq, ack, sack_base, is_relative: false };
             }
             let (low, high) = self.known[&key];
             let (own, other) = if reverse { (high, low) } else { (low, high) };
-            Numbers { seq: seq.wrapping_sub(own), ack: ack.wrapping_sub(other), sack_base: other }
+            Numbers {
+                seq: seq.wrapping_sub(own),
+                ack: ack.wrapping_sub(other),
+                sack_base: other,
+                is_relative: true,
+            }
         }
     }
 
@@ -273,7 +312,7 @@ mod tests {
                 let numbers = table.numbers_of(packet);
                 let expected = model.numbers(packet);
                 // A conversation is either as it was left, or it begins again.
-                let restarted = Numbers { seq: fields.seq, ack: fields.ack, ..numbers };
+                let restarted = Numbers { seq: fields.seq, ack: fields.ack, is_relative: false, ..numbers };
                 assert!(numbers == expected || numbers == restarted);
                 if numbers != expected {
                     model.numbers(Packet { fields: SequenceFields { syn: true, ..fields }, ..packet });
@@ -332,22 +371,28 @@ mod tests {
         let there =
             SequenceFields { source_port: 80, destination_port: 80, seq: 1000, ack: 5000, syn: false };
         let packet = Packet { source: 9, destination: 5, fields: there };
-        assert_eq!(table.numbers_of(packet), Numbers { seq: 1000, ack: 5000, sack_base: 4999 });
+        assert_eq!(
+            table.numbers_of(packet),
+            Numbers { seq: 1000, ack: 5000, sack_base: 4999, is_relative: false }
+        );
         let back = SequenceFields { seq: 5000, ack: 1001, ..there };
         let packet = Packet { source: 5, destination: 9, fields: back };
-        assert_eq!(table.numbers_of(packet), Numbers { seq: 1, ack: 1, sack_base: 1000 });
+        assert_eq!(table.numbers_of(packet), Numbers { seq: 1, ack: 1, sack_base: 1000, is_relative: true });
         // Older than the first segment seen.
         let older = SequenceFields { seq: 900, ack: 4999, ..there };
         let packet = Packet { source: 9, destination: 5, fields: older };
         assert_eq!(
             table.numbers_of(packet),
-            Numbers { seq: 0_u32.wrapping_sub(100), ack: 0, sack_base: 4999 }
+            Numbers { seq: 0_u32.wrapping_sub(100), ack: 0, sack_base: 4999, is_relative: true }
         );
         // Another family's conversation of the same numbers is another one.
         let [source, destination] = [9_u128, 5].map(u128::to_be_bytes);
         let addresses = IpAddresses::V6 { source: &source, destination: &destination };
         let new = SequenceFields { seq: 1001, ..there };
-        assert_eq!(table.numbers(addresses, new), Numbers { seq: 1001, ack: 5000, sack_base: 4999 });
+        assert_eq!(
+            table.numbers(addresses, new),
+            Numbers { seq: 1001, ack: 5000, sack_base: 4999, is_relative: false }
+        );
         assert_eq!(table.len(), 2);
     }
 }

@@ -32,13 +32,14 @@ mod tcp_options;
 #[cfg(test)]
 mod testing;
 mod time;
+pub mod values;
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 use bytes::BytesMut;
 use capture_common::record::MAX_SNAPLEN;
 use capture_packet::Packet;
-pub use conversations::Conversations;
+pub use conversations::{Conversations, Numbers, SequenceFields};
 use jiff::tz::TimeZone;
 
 use self::{

@@ -17,7 +17,7 @@ const MIN_LENGTH: usize = 20;
 const MAX_RESET_DATA: u32 = 30;
 
 /// What `Flags [` `]` holds, for each value of the byte, and how long that is.
-const FLAGS: [([u8; 8], u8); 256] = {
+pub(super) const FLAGS: [([u8; 8], u8); 256] = {
     let mut texts = [(*b"none\0\0\0\0", 4); 256];
     let mut flags = 1;
     while flags < 256 {
@@ -88,7 +88,7 @@ impl Dissector<'_> {
         let seq = u32::from_be_bytes([n3, n2, n1, n0]);
         let ack = u32::from_be_bytes([a3, a2, a1, a0]);
         let numbers = if self.options.absolute_sequence || flags & flag::ACK == 0 {
-            Numbers { seq, ack, sack_base: 0 }
+            Numbers { seq, ack, ..Numbers::default() }
         } else {
             let [source_port, destination_port] = ports;
             let syn = flags & flag::SYN != 0;

@@ -1,5 +1,5 @@
 //! Micro-benchmarks of what each packet goes through in user space: the merge of the rings, the filter, the printer
-//! with its table of conversations, the connection tracker, the file readers, the encoders of files.
+//! with its table of conversations, the JSON lines, the connection tracker, the file readers, the encoders of files.
 //!
 //! `cargo bench --package capture --bench micro` prints nanoseconds. On a machine that has other things to do, ask for
 //! instructions instead, which hardly vary: `cargo lab bench --instructions` runs each case under callgrind, which
@@ -18,7 +18,10 @@ use std::{
 use bytes::BytesMut;
 use capture::{
     kernel::merge::{Left, Merge, Queue},
-    output::{encoder::Encoder, interface::InterfaceDescription, pcap::PcapEncoder, pcapng::PcapngEncoder},
+    output::{
+        encoder::Encoder, interface::InterfaceDescription, json::JsonEncoder, pcap::PcapEncoder,
+        pcapng::PcapngEncoder,
+    },
     source::file::FileSource,
 };
 use capture_common::{
@@ -53,7 +56,7 @@ struct Case {
     prepare: fn(usize) -> Box<dyn FnMut()>,
 }
 
-const CASES: [Case; 21] = [
+const CASES: [Case; 23] = [
     Case { name: "merge-1", packets: 100_000, prepare: |n| merge(n, 1, 1) },
     Case { name: "merge-2-in-turns", packets: 100_000, prepare: |n| merge(n, 2, 1) },
     Case { name: "merge-64-in-bursts", packets: 100_000, prepare: |n| merge(n, 64, 32) },
@@ -73,6 +76,8 @@ const CASES: [Case; 21] = [
     Case { name: "print-sack", packets: 20_000, prepare: |n| print(n, vec![segment(0, 0x10, SACK, 0)]) },
     Case { name: "print-ipv6", packets: 20_000, prepare: |n| print(n, vec![segment_v6(TIMESTAMPS)]) },
     Case { name: "print-mixed", packets: 20_000, prepare: |n| print(n, mixed()) },
+    Case { name: "json", packets: 20_000, prepare: |n| json(n, vec![segment(0, 0x10, TIMESTAMPS, 0)]) },
+    Case { name: "json-mixed", packets: 20_000, prepare: |n| json(n, mixed()) },
     Case { name: "conversations-known", packets: 200_000, prepare: known_conversations },
     Case { name: "conversations-new", packets: 200_000, prepare: new_conversations },
     Case { name: "track-known", packets: 200_000, prepare: known_connections },
@@ -238,6 +243,24 @@ fn print(packets: usize, frames: Vec<(Vec<u8>, u32)>) -> Box<dyn FnMut()> {
     // What is done once, for the first packet of a conversation, does not count.
     frames.iter().for_each(|frame| sink.print(frame));
     Box::new(move || frames.iter().cycle().take(packets).for_each(|frame| sink.print(frame)))
+}
+
+/// Makes objects of packets and forgets them.
+fn json(packets: usize, frames: Vec<(Vec<u8>, u32)>) -> Box<dyn FnMut()> {
+    let conversations = Conversations::reproducible(LIMIT);
+    let mut encoder = JsonEncoder::with_conversations(Vec::new(), conversations);
+    let mut block = BytesMut::with_capacity(2 * CHUNK);
+    let mut microseconds = 0;
+    let mut encode = move |(data, wire_len): &(Vec<u8>, u32)| {
+        microseconds += 1;
+        let time = Timestamp { seconds: 1_700_000_000, nanoseconds: microseconds % 1_000_000 * 1000 };
+        encoder.packet(black_box(&Packet::new(time, LinkType::Ethernet, *wire_len, data)), &mut block);
+        if block.len() > CHUNK {
+            block.clear();
+        }
+    };
+    frames.iter().for_each(&mut encode);
+    Box::new(move || frames.iter().cycle().take(packets).for_each(&mut encode))
 }
 
 fn flows(packets: usize) -> Vec<(Vec<u8>, u32)> {

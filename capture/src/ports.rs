@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn ports_lists_and_ranges_add_up() {
-        assert_eq!(set(&[]), []);
+        assert_eq!(set(&[]), [0_u16; 0]);
         assert_eq!(set(&["8888"]), [8888]);
         assert_eq!(set(&["443,80", "80"]), [80, 443]);
         assert_eq!(set(&["8000-8002,1", "0-0"]), [0, 1, 8000, 8001, 8002]);

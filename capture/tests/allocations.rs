@@ -10,7 +10,10 @@ use std::{
 
 use bytes::BytesMut;
 use capture::{
-    output::{encoder::Encoder, interface::InterfaceDescription, pcap::PcapEncoder, pcapng::PcapngEncoder},
+    output::{
+        encoder::Encoder, interface::InterfaceDescription, json::JsonEncoder, pcap::PcapEncoder,
+        pcapng::PcapngEncoder,
+    },
     source::file::FileSource,
 };
 use capture_flow::Tracker;
@@ -74,7 +77,7 @@ fn described(link_type: LinkType) -> InterfaceDescription {
 
 /// Allocations per packet of a second pass over the goldens, when tables and buffers have their size.
 #[test]
-fn reading_explaining_printing_and_writing_a_packet_allocates_nothing() {
+fn reading_explaining_and_encoding_a_packet_allocates_nothing() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let with = |verbosity, link_header, number| TextOptions {
         verbosity,
@@ -93,6 +96,7 @@ fn reading_explaining_printing_and_writing_a_packet_allocates_nothing() {
         let bytes = fs::read(&path).unwrap();
         for options in [with(0, false, false), with(3, true, true)] {
             let mut printer = Printer::new(options, TimeZone::UTC, Conversations::new(1 << 10));
+            let mut json = JsonEncoder::with_conversations(Vec::new(), Conversations::new(1 << 10));
             let mut tracker = Tracker::new(1 << 10);
             let interfaces = LinkType::ALL.map(described);
             let mut pcap = PcapEncoder::new(&interfaces[1], Precision::Micro);
@@ -107,10 +111,12 @@ fn reading_explaining_printing_and_writing_a_packet_allocates_nothing() {
                     tracker.track(&packet, |event| {
                         write_comment(event, &mut text);
                         pcapng.event(event, &mut text);
+                        json.event(event, &mut text);
                     });
                     printer.print(&packet, &mut text);
                     pcap.packet(&packet, &mut text);
                     pcapng.packet(&packet, &mut text);
+                    json.packet(&packet, &mut text);
                     let printed = ALLOCATIONS.get();
                     text.clear();
                     packets += pass;

@@ -1,16 +1,213 @@
-//! Stub.
-use super::{encoder::Encoder, interface::InterfaceDescription};
-use bytes::BytesMut;
+//! JSON lines: one object to a line, each with its `type`. docs/json.md says what each has, and
+//! docs/capture.schema.json is their schema.
+
+mod event;
+mod options;
+mod packet;
+mod stamp;
+mod values;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use capture_flow::{Event, Forgotten};
 use capture_packet::Packet;
-/// Stub.
+use capture_text::Conversations;
+use serde::Serialize;
+
+use self::{
+    event::EventObject,
+    packet::PacketObject,
+    stamp::{Stamp, Stamps},
+    values::Exact,
+};
+use super::{encoder::Encoder, interface::InterfaceDescription, statistics::Statistics};
+
+/// The version of the schema. It grows when a key goes away or changes its meaning; new keys and new types of objects may
+/// come without that.
+const SCHEMA: u32 = 1;
+
+/// How many conversations of each IP version have relative numbers at the same time.
+const CONVERSATION_LIMIT: usize = 1 << 20;
+
+/// Makes JSON lines.
 #[derive(Debug)]
-pub struct JsonEncoder;
-impl JsonEncoder {
-    /// Stub.
-    pub fn new(_: Vec<InterfaceDescription>) -> Self {
-        JsonEncoder
+pub struct JsonEncoder {
+    interfaces: Vec<InterfaceDescription>,
+    conversations: Conversations,
+    stamps: Stamps,
+    /// What has been reported as lost.
+    reported: Lost,
+    /// The last object, which waits for the events of the end.
+    summary: Option<SummaryObject>,
+    has_ended: bool,
+}
+
+/// Packets that are missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+struct Lost {
+    dropped_by_kernel: Exact,
+    dropped_by_interface: Exact,
+    dropped_by_output: Exact,
+}
+
+impl Lost {
+    fn of(statistics: &Statistics) -> Self {
+        Self {
+            dropped_by_kernel: Exact(statistics.dropped),
+            dropped_by_interface: Exact(statistics.dropped_by_interface),
+            dropped_by_output: Exact(statistics.dropped_by_output),
+        }
+    }
+
+    fn since(self, earlier: Self) -> Self {
+        let difference = |now: Exact, before: Exact| Exact(now.0.saturating_sub(before.0));
+        Self {
+            dropped_by_kernel: difference(self.dropped_by_kernel, earlier.dropped_by_kernel),
+            dropped_by_interface: difference(self.dropped_by_interface, earlier.dropped_by_interface),
+            dropped_by_output: difference(self.dropped_by_output, earlier.dropped_by_output),
+        }
     }
 }
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "capture")]
+struct CaptureObject<'a> {
+    schema: u32,
+    version: &'static str,
+    interfaces: Vec<InterfaceObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct InterfaceObject<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    link_type: String,
+    /// Zero for headers only.
+    snaplen: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "loss")]
+struct LossObject {
+    time: Stamp,
+    #[serde(flatten)]
+    lost: Lost,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "summary")]
+struct SummaryObject {
+    start: Stamp,
+    time: Stamp,
+    received: Exact,
+    read: Exact,
+    #[serde(flatten)]
+    lost: Lost,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "forgotten")]
+struct ForgottenObject {
+    connections: Exact,
+    limit: usize,
+}
+
+impl JsonEncoder {
+    /// Objects for packets of a source with these interfaces.
+    pub fn new(interfaces: Vec<InterfaceDescription>) -> Self {
+        Self::with_conversations(interfaces, Conversations::new(CONVERSATION_LIMIT))
+    }
+
+    /// The same with a table of conversations, for measurements.
+    pub fn with_conversations(interfaces: Vec<InterfaceDescription>, conversations: Conversations) -> Self {
+        Self {
+            interfaces,
+            conversations,
+            stamps: Stamps::new(),
+            reported: Lost::default(),
+            summary: None,
+            has_ended: false,
+        }
+    }
+
+    /// Appends the summary where nothing comes after it.
+    fn append_summary(&mut self, block: &mut BytesMut) {
+        if self.has_ended
+            && let Some(summary) = self.summary.take()
+        {
+            append(&summary, block);
+        }
+    }
+}
+
 impl Encoder for JsonEncoder {
-    fn packet(&mut self, _: &Packet<'_>, _: &mut BytesMut) {}
+    fn header(&self) -> Bytes {
+        let interfaces = self.interfaces.iter().map(|interface| {
+            let InterfaceDescription { name, link_type, snaplen, filter, hook } = interface;
+            // tcpdump's name, without its description.
+            let link_type = link_type.to_string().split(' ').take(1).collect();
+            let [name, filter, hook] = [name, filter, hook].map(Option::as_deref);
+            InterfaceObject { name, link_type, snaplen: *snaplen, filter, hook }
+        });
+        let object = CaptureObject {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION"),
+            interfaces: interfaces.collect(),
+        };
+        let mut line = BytesMut::new();
+        append(&object, &mut line);
+        line.freeze()
+    }
+
+    #[inline]
+    fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) {
+        let Self { interfaces, conversations, stamps, .. } = self;
+        let interface = interfaces.get(packet.source.0 as usize);
+        let interface = interface.and_then(|interface| interface.name.as_deref());
+        let time = stamps.stamp(packet.time);
+        append(&PacketObject::read(packet, time, interface, conversations), block);
+    }
+
+    fn event(&mut self, event: &Event, block: &mut BytesMut) {
+        let time = self.stamps.stamp(event.time);
+        append(&EventObject::new(event, time), block);
+    }
+
+    fn wants_statistics(&self) -> bool {
+        true
+    }
+
+    fn statistics(&mut self, statistics: &Statistics, block: &mut BytesMut) {
+        let [start, time] = [statistics.start, statistics.time].map(|time| self.stamps.stamp(time));
+        let now = Lost::of(statistics);
+        let lost = now.since(self.reported);
+        if lost != Lost::default() {
+            append(&LossObject { time, lost }, block);
+            self.reported = now;
+        }
+        if statistics.is_last {
+            let (received, read) = (Exact(statistics.received), Exact(statistics.read));
+            self.summary = Some(SummaryObject { start, time, received, read, lost: now });
+            self.append_summary(block);
+        }
+    }
+
+    fn end(&mut self, forgotten: Option<Forgotten>, _interrupted: bool, block: &mut BytesMut) {
+        if let Some(Forgotten { connections, limit }) = forgotten {
+            append(&ForgottenObject { connections: Exact(connections), limit }, block);
+        }
+        self.has_ended = true;
+        self.append_summary(block);
+    }
+}
+
+/// Appends an object and the end of its line.
+#[inline]
+fn append(object: &impl Serialize, block: &mut BytesMut) {
+    // A `BytesMut` grows: it takes everything. All keys are strings, the other reason that this could fail.
+    let _infallible = serde_json::to_writer(block.writer(), object);
+    block.extend_from_slice(b"\n");
 }
