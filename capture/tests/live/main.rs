@@ -18,6 +18,7 @@ mod errors;
 mod explain;
 mod files;
 mod interfaces;
+mod json;
 mod modes;
 mod names;
 mod neighbours;
