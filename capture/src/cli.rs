@@ -1,6 +1,8 @@
 //! The command line: names and meanings are tcpdump's wherever tcpdump has them. Nothing is validated here beyond
 //! what clap does by itself; that is [`config`](crate::config)'s.
 
+mod files;
+
 use std::{error::Error as _, ffi::OsString, path::PathBuf};
 
 use capture_packet::Precision;
@@ -10,6 +12,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+pub use self::files::FileArguments;
 use crate::{
     kernel::{DirectionFilter, Hook, LogLevel},
     ports::PortList,
@@ -19,7 +22,7 @@ use crate::{
 ///
 /// Exit status: 0 after a complete capture, 1 when something failed, 2 for a wrong command line.
 ///
-/// An option given again replaces the earlier one, except --port. Long options may be abbreviated.
+/// An option given again replaces the earlier one, except --port, --ring-buffer and --autostop. Long options may be abbreviated.
 #[derive(Clone, Debug, Parser)]
 #[command(
     version,
@@ -123,6 +126,10 @@ pub struct Cli {
         value_parser = OsStringValueParser::new().map(PathBuf::from)
     )]
     pub json: Option<PathBuf>,
+
+    /// When files end.
+    #[command(flatten)]
+    pub files: FileArguments,
 
     /// Number the packets
     #[arg(short = '#', long = "number")]
@@ -326,7 +333,6 @@ fn alternatives(values: &[String]) -> String {
 /// What capture says about an option that it does not have. Most often it is one of tcpdump's.
 fn no_such(flag: &str, similar: Option<&str>) -> String {
     let hint = match (flag, similar) {
-        ("-C" | "-G" | "-W" | "-z", _) => ": capture writes one file (-w)".to_owned(),
         ("-F", _) => ": write the expression on the command line".to_owned(),
         (_, Some(similar)) => format!("; did you mean {similar}?"),
         (_, None) => " (see capture --help)".to_owned(),
@@ -340,6 +346,7 @@ Examples:
   capture -i eth0 --port 80,443 -l | grep 'Flags \\[R'
   capture -i eth0 --port 8000-8100 -c 1000 > packets.txt
   capture -i eth0 --port 443 -w packets.pcapng
+  capture -i eth0 -G 3600 -w %Y%m%d-%H.pcap -z gzip
   capture -r packets.pcap --port 8888
 
 Signals to a live capture:

@@ -1,5 +1,7 @@
 //! From the command line to what is to be done: the validated form of [`Cli`].
 
+mod files;
+
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -10,6 +12,8 @@ use capture_common::record::MAX_SNAPLEN;
 use capture_packet::Precision;
 use capture_text::options::{Dump, TextOptions, TimestampStyle};
 
+use self::files::Target;
+pub use self::files::{FileRules, FilesConfigError};
 use crate::{
     cli::{Cli, FileFormat},
     expression,
@@ -28,7 +32,7 @@ pub enum Command {
     /// List the interfaces.
     ListInterfaces,
     /// Print packets.
-    Print(Config),
+    Print(Box<Config>),
 }
 
 /// How packets are to be printed, and where they come from.
@@ -78,6 +82,10 @@ pub struct PacketFile {
     pub format: FileFormat,
     /// Whether each packet is written at once.
     pub packet_buffered: bool,
+    /// When the next file begins, and when there is enough.
+    pub rules: FileRules,
+    /// `-z`: what gets each finished file.
+    pub command: Option<OsString>,
 }
 
 /// Where packets come from.
@@ -151,6 +159,9 @@ pub enum ConfigError {
     /// Two outputs would be mixed.
     #[error("two outputs go to {0}: give one of them a file of its own")]
     SameOutput(String),
+    /// An option about files.
+    #[error(transparent)]
+    Files(#[from] FilesConfigError),
     /// Too many of `-t`, `-x`, `-X` or `-A`.
     #[error("too many -{flag}: {most} at most")]
     TooMany {
@@ -197,7 +208,7 @@ impl TryFrom<Cli> for Command {
         };
         let source = cli.read.map_or(Source::Live(live), Source::File);
         text.headers_only = matches!(source, Source::Live(Live { snaplen: 0, .. }));
-        Ok(Self::Print(Config {
+        Ok(Self::Print(Box::new(Config {
             source,
             ports,
             asks_for_tcp,
@@ -209,7 +220,7 @@ impl TryFrom<Cli> for Command {
             explain: cli.explain,
             line_buffered: cli.line_buffered || cli.packet_buffered,
             outputs,
-        }))
+        })))
     }
 }
 
@@ -306,10 +317,18 @@ fn outputs(cli: &Cli) -> Result<Outputs, ConfigError> {
         None if path.extension().is_some_and(|extension| extension == "pcapng") => FileFormat::Pcapng,
         None => FileFormat::Pcap,
     };
+    let target = match &cli.write {
+        None => Target::None,
+        Some(path) if is_standard_output(path) => Target::Stream,
+        Some(_) => Target::File,
+    };
+    let rules = files::rules(&cli.files, target)?;
     let write = cli.write.clone().map(|path| PacketFile {
         format: format(&path),
         path,
         packet_buffered: cli.packet_buffered,
+        rules,
+        command: cli.files.postrotate_command.clone(),
     });
     if cli.format.is_some() && write.is_none() {
         return Err(ConfigError::FormatOfNothing);

@@ -58,7 +58,7 @@ const LAYERS: &[Layer] = &[
     // What was asked for.
     Layer { module: "cli", imports: &["kernel", "ports"], touches: &[] },
     Layer { module: "expression", imports: &["ports"], touches: &[] },
-    Layer { module: "config", imports: &["cli", "expression", "kernel", "ports"], touches: &[] },
+    Layer { module: "config", imports: &["cli", "expression", "kernel", "output", "ports"], touches: &[] },
 ];
 
 /// These hold all others together, and may import and touch whatever they need. Nothing imports them.

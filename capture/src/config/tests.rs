@@ -15,7 +15,7 @@ fn config(arguments: &str) -> Result<Config, ConfigError> {
     let words = ["capture"].into_iter().chain(arguments.split_whitespace());
     let cli = Cli::read(words.map(OsString::from)).unwrap();
     match Command::try_from(cli)? {
-        Command::Print(config) => Ok(config),
+        Command::Print(config) => Ok(*config),
         Command::ListInterfaces => panic!("not -D"),
     }
 }
@@ -160,7 +160,15 @@ fn what_scripts_pass_is_accepted() {
 #[test]
 fn packets_go_where_the_command_line_says() {
     let outputs = |arguments: &str| config(arguments).unwrap().outputs;
-    let file = |path: &str, format| Some(PacketFile { path: path.into(), format, packet_buffered: false });
+    let file = |path: &str, format| {
+        Some(PacketFile {
+            path: path.into(),
+            format,
+            packet_buffered: false,
+            rules: FileRules::default(),
+            command: None,
+        })
+    };
     let (text, json) = (true, Some(PathBuf::from("-")));
     for (arguments, expected) in [
         ("", Outputs { text, write: None, json: None }),

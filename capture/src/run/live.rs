@@ -102,7 +102,12 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
         filter: Some(config.ports.to_string()),
         hook: Some(capture.description().to_owned()),
     };
-    let outputs = outputs::open(config, &description, text, Driver::Live(&failures))?;
+    let mut about_files = Vec::new();
+    let driver = Driver::Live(&failures);
+    let outputs = outputs::open(config, &description, text, driver, &mut about_files)?;
+    for warning in about_files {
+        messages.say(&format!("capture: warning: {warning}\n"));
+    }
     messages.say(&greeting(&interface, &capture, options));
     messages.wait(GREETING_PATIENCE);
     messages.say(&about_names);

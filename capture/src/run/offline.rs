@@ -59,7 +59,12 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
         say(&greeting(path, &source));
         return read(config, &mut source, &engine, stdout);
     }
-    let outputs = outputs::open(config, &description(config, &source), text, Driver::File)?;
+    let mut about_files = Vec::new();
+    let description = description(config, &source);
+    let outputs = outputs::open(config, &description, text, Driver::File, &mut about_files)?;
+    for warning in about_files {
+        say(&format!("capture: warning: {warning}\n"));
+    }
     engine.borrow_mut().set_outputs(outputs);
     say(&greeting(path, &source));
     say(&about_names);

@@ -14,12 +14,12 @@ use tokio::sync::Notify;
 use super::{RunError, standard_output, time_zone::time_zone};
 use crate::{
     cli::FileFormat,
-    config::{Config, PacketFile},
+    config::{Config, FileRules, PacketFile},
     output::{
         Flush, Output,
         destination::Destination,
         encoder::Encoder,
-        files::{Files, FilesOptions},
+        files::{Autostop, Files, FilesOptions},
         interface::InterfaceDescription,
         json::JsonEncoder,
         pcap::PcapEncoder,
@@ -67,15 +67,17 @@ impl Driver<'_> {
 }
 
 /// Opens the outputs: the file first, which holds up the source, then text, then JSON. `text` makes the lines.
+/// `warnings` gets what there is to say about them.
 pub(super) fn open(
     config: &Config,
     interface: &InterfaceDescription,
     text: Option<TextEncoder>,
     driver: Driver<'_>,
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<Output>, RunError> {
     let mut outputs = Vec::new();
     if let Some(file) = &config.outputs.write {
-        outputs.push(packet_file(config, file, interface, driver)?);
+        outputs.push(packet_file(config, file, interface, driver, warnings)?);
     }
     if let Some(encoder) = text {
         let stdout = standard_output()?;
@@ -98,6 +100,7 @@ fn packet_file(
     file: &PacketFile,
     interface: &InterfaceDescription,
     driver: Driver<'_>,
+    warnings: &mut Vec<String>,
 ) -> Result<Output, RunError> {
     let precision = if config.text.nanoseconds { Precision::Nano } else { Precision::Micro };
     let encoder: Box<dyn Encoder> = match file.format {
@@ -108,7 +111,27 @@ fn packet_file(
         return Err(RunError::BinaryToTerminal);
     }
     let flush = if file.packet_buffered { Flush::After(1) } else { Flush::WhenIdle };
-    let mut output = to(&file.path, encoder, flush, driver)?;
+    let FileRules { rotation, autostop } = file.rules.clone();
+    let is_stream = is_dash(&file.path) && autostop == Autostop::default();
+    let mut output = if is_stream {
+        to(&file.path, encoder, flush, driver)?
+    } else {
+        let options = FilesOptions {
+            path: if is_dash(&file.path) { STANDARD_OUTPUT.into() } else { file.path.clone() },
+            rotation,
+            autostop,
+            command: file.command.clone(),
+            time_zone: time_zone(),
+        };
+        let name = options.path.display().to_string();
+        let files = if is_dash(&file.path) {
+            Files::onto(standard_output()?, options, encoder.header())?
+        } else {
+            Files::create(options, encoder.header())?
+        };
+        warnings.extend(files.warning());
+        driver.output(name, encoder, Box::new(files), flush)?
+    };
     // The header is there at once: a reader at the other end of a pipe waits for it.
     output.hand_over();
     Ok(output)

@@ -136,3 +136,38 @@ fn a_full_disk_leaves_the_text_alone() {
         there.run(move || Command::new("tcpdump").args(["-n", "-r", &name]).output()).expect("it starts");
     assert_eq!(String::from_utf8_lossy(&read.stdout).lines().count() + missing, FLOOD);
 }
+
+/// On an idle link, too: as many files as asked for, one for each second, and the end of the run.
+#[test]
+#[ignore = "needs root"]
+fn periods_end_without_a_packet() {
+    let folder = TempDir::new().expect("a folder");
+    let namespace = Namespace::new();
+    let pattern = folder.path().join("x-%s.pcap");
+    let capture =
+        Tracer::capture(&namespace, &format!("-i lo --port 8888 -G 1 -W 3 -w {}", pattern.display()));
+    capture.wait_for_stderr("Maximum file limit reached: 3");
+    let ended = capture.end();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let mut files: Vec<_> =
+        fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("a file").path()).collect();
+    files.sort();
+    assert_eq!(files.len(), 3);
+    for file in files {
+        assert_eq!(tcpdump(&file), "");
+    }
+}
+
+/// A pipe that no one reads: a signal ends the capture all the same.
+#[test]
+#[ignore = "needs root"]
+fn a_pipe_without_a_reader_does_not_hold_up_the_end() {
+    let folder = TempDir::new().expect("a folder");
+    let namespace = Namespace::new();
+    let pipe = folder.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let capture = Tracer::capture(&namespace, &format!("-i lo --port 8888 -w {}", pipe.display()));
+    traffic::marker(&namespace, LOOPBACK, LOOPBACK);
+    let ended = capture.interrupt();
+    assert!(ended.stderr.contains("the output was blocked, closed or full"), "{}", ended.stderr);
+}

@@ -17,6 +17,7 @@ mod tests;
 
 use std::{
     collections::VecDeque,
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::PoisonError,
@@ -50,6 +51,8 @@ pub struct Files {
     folder: Option<(PathBuf, Folder)>,
     /// `None` when the output is finished, or a file could not be opened.
     current: Option<Current>,
+    /// A pipe that no one reads yet. It is waited for where writing may wait.
+    waiting: Option<PathBuf>,
     /// Files that are complete, if some of them may have to be deleted.
     finished: VecDeque<Finished>,
     /// How many there have been.
@@ -71,6 +74,21 @@ impl Files {
         Self::with_clock(options, header, Box::new(SystemClock::new()))
     }
 
+    /// Writes to the open `file`, which messages call by the path in the options, and which is the only one.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written, or the options ask for several.
+    pub fn onto(file: File, options: FilesOptions, header: Bytes) -> Result<Self, FilesError> {
+        if options.rotation != Rotation::None {
+            return Err(FilesError::new(&options.path, Cause::NotRegular));
+        }
+        let current = Current::begin(&options.path, file, false, &header)?;
+        let mut files = Self::unopened(options, header, Box::new(SystemClock::new()));
+        files.take(current);
+        Ok(files)
+    }
+
     /// As [`create`](Self::create), by another clock than the system's.
     ///
     /// # Errors
@@ -81,23 +99,28 @@ impl Files {
         header: Bytes,
         clock: Box<dyn Clock>,
     ) -> Result<Self, FilesError> {
+        let mut files = Self::unopened(options, header, clock);
+        files.begin()?;
+        Ok(files)
+    }
+
+    fn unopened(options: FilesOptions, header: Bytes, clock: Box<dyn Clock>) -> Self {
         let schedule = Schedule::new(&options, clock);
         let names = Names::new(&options, &schedule.now());
-        let mut files = Self {
+        Self {
             options,
             header,
             names,
             schedule,
             folder: None,
             current: None,
+            waiting: None,
             finished: VecDeque::new(),
             begun: 0,
             packets: 0,
             has_enough: false,
             has_complained: false,
-        };
-        files.begin()?;
-        Ok(files)
+        }
     }
 
     /// What there is to say before the first packet.
@@ -133,14 +156,35 @@ impl Files {
                     opened => break opened?,
                 }
             };
-            Current::begin(&path, file, true, &self.header)?
+            match file {
+                Some(file) => Current::begin(&path, file, true, &self.header)?,
+                None if rotates => return Err(FilesError::new(&path, Cause::NotRegular)),
+                None => {
+                    self.waiting = Some(path);
+                    return Ok(());
+                }
+            }
         };
         if rotates && !current.is_regular {
             return Err(FilesError::new(&path, Cause::NotRegular));
         }
+        self.take(current);
+        Ok(())
+    }
+
+    /// Goes on with a file.
+    fn take(&mut self, current: Current) {
         self.current = Some(current);
         self.schedule.file_begins();
         self.begun += 1;
+    }
+
+    /// Waits until the pipe has a reader, if it has none yet.
+    fn wait_for_reader(&mut self) -> io::Result<()> {
+        let Some(path) = self.waiting.take() else { return Ok(()) };
+        let opened = self.folder(&path).and_then(|folder| folder.open_pipe(&path));
+        let begun = opened.and_then(|file| Current::begin(&path, file, true, &self.header));
+        self.take(begun.map_err(|error| io::Error::new(error.kind(), error.cause.to_string()))?);
         Ok(())
     }
 
@@ -326,10 +370,15 @@ impl Destination for Files {
     }
 
     fn wait(&self) -> Option<Duration> {
-        if self.has_enough { None } else { self.schedule.wait() }
+        match &self.waiting {
+            Some(_) => Some(Duration::ZERO),
+            None if self.has_enough => None,
+            None => self.schedule.wait(),
+        }
     }
 
     fn tick(&mut self, progress: &Progress) -> io::Result<()> {
+        self.wait_for_reader()?;
         if self.has_enough || self.current.is_none() {
             return Ok(());
         }
@@ -345,6 +394,7 @@ impl Destination for Files {
     }
 
     fn finish(&mut self, progress: &Progress) -> io::Result<()> {
+        self.wait_for_reader()?;
         let left_out = progress.left_out();
         if left_out > 0 {
             let (packets, were) = if left_out == 1 { ("packet", "was") } else { ("packets", "were") };

@@ -11,9 +11,10 @@ use std::{
 };
 
 use nix::{
-    fcntl::{AtFlags, OFlag, open, openat},
+    errno::Errno,
+    fcntl::{AtFlags, FcntlArg, OFlag, fcntl, open, openat},
     libc,
-    sys::stat::{Mode, fstatat},
+    sys::stat::{Mode, SFlag, fstatat},
     unistd::{UnlinkatFlags, unlinkat},
 };
 
@@ -41,6 +42,7 @@ pub(super) struct Folder(OwnedFd);
 impl Folder {
     /// The directory that `path` is in.
     pub(super) fn of(path: &Path) -> Result<Self, FilesError> {
+        file_name(path)?;
         let folder = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
@@ -50,16 +52,46 @@ impl Folder {
         opened.map(Self).map_err(|errno| FilesError::new(path, Cause::Folder(errno.into())))
     }
 
-    /// Opens the file that `path` names, in this directory whatever it is called now.
-    pub(super) fn open(&self, path: &Path, existing: Existing) -> Result<File, FilesError> {
-        let name = file_name(path)?;
+    /// Opens the file that `path` names, in this directory whatever it is called now. `None`: it is a pipe that no one
+    /// reads.
+    pub(super) fn open(&self, path: &Path, existing: Existing) -> Result<Option<File>, FilesError> {
         let how = match existing {
             Existing::Replace => OFlag::O_TRUNC,
             Existing::Keep => OFlag::O_EXCL,
         };
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
-        let opened = openat(&self.0, name, flags | how, MODE);
-        opened.map(File::from).map_err(|errno| FilesError::new(path, errno.into()))
+        let opened = self.open_with(path, how | OFlag::O_CREAT | OFlag::O_NONBLOCK);
+        match opened {
+            Ok(file) => {
+                // Opening does not wait; writing does.
+                let waiting = fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()));
+                waiting.map_err(|errno| FilesError::new(path, errno.into()))?;
+                Ok(Some(file))
+            }
+            // fifo(7)
+            Err(Errno::ENXIO) if self.is_pipe(path) => Ok(None),
+            Err(errno) => Err(FilesError::new(path, errno.into())),
+        }
+    }
+
+    /// Opens a pipe, and waits until someone reads it.
+    pub(super) fn open_pipe(&self, path: &Path) -> Result<File, FilesError> {
+        loop {
+            match self.open_with(path, OFlag::empty()) {
+                Err(Errno::EINTR) => {}
+                opened => return opened.map_err(|errno| FilesError::new(path, errno.into())),
+            }
+        }
+    }
+
+    fn open_with(&self, path: &Path, flags: OFlag) -> Result<File, Errno> {
+        let flags = flags | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
+        openat(&self.0, path.file_name().unwrap_or_default(), flags, MODE).map(File::from)
+    }
+
+    fn is_pipe(&self, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default();
+        let there = fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        there.is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO)
     }
 
     /// Deletes a file, if it is still there under its name: another one of this name stays.

@@ -115,17 +115,20 @@ fn devices_and_pipes_are_written_to() {
     let full = refusal(Path::new("/dev/full"));
     assert!(full.starts_with("cannot write to /dev/full: No space left on device"), "{full}");
 
+    // It is opened without a reader. Writing waits for one.
     let folder = folder();
     let path = folder.path().join("fifo");
     mkfifo(&path, Mode::S_IRWXU).unwrap();
+    let mut files = Files::create(to(&path), HEADER).unwrap();
+    assert_eq!(files.wait(), Some(Duration::ZERO));
     let reader = thread::spawn({
         let path = path.clone();
         move || fs::read(path).unwrap()
     });
-    let mut files = Files::create(to(&path), HEADER).unwrap();
     let (block, ends) = packets(10_000, 3);
     let progress = Progress::default();
     files.write(&block, &ends, &progress).unwrap();
+    assert_eq!(files.wait(), None);
     files.finish(&progress).unwrap();
     assert_eq!(reader.join().unwrap(), [&HEADER[..], &block].concat());
     assert_eq!(progress.packets(), 3);

@@ -254,3 +254,23 @@ fn a_program_that_cannot_be_started_is_reported_once() {
     assert!(note.starts_with("cannot start /nowhere/gzip for "), "{note}");
     assert!(note.contains("No such file or directory"), "{note}");
 }
+
+/// Standard output, which is open already, can have enough.
+#[test]
+fn an_open_file_is_written_to() {
+    let folder = folder();
+    let path = folder.path().join("x");
+    let autostop = Autostop { packets: Some(2), ..Autostop::default() };
+    let options = FilesOptions { autostop, ..to("standard output") };
+    let mut files = Files::onto(File::create(&path).unwrap(), options, HEADER).unwrap();
+    let (block, ends) = words("aa bb cc");
+    let progress = Progress::default();
+    files.write(&block, &ends, &progress).unwrap();
+    files.finish(&progress).unwrap();
+    assert_eq!(text(&folder, "x"), "headeraabb");
+    assert!(progress.has_ended());
+
+    let rotation = Rotation::Tcpdump(Tcpdump { size: Some(1), ..Tcpdump::default() });
+    let options = FilesOptions { rotation, ..to("standard output") };
+    assert!(Files::onto(File::create(&path).unwrap(), options, HEADER).is_err());
+}
