@@ -64,9 +64,13 @@ impl Results<'_> {
 
     /// The largest loss of `capture` in a profile that offered what the budget asks for.
     fn loss(&self, profile: &str) -> Option<f64> {
+        self.loss_of(profile, Tool::CAPTURE)
+    }
+
+    fn loss_of(&self, profile: &str, capture: Tool) -> Option<f64> {
         const PACKETS: f64 = 3e6;
         const ROUNDS: usize = 3;
-        let capture = Tool::CAPTURE.name;
+        let capture = capture.name;
         let offered = self.samples(profile, capture, Quantity::Offered)?;
         let enough = offered.0.len() >= ROUNDS && offered.least()? >= PACKETS;
         enough.then(|| self.most(profile, capture, Quantity::Lost)).flatten()
@@ -78,7 +82,7 @@ pub(super) fn evaluate(tables: &[Table]) -> Vec<Budget> {
     let results = Results(tables);
     let at_most = |name, bound, measured| Budget { name, bound, at_least: false, measured, note: None };
     let capture = Tool::CAPTURE;
-    let to_tcpdump = |name, bound, profile, quantity| {
+    let to_tcpdump_of = |name, bound, profile, capture: Tool, quantity| {
         let ours =
             results.median(profile, capture, quantity).filter(|_| results.lossless(profile, capture.name));
         // Where noise is larger than what is measured, nothing follows.
@@ -94,6 +98,8 @@ pub(super) fn evaluate(tables: &[Table]) -> Vec<Budget> {
                 .map(|(ours, (tool, theirs))| format!("{} ns; {tool}: {} ns", number(ours), number(theirs))),
         }
     };
+    let to_tcpdump = |name, bound, profile, quantity| to_tcpdump_of(name, bound, profile, capture, quantity);
+    let headers = Tool::PCAPNG_HEADERS;
     let read = to_tcpdump("-r, times as fast as tcpdump, 8 flows", 11.0, "read", Quantity::ReadTime);
     let few = results.median("read", capture, Quantity::ReadTime);
     let many = results.median("read-flows", capture, Quantity::ReadTime);
@@ -107,6 +113,28 @@ pub(super) fn evaluate(tables: &[Table]) -> Vec<Budget> {
     vec![
         at_most("lost, %, of 3 million or more, 3 runs or more: to /dev/null", 0.0, results.loss("null")),
         at_most("lost, %, of 3 million or more, 3 runs or more: to a file", 0.0, results.loss("file")),
+        at_most("lost, %, the same: -w, pcap, 66 bytes", 0.0, results.loss("write-66")),
+        at_most("lost, %, the same: -w, pcap, 1514 bytes", 0.0, results.loss("write-1514")),
+        at_most("lost, %, the same: -w, pcapng, headers", 0.0, results.loss_of("write-headers", headers)),
+        to_tcpdump(
+            "CPU per packet of -w, pcap, 66 bytes, to tcpdump's",
+            1.0,
+            "write-66",
+            Quantity::DaemonCpu,
+        ),
+        to_tcpdump(
+            "CPU per packet of -w, pcap, 1514 bytes, to tcpdump's",
+            1.0,
+            "write-1514",
+            Quantity::DaemonCpu,
+        ),
+        to_tcpdump_of(
+            "CPU per packet of -w, pcapng, headers, to tcpdump's",
+            1.0,
+            "write-headers",
+            headers,
+            Quantity::DaemonCpu,
+        ),
         to_tcpdump("CPU per line, to a lossless tcpdump's", 1.0 / 8.0, "paced", Quantity::DaemonCpu),
         Budget { at_least: true, measured: read.measured.map(f64::recip), ..read },
         at_most("-r, time at a million flows to that at 8", 1.5, many.zip(few).map(|(many, few)| many / few)),

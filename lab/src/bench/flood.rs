@@ -1,11 +1,14 @@
 //! As many packets as can be sent: how many each program delivers, and at what cost to the sender and to itself.
 
-use anyhow::{Result, ensure};
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
 use test_support::namespace::Namespace;
 
 use super::{
     Bench, cpu,
     cpu::Cpu,
+    frames::LENGTH,
     live_frames::{self, Destination},
     memory,
     namespace::{RECEIVER, received},
@@ -14,6 +17,7 @@ use super::{
     sender::{self, Flood, Sent},
     tools::Tool,
 };
+use crate::workspace;
 
 /// One profile.
 #[derive(Clone, Debug)]
@@ -23,6 +27,8 @@ pub(super) struct Plan {
     pub(super) output: Output,
     /// More arguments, for all programs.
     pub(super) arguments: &'static str,
+    /// Whether packets are written to a file (`-w`) in memory instead of being printed.
+    pub(super) writes: bool,
     pub(super) generator: Generator,
     /// Packets.
     pub(super) packets: u64,
@@ -32,8 +38,8 @@ pub(super) struct Plan {
 /// What sends.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Generator {
-    /// The raw sender: flows, port, senders, and the rate of each.
-    Raw { flows: u32, port: u16, senders: usize, rate: Option<u64> },
+    /// The raw sender: flows, port, senders, bytes of data in each packet, and the rate of each sender.
+    Raw { flows: u32, port: u16, senders: usize, data: usize, rate: Option<u64> },
     /// The XDP sender: as fast as it can, or waiting for the next multiple of so many nanoseconds each time.
     Live(Destination, Option<u32>),
 }
@@ -115,8 +121,10 @@ pub(super) fn measure(bench: &Bench, tool: Tool, plan: &Plan) -> Result<Run> {
     // An XDP sender needs an XDP program at the other end of a veth pair; `capture --hook xdp-native` is one.
     let passes = matches!(plan.generator, Generator::Live(Destination::Wire, _)) && tool != Tool::NATIVE;
     let _pass = if passes { Some(attach_pass(namespace)?) } else { None };
+    let written = plan.writes.then(|| bench.folder.join(format!("capture-bench-{}", std::process::id())));
     let listener = if tool.listens() {
-        let command = tool.listen(&bench.capture, interface, plan.arguments);
+        let write = written.as_ref().map(|file| format!("-w {}", file.display())).unwrap_or_default();
+        let command = tool.listen(&bench.capture, interface, &format!("{} {write}", plan.arguments));
         Some(Process::start(namespace, bench.folder, &command, plan.output)?)
     } else {
         None
@@ -135,6 +143,11 @@ pub(super) fn measure(bench: &Bench, tool: Tool, plan: &Plan) -> Result<Run> {
     run.daemon = listener.cpu()?.since(&before);
     run.resident = Some(memory::besides_rings(listener.pid())?);
     run.ended = listener.interrupt()?;
+    if let Some(file) = written {
+        let packets = count_packets(&file);
+        fs::remove_file(&file)?;
+        run.ended.lines = Some(packets?);
+    }
     check(tool, &run)?;
     Ok(run)
 }
@@ -146,10 +159,7 @@ fn check(tool: Tool, run: &Run) -> Result<()> {
     let name = tool.name;
     ensure!(captured > 0, "{name} printed nothing of {offered} packets");
     if let Some(lines) = lines {
-        ensure!(
-            lines == captured,
-            "{name} says that it printed {captured} packets, but {lines} lines arrived"
-        );
+        ensure!(lines == captured, "{name} says that it printed {captured} packets, but {lines} arrived");
     }
     ensure!(captured <= *offered, "{name} printed {captured} of {offered} packets");
     if tool.is_capture() {
@@ -163,11 +173,26 @@ fn check(tool: Tool, run: &Run) -> Result<()> {
     Ok(())
 }
 
+/// How many packets are in a file, by the tool that everybody has.
+fn count_packets(file: &Path) -> Result<u64> {
+    let output = workspace::output(Command::new("tcpdump").args(["-n", "--count", "-r"]).arg(file))?;
+    let count = output.split_whitespace().next().and_then(|count| count.parse().ok());
+    count.with_context(|| format!("tcpdump counts no packets: {output}"))
+}
+
 fn attach_pass(namespace: &Namespace) -> Result<std::os::fd::OwnedFd> {
     namespace.run(|| live_frames::pass()?.attach(nix::net::if_::if_nametoindex(RECEIVER)?))
 }
 
 impl Generator {
+    /// Length of its frames in bytes.
+    pub(super) fn length(self) -> usize {
+        match self {
+            Self::Raw { data, .. } => LENGTH + data,
+            Self::Live(..) => LENGTH,
+        }
+    }
+
     /// Where its packets can be seen.
     fn listens_at(self, bench: &Bench) -> (&Namespace, &'static str) {
         match self {
@@ -189,8 +214,8 @@ impl Generator {
             Self::Live(destination, period) => {
                 live_frames::flood(&network.sender, destination, packets, period)?
             }
-            Self::Raw { flows, port, senders, rate } => {
-                sender::flood(&network.sender, Flood { packets, flows, port, senders, rate })?
+            Self::Raw { flows, port, senders, data, rate } => {
+                sender::flood(&network.sender, Flood { packets, flows, port, senders, data, rate })?
             }
         };
         Ok((sent, received(&network.receiver, RECEIVER)? - before))

@@ -44,7 +44,7 @@ pub(super) fn flood(
         let sender = thread::Builder::new().name("sender".to_owned()).spawn(move || {
             cpu::pin(0)?;
             let (start, cpu_start) = (Instant::now(), cpu::of_thread()?);
-            program.send(&frame([10, 9, 0, 1], PORT), count)?;
+            program.send(&frame([10, 9, 0, 1], PORT, 0), count)?;
             let (wall, cpu) = (start.elapsed(), cpu::of_thread()? - cpu_start);
             Ok(Sent { packets, wall, cpu, typical: None })
         })?;

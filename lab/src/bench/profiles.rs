@@ -35,6 +35,8 @@ pub(super) struct Profile {
 enum Kind {
     /// Text where, and with which arguments besides.
     Text(Output, &'static str),
+    /// A file of packets instead of text, with so many bytes of data in each packet, by this capture.
+    Write(usize, Tool),
     Flows,
     Senders,
     Paced,
@@ -55,10 +57,21 @@ const fn profile(name: &'static str, about: &'static str, kind: Kind) -> Profile
 }
 
 /// All of them, in the order in which they are run.
-pub(super) const PROFILES: [Profile; 17] = [
+pub(super) const PROFILES: [Profile; 20] = [
     profile("null", "full speed, text to /dev/null", Kind::Text(Output::Null, "")),
     profile("file", "full speed, text to a file", Kind::Text(Output::File, "")),
     profile("pipe", "full speed, text through a pipe with -l", Kind::Text(Output::Pipe, "-l")),
+    profile("write-66", "full speed, written to a file as pcap", Kind::Write(0, Tool::CAPTURE)),
+    profile(
+        "write-1514",
+        "full speed, whole packets written to a file as pcap",
+        Kind::Write(1448, Tool::CAPTURE),
+    ),
+    profile(
+        "write-headers",
+        "full speed, headers written to a file as pcapng",
+        Kind::Write(1448, Tool::PCAPNG_HEADERS),
+    ),
     profile("flows-1m", "full speed, 1 000 000 flows", Kind::Flows),
     profile("senders", "full speed, two sending CPUs", Kind::Senders),
     profile("paced", "at a rate at which no listener loses a packet", Kind::Paced),
@@ -81,13 +94,14 @@ impl Profile {
         let Self { name, about, ref kind } = *self;
         let compared = vec![Tool::NONE, Tool::UNSET, Tool::TCPDUMP, Tool::CAPTURE];
         let and = |tool: Tool| [compared.as_slice(), &[tool]].concat();
-        let raw = Generator::Raw { flows: FLOWS, port: PORT, senders: 1, rate: None };
+        let raw = Generator::Raw { flows: FLOWS, port: PORT, senders: 1, data: 0, rate: None };
         let fewer = bench.packets.min(FEWER_PACKETS);
         let fewer_rounds = bench.rounds.min(FEWER_ROUNDS);
         let plan = Plan {
             tools: compared.clone(),
             output: Output::Null,
             arguments: "",
+            writes: false,
             generator: raw,
             packets: bench.packets,
             rounds: bench.rounds,
@@ -102,17 +116,23 @@ impl Profile {
                 Plan { output: Output::Pipe, arguments, packets: fewer, rounds: fewer_rounds, ..plan }
             }
             Kind::Text(output, arguments) => Plan { output, arguments, ..plan },
+            Kind::Write(data, capture) => {
+                let tools = vec![Tool::NONE, Tool::TCPDUMP, Tool::LARGE_BUFFER, capture];
+                let generator = Generator::Raw { flows: FLOWS, port: PORT, senders: 1, data, rate: None };
+                Plan { tools, writes: true, generator, rounds: fewer_rounds, ..plan }
+            }
             Kind::Flows => {
                 let flows = bench.flows(MANY_FLOWS);
-                let generator = Generator::Raw { flows, port: PORT, senders: 1, rate: None };
+                let generator = Generator::Raw { flows, port: PORT, senders: 1, data: 0, rate: None };
                 Plan { generator, packets: fewer, rounds: fewer_rounds, ..plan }
             }
             Kind::Senders => {
-                let generator = Generator::Raw { flows: FLOWS, port: PORT, senders: 2, rate: None };
+                let generator = Generator::Raw { flows: FLOWS, port: PORT, senders: 2, data: 0, rate: None };
                 Plan { generator, rounds: fewer_rounds, ..plan }
             }
             Kind::Paced => {
-                let generator = Generator::Raw { flows: FLOWS, port: PORT, senders: 1, rate: Some(PACE) };
+                let generator =
+                    Generator::Raw { flows: FLOWS, port: PORT, senders: 1, data: 0, rate: Some(PACE) };
                 Plan { generator, packets: bench.packets.min(2 * PACE), ..plan }
             }
             Kind::Hooks => Plan {
@@ -138,6 +158,11 @@ impl Profile {
             Kind::Read(flows) => return read::run(bench, name, bench.flows(flows)),
         };
         let plan = Plan { tools: bench.tools(plan.tools), ..plan };
-        flood::run(bench, name, format!("{about}, {} packets of 66 bytes", plan.packets), &plan)
+        flood::run(
+            bench,
+            name,
+            format!("{about}, {} packets of {} bytes", plan.packets, plan.generator.length()),
+            &plan,
+        )
     }
 }

@@ -117,7 +117,7 @@ fn measure(bench: &Bench, tool: Tool, packets: usize) -> Result<Vec<Duration>> {
         }
     })?;
     let mut socket = PacketSocket::new(bench.network.sender.run(sender::open)?);
-    let mut frames = Frames::new(0, 8, PORT);
+    let mut frames = Frames::new(0, 8, PORT, 0);
     let mut sent = Vec::new();
     for number in 0..packets {
         thread::sleep(PAUSE + Duration::from_micros(137 * (number as u64 % 8)));

@@ -35,6 +35,7 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
                     tools: vec![tool],
                     output: Output::Null,
                     arguments: "",
+                    writes: false,
                     generator: Generator::Live(Destination::Loopback, Some(period)),
                     packets,
                     rounds: 1,

@@ -67,7 +67,7 @@ pub(super) fn run(bench: &Bench, profile: &'static str, flows: u32) -> Result<Ta
 fn write(folder: &Path, flows: u32, packets: u64) -> Result<File> {
     const START: u32 = 1_700_000_000;
 
-    let mut frames = Frames::new(0, flows, PORT);
+    let mut frames = Frames::new(0, flows, PORT, 0);
     let packets = (0..packets).map(|microseconds| {
         let seconds = START + (microseconds / 1_000_000) as u32;
         Packet::whole(seconds, (microseconds % 1_000_000) as u32 * 1000, frames.next().to_vec())

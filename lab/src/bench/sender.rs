@@ -19,12 +19,7 @@ use nix::{
 };
 use test_support::namespace::Namespace;
 
-use super::{
-    cpu,
-    frames::{Frames, LENGTH},
-    namespace::SENDER,
-    results::Samples,
-};
+use super::{cpu, frames::Frames, namespace::SENDER, results::Samples};
 
 /// Frames per system call.
 const BATCH: usize = 64;
@@ -40,6 +35,8 @@ pub(super) struct Flood {
     pub(super) port: u16,
     /// How many CPUs send, from number 0 on.
     pub(super) senders: usize,
+    /// Bytes of data in each.
+    pub(super) data: usize,
     /// Frames per second and sender; as fast as possible if `None`.
     pub(super) rate: Option<u64>,
 }
@@ -61,14 +58,14 @@ pub(super) struct Sent {
 
 /// Sends from as many threads as there are senders, each on a CPU of its own.
 pub(super) fn flood(namespace: &Namespace, flood: Flood) -> Result<Sent> {
-    let Flood { packets, flows, port, senders, rate } = flood;
+    let Flood { packets, flows, port, senders, data, rate } = flood;
     let mut threads = Vec::new();
     for number in 0..senders {
         let socket = namespace.run(open)?;
         let share = packets / senders as u64;
         threads.push(thread::Builder::new().name("sender".to_owned()).spawn(move || {
             cpu::pin(number)?;
-            send(PacketSocket::new(socket), &mut Frames::new(number as u8, flows, port), share, rate)
+            send(PacketSocket::new(socket), &mut Frames::new(number as u8, flows, port, data), share, rate)
         })?);
     }
     let mut total = Sent::default();
@@ -118,19 +115,24 @@ pub(super) fn open() -> Result<OwnedFd> {
 pub(super) struct PacketSocket {
     socket: OwnedFd,
     headers: MultiHeaders<LinkAddr>,
-    buffers: [[u8; LENGTH]; BATCH],
+    buffers: [Vec<u8>; BATCH],
 }
 
 impl PacketSocket {
     pub(super) fn new(socket: OwnedFd) -> Self {
-        Self { socket, headers: MultiHeaders::preallocate(BATCH, None), buffers: [[0; LENGTH]; BATCH] }
+        Self {
+            socket,
+            headers: MultiHeaders::preallocate(BATCH, None),
+            buffers: [const { Vec::new() }; BATCH],
+        }
     }
 
     /// Sends the next `count` frames, at most [`BATCH`], and says how many the interface took.
     pub(super) fn send(&mut self, frames: &mut Frames, count: usize) -> Result<u64> {
         let Self { socket, headers, buffers } = self;
         for buffer in &mut buffers[..count] {
-            *buffer = *frames.next();
+            buffer.clear();
+            buffer.extend_from_slice(frames.next());
         }
         let slices = buffers.each_ref().map(|buffer| [IoSlice::new(buffer)]);
         let bound = [None; BATCH];

@@ -50,6 +50,8 @@ impl Tool {
     /// With so large a buffer that it loses nothing of a few million packets.
     pub(super) const LOSSLESS: Self =
         Self::new("tcpdump -B 1048576 -s 128", Program::Tcpdump, "-B 1048576 -s 128");
+    /// The same with whole packets, as `-w` has them.
+    pub(super) const LARGE_BUFFER: Self = Self::new("tcpdump -B 1048576", Program::Tcpdump, "-B 1048576");
     /// Without waiting for a block to fill.
     pub(super) const IMMEDIATE: Self =
         Self::new("tcpdump --immediate-mode", Program::Tcpdump, "--immediate-mode");
@@ -58,6 +60,9 @@ impl Tool {
     /// Half of all ports besides, but none of those that the senders send from.
     pub(super) const MANY_PORTS: Self =
         Self::new("capture, 33 537 ports", Program::Capture, "--port 1-8000,40000-65535");
+    /// Headers in pcapng.
+    pub(super) const PCAPNG_HEADERS: Self =
+        Self::new("capture --format pcapng --headers", Program::Capture, "--format pcapng --headers");
     pub(super) const NATIVE: Self =
         Self::new("capture --hook xdp-native", Program::Capture, "--hook xdp-native");
     pub(super) const GENERIC: Self =

@@ -39,7 +39,7 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
     let packets = bench.packets.min(MOST_PACKETS);
     let title = format!("{packets} packets to a port that is not selected");
     let mut table = Table::new(profile, title, tools.map(|tool| tool.name).into_iter().chain([EMPTY]));
-    let flood = Flood { packets, flows: 8, port: OTHER_PORT, senders: 1, rate: None };
+    let flood = Flood { packets, flows: 8, port: OTHER_PORT, senders: 1, data: 0, rate: None };
     for round in 0..bench.rounds.min(FEWER_ROUNDS) {
         let mut unwatched = 0.0;
         for tool in tools {
