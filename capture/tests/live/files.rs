@@ -171,3 +171,34 @@ fn a_pipe_without_a_reader_does_not_hold_up_the_end() {
     let ended = capture.interrupt();
     assert!(ended.stderr.contains("the output was blocked, closed or full"), "{}", ended.stderr);
 }
+
+/// The same packets in the same files, live.
+#[test]
+#[ignore = "needs root"]
+fn rings_of_files_are_tcpdumps() {
+    const FLOOD: usize = 40_000;
+    let (here, there) = Namespace::pair();
+    let [ours, theirs] = [(); 2].map(|()| TempDir::new().expect("a folder"));
+    let arguments = |folder: &TempDir| {
+        format!("-i veth1 -Q in -c {FLOOD} -C 1 -W 2 -Z root -w {}/x", folder.path().display())
+    };
+    let tcpdump = Tracer::tcpdump(&there, &format!("{} tcp", arguments(&theirs)));
+    let capture = Tracer::capture(&there, &arguments(&ours));
+    traffic::flood_from(&here, "veth0", 0, FLOOD);
+    for tracer in [capture, tcpdump] {
+        let ended = tracer.end();
+        assert!(ended.status.success(), "{}", ended.stderr);
+        assert_eq!(ended.count("dropped by kernel"), 0, "{}", ended.stderr);
+    }
+    for name in ["x0", "x1"] {
+        let [ours, theirs] = [&ours, &theirs].map(|folder| self::tcpdump(&folder.path().join(name)));
+        assert!(
+            ours == theirs,
+            "{name}: {} lines, tcpdump's has {}",
+            ours.lines().count(),
+            theirs.lines().count()
+        );
+        assert!(ours.lines().count() > 1000);
+    }
+    assert_eq!(fs::read_dir(ours.path()).expect("a folder").count(), 2);
+}

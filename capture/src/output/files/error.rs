@@ -69,7 +69,7 @@ impl From<Errno> for Cause {
 }
 
 /// What to do about the system's answer.
-fn next_step(error: &io::Error) -> &'static str {
+pub(super) fn next_step(error: &io::Error) -> &'static str {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT) => "; create the directory first",
         Some(Errno::EACCES | Errno::EPERM) => "; choose a directory that you may write to",

@@ -8,6 +8,7 @@ mod clock;
 mod command;
 mod current;
 mod error;
+mod limits;
 mod names;
 mod open;
 mod options;
@@ -34,6 +35,7 @@ pub use self::{
 use self::{
     clock::SystemClock,
     current::{Current, Finished},
+    error::next_step,
     names::{Names, Why},
     open::{Existing, Folder, is_descriptor, open_descriptor},
     schedule::Schedule,
@@ -267,36 +269,6 @@ impl Files {
         progress.end();
     }
 
-    /// How many of the packets that end at `ends` the present file takes. The first begins at `start`.
-    fn room(&self, current: &Current, ends: &[usize], start: usize) -> usize {
-        let Autostop { size: stop_size, packets: stop_packets, .. } = self.options.autostop;
-        let sizes = [self.options.rotation.largest(), stop_size.map(|size| size.saturating_sub(1))];
-        let mut room = ends.len();
-        if let Some(largest) = sizes.into_iter().flatten().min() {
-            // A packet is taken when the file is no larger before it.
-            let others = ends.partition_point(|end| current.size + (end - start) as u64 <= largest);
-            room = if current.size > largest { 0 } else { room.min(others + 1) };
-        }
-        if let Some(most) = self.options.rotation.packets() {
-            room = room.min(usize::try_from(most.saturating_sub(current.packets)).unwrap_or(usize::MAX));
-        }
-        if current.packets == 0 {
-            // Also a header may be larger than a file is to be.
-            room = room.max(1);
-        }
-        if let Some(most) = stop_packets {
-            room = room.min(usize::try_from(most.saturating_sub(self.packets)).unwrap_or(usize::MAX));
-        }
-        room.min(ends.len())
-    }
-
-    /// Whether the output has what it is to have.
-    fn is_enough(&self) -> bool {
-        let Autostop { size, packets, .. } = self.options.autostop;
-        let file = self.current.as_ref().map_or(0, |current| current.size);
-        packets.is_some_and(|most| self.packets >= most) || size.is_some_and(|most| file >= most)
-    }
-
     /// Writes a part of a block to the present file. False if the output has been stopped.
     fn write_part(
         &mut self,
@@ -321,13 +293,16 @@ impl Files {
         }
     }
 
-    /// The system's answer for the file `path`. Messages call the output by the name in the options; where the file has
-    /// another one, the error names it.
+    /// The system's answer for the file `path`, with what to do. Messages call the output by the name in the options; where
+    /// the file has another one, the error names it.
     fn named(&self, path: &Path, error: io::Error) -> io::Error {
-        if path == self.options.path {
-            return error;
-        }
-        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        let step = next_step(&error);
+        let text = if path == self.options.path {
+            format!("{error}{step}")
+        } else {
+            format!("{}: {error}{step}", path.display())
+        };
+        io::Error::new(error.kind(), text)
     }
 }
 
@@ -343,7 +318,7 @@ impl Destination for Files {
                 return self.write_part(block, ends, start..block.len(), progress).map(drop);
             }
             let Some(current) = &self.current else { return Ok(()) };
-            let room = self.room(current, &ends[packet..], start);
+            let room = limits::room(&self.options, current, self.packets, &ends[packet..], start);
             if room == 0 && packet < ends.len() {
                 let stopped = progress.stopped.lock().unwrap_or_else(PoisonError::into_inner);
                 if *stopped {
@@ -358,7 +333,8 @@ impl Destination for Files {
                 return Ok(());
             }
             start = end;
-            if self.is_enough() {
+            let size = self.current.as_ref().map_or(0, |current| current.size);
+            if limits::is_enough(&self.options, size, self.packets) {
                 self.end(progress);
             }
         }
