@@ -1,4 +1,4 @@
-//! Any packets, printed in any mode: no panic, whole lines, nothing that a terminal takes for a command, and no more
+//! Any packets, printed in any mode and as JSON: no panic, whole lines, nothing that a terminal takes for a command, and no more
 //! conversations than allowed.
 //!
 //! The input is a byte for the link type, three for the options, and then packets: two bytes for the captured length,
@@ -7,6 +7,7 @@
 #![no_main]
 
 use bytes::BytesMut;
+use capture::output::{encoder::Encoder as _, json::JsonEncoder};
 use capture_packet::{LinkType, Packet, Timestamp};
 use capture_text::{
     Conversations, Printer,
@@ -65,6 +66,7 @@ fuzz_target!(|input: &[u8]| {
     let link_type = link_type(*link);
     let mut printer =
         Printer::new(options([*first, *second, *third]), TimeZone::UTC, Conversations::new(CONVERSATIONS));
+    let mut json = JsonEncoder::with_conversations(Vec::new(), Conversations::new(CONVERSATIONS));
     let mut out = BytesMut::new();
     let mut time = Timestamp::default();
     while let Some(([high, low, missing], bytes)) = rest.split_first_chunk() {
@@ -73,10 +75,15 @@ fuzz_target!(|input: &[u8]| {
         time.seconds += i64::from(*missing) * 100;
         let wire_len = data.len() as u32 + u32::from(*missing);
         out.clear();
-        printer.print(&Packet::new(time, link_type, wire_len, data), &mut out);
+        let packet = Packet::new(time, link_type, wire_len, data);
+        printer.print(&packet, &mut out);
         assert_eq!(out.last(), Some(&b'\n'), "a line has an end");
         let safe = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
         assert!(out.iter().all(safe), "{:?}", String::from_utf8_lossy(&out));
         assert!(printer.conversations().len() <= 2 * CONVERSATIONS);
+        out.clear();
+        json.packet(&packet, &mut out);
+        assert!(out.starts_with(b"{") && out.ends_with(b"}\n") && out.is_ascii(), "an object on a line");
+        assert_eq!(out.iter().filter(|byte| byte.is_ascii_control()).count(), 1, "a line has one end");
     }
 });
