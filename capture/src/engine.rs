@@ -216,6 +216,7 @@ impl Engine {
                 let lines = [
                     (output.dropped(), "dropped, because this output was too slow"),
                     (self.read - output.dropped() - output.written() - output.left_out(), "not written"),
+                    (output.left_out(), "after the limit"),
                 ];
                 for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
                     text.push_str(&format!("{}: {} {what}\n", output.name(), packets(count)));
@@ -247,6 +248,7 @@ impl Engine {
             unreadable: counters.map_or(0, |counters| counters.unreadable),
             unwritten: self.read() - captured - beyond_count,
             beyond_count,
+            has_limit: self.has_ended(),
             ..Summary::default()
         }
     }

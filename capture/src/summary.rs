@@ -26,6 +26,8 @@ pub struct Summary {
     pub reason: Unwritten,
     /// Packets that matched after the last one that `-c`, or a limit of an output, asked for.
     pub beyond_count: u64,
+    /// Whether it was the limit of an output: `-c` is tcpdump's, which says nothing of them.
+    pub has_limit: bool,
     /// Records in the rings that were not capture's own: another program put them there, or the programs are those of
     /// another release, whose packets are then in no other number.
     pub foreign: u64,
@@ -80,7 +82,17 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { captured, received, unwritten, reason, dropped_by_interface, foreign, .. } = self;
+        let Self {
+            captured,
+            received,
+            unwritten,
+            reason,
+            dropped_by_interface,
+            foreign,
+            beyond_count,
+            has_limit,
+            ..
+        } = self;
         writeln!(formatter, "{} captured", packets(*captured))?;
         if let Some(received) = received {
             writeln!(formatter, "{} received by filter", packets(*received))?;
@@ -91,6 +103,9 @@ impl fmt::Display for Summary {
         }
         if *unwritten > 0 {
             writeln!(formatter, "{} not written: {reason}", packets(*unwritten))?;
+        }
+        if *has_limit && *beyond_count > 0 {
+            writeln!(formatter, "{} after the limit", packets(*beyond_count))?;
         }
         if *foreign > 0 {
             let (plural, verb) = if *foreign == 1 { ("", "is") } else { ("s", "are") };

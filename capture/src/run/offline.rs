@@ -153,6 +153,10 @@ fn read<R: Read>(
         write_all(output, &format!("{}\n", packets(engine.read())))?;
     }
     say(&engine.remarks());
+    let summary = engine.summary(None);
+    if summary.has_limit && summary.beyond_count > 0 {
+        say(&format!("capture: {} after the limit\n", packets(summary.beyond_count)));
+    }
     if others > 0 && !config.asks_for_tcp {
         say(&format!("capture: {}\n", others_left_out(others, config)));
     }

@@ -158,6 +158,26 @@ fn periods_end_without_a_packet() {
     }
 }
 
+/// Packets that come after the limit are in no file, and they are counted.
+#[test]
+#[ignore = "needs root"]
+fn what_comes_after_the_limit_is_counted() {
+    const FLOOD: usize = 20_000;
+    let folder = TempDir::new().expect("a folder");
+    let (here, there) = Namespace::pair();
+    let file = folder.path().join("x");
+    let arguments = format!("-i veth1 -Q in --port 8888 --autostop packets:100 -w {}", file.display());
+    let capture = Tracer::capture(&there, &arguments);
+    traffic::flood(&here, "veth0", FLOOD);
+    let ended = capture.end();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(tcpdump(&file).lines().count(), 100);
+    assert_eq!(ended.count("captured"), 100);
+    let beyond = ended.count("after the limit");
+    let received = ended.count("received by filter");
+    assert_eq!(received, 100 + beyond + ended.count("dropped by kernel"), "{}", ended.stderr);
+}
+
 /// A pipe that no one reads: a signal ends the capture all the same.
 #[test]
 #[ignore = "needs root"]

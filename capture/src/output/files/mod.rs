@@ -371,11 +371,6 @@ impl Destination for Files {
 
     fn finish(&mut self, progress: &Progress) -> io::Result<()> {
         self.wait_for_reader()?;
-        let left_out = progress.left_out();
-        if left_out > 0 {
-            let (packets, were) = if left_out == 1 { ("packet", "was") } else { ("packets", "were") };
-            progress.note(format!("{left_out} {packets} after the limit {were} not written"));
-        }
         self.end_file(progress)
     }
 }
