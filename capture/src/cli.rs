@@ -18,6 +18,11 @@ use crate::{
     ports::PortList,
 };
 
+/// The headings of the help.
+const CAPTURE: &str = "What to capture";
+const OUTPUTS: &str = "Where packets go";
+const LINES: &str = "How packets are printed";
+
 /// Prints the TCP packets on an interface as tcpdump does, traced by eBPF.
 ///
 /// Exit status: 0 after a complete capture, 1 when something failed, 2 for a wrong command line.
@@ -35,20 +40,21 @@ use crate::{
 pub struct Cli {
     /// Interface to capture on, by name (an alternative one, or an address's label, also) or by its number in -D;
     /// without it, the first that is up, has a carrier and is not loopback
-    #[arg(short = 'i', long = "interface", visible_alias = "iface", value_name = "INTERFACE")]
+    #[arg(help_heading = CAPTURE, short = 'i', long = "interface", visible_alias = "iface", value_name = "INTERFACE")]
     pub interface: Option<OsString>,
 
     /// Select TCP packets from or to these ports: 8888, 80,443 or 8000-8100; repeatable. Without it and without an
     /// expression, every TCP packet
-    #[arg(long = "port", value_name = "PORTS")]
+    #[arg(help_heading = CAPTURE, long = "port", value_name = "PORTS")]
     pub ports: Vec<PortList>,
 
     /// Where in the kernel to attach
-    #[arg(long, value_enum, default_value_t, value_name = "HOOK")]
+    #[arg(help_heading = CAPTURE, long, value_enum, default_value_t, value_name = "HOOK")]
     pub hook: Hook,
 
     /// Capture only packets that come in, go out, or both (the default)
     #[arg(
+        help_heading = CAPTURE,
         short = 'Q',
         long = "direction",
         value_enum,
@@ -60,15 +66,15 @@ pub struct Cli {
 
     /// Read packets from a file (pcap or pcapng; - for standard input) instead of an interface; -i, -Q, -B and
     /// --hook then have no effect
-    #[arg(short = 'r', value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    #[arg(help_heading = CAPTURE, short = 'r', value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub read: Option<PathBuf>,
 
     /// Exit after printing this many packets
-    #[arg(short = 'c', value_name = "COUNT")]
+    #[arg(help_heading = CAPTURE, short = 'c', value_name = "COUNT")]
     pub count: Option<String>,
 
     /// Print only how many packets of a file (-r) are selected
-    #[arg(long = "count")]
+    #[arg(help_heading = LINES, long = "count")]
     pub count_only: bool,
 
     /// List the interfaces and exit
@@ -76,11 +82,12 @@ pub struct Cli {
     pub list_interfaces: bool,
 
     /// Size of the kernel's buffer for all CPUs together, in KiB
-    #[arg(short = 'B', long = "buffer-size", value_name = "KIB")]
+    #[arg(help_heading = CAPTURE, short = 'B', long = "buffer-size", value_name = "KIB")]
     pub buffer_size: Option<String>,
 
     /// Capture this many bytes of each packet; without it, as many as the other options need
     #[arg(
+        help_heading = CAPTURE,
         short = 's',
         long = "snapshot-length",
         visible_alias = "snaplen",
@@ -90,34 +97,35 @@ pub struct Cli {
     pub snaplen: Option<String>,
 
     /// Write out each line as it is printed; the default on a terminal
-    #[arg(short = 'l')]
+    #[arg(help_heading = OUTPUTS, short = 'l')]
     pub line_buffered: bool,
 
     /// Write packets to a file instead of printing them (- for standard output): whole ones, unless -s or --headers
     /// says otherwise
-    #[arg(short = 'w', value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    #[arg(help_heading = OUTPUTS, short = 'w', value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub write: Option<PathBuf>,
 
     /// The format of the file: pcap, or pcapng, which also has the interface, the direction and the losses; pcapng where
     /// its name ends so
-    #[arg(long, value_enum, value_name = "FORMAT")]
+    #[arg(help_heading = OUTPUTS, long, value_enum, value_name = "FORMAT")]
     pub format: Option<FileFormat>,
 
     /// Capture the headers alone, also for -w
-    #[arg(long, overrides_with = "snaplen")]
+    #[arg(help_heading = CAPTURE, long, overrides_with = "snaplen")]
     pub headers: bool,
 
     /// Print packets, also where they are written to a file or as JSON
-    #[arg(long = "print")]
+    #[arg(help_heading = OUTPUTS, long = "print")]
     pub print: bool,
 
     /// Write each packet to the file of -w as it comes; without -w, as -l
-    #[arg(short = 'U', long = "packet-buffered")]
+    #[arg(help_heading = OUTPUTS, short = 'U', long = "packet-buffered")]
     pub packet_buffered: bool,
 
     /// Write packets as JSON, an object a line, instead of printing them: to a file, or to standard output
     /// (docs/json.md)
     #[arg(
+        help_heading = OUTPUTS,
         long,
         value_name = "FILE",
         num_args = 0..=1,
@@ -132,24 +140,25 @@ pub struct Cli {
     pub files: FileArguments,
 
     /// Number the packets
-    #[arg(short = '#', long = "number")]
+    #[arg(help_heading = LINES, short = '#', long = "number")]
     pub number: bool,
 
     /// Time stamps: -t none, -tt seconds since the epoch, -ttt since the previous line, -tttt with the date, -ttttt
     /// since the first line
-    #[arg(short = 't', action = ArgAction::Count)]
+    #[arg(help_heading = LINES, short = 't', action = ArgAction::Count)]
     pub time: u8,
 
     /// Time stamps to the microsecond (the default)
-    #[arg(long, overrides_with_all = ["nano", "precision"])]
+    #[arg(help_heading = LINES, long, overrides_with_all = ["nano", "precision"])]
     pub micro: bool,
 
     /// Time stamps to the nanosecond
-    #[arg(long, overrides_with_all = ["micro", "precision"])]
+    #[arg(help_heading = LINES, long, overrides_with_all = ["micro", "precision"])]
     pub nano: bool,
 
     /// Time stamp precision: micro or nano
     #[arg(
+        help_heading = LINES,
         long = "time-stamp-precision",
         value_parser = precision,
         hide = true,
@@ -158,55 +167,55 @@ pub struct Cli {
     pub precision: Option<Precision>,
 
     /// Print absolute sequence numbers
-    #[arg(short = 'S', long = "absolute-tcp-sequence-numbers")]
+    #[arg(help_heading = LINES, short = 'S', long = "absolute-tcp-sequence-numbers")]
     pub absolute_sequence: bool,
 
     /// Shorter lines: no flags, sequence numbers or options; -qq also omits addresses and protocol of later fragments
-    #[arg(short = 'q', action = ArgAction::Count)]
+    #[arg(help_heading = LINES, short = 'q', action = ArgAction::Count)]
     pub quiet: u8,
 
     /// Longer lines: the IP header and checksums; -vv and -vvv as in tcpdump
-    #[arg(short = 'v', action = ArgAction::Count)]
+    #[arg(help_heading = LINES, short = 'v', action = ArgAction::Count)]
     pub verbosity: u8,
 
     /// Say what happens to each connection, in comment lines that begin with "// " (docs/explain.md)
-    #[arg(long)]
+    #[arg(help_heading = LINES, long)]
     pub explain: bool,
 
     /// Print the link header
-    #[arg(short = 'e')]
+    #[arg(help_heading = LINES, short = 'e')]
     pub link_header: bool,
 
     /// Do not verify checksums
-    #[arg(short = 'K', long = "dont-verify-checksums")]
+    #[arg(help_heading = LINES, short = 'K', long = "dont-verify-checksums")]
     pub skip_checksums: bool,
 
     /// Dump each packet in hex; -xx with its link header
-    #[arg(short = 'x', action = ArgAction::Count)]
+    #[arg(help_heading = LINES, short = 'x', action = ArgAction::Count)]
     pub hex: u8,
 
     /// Dump each packet in hex and ASCII; -XX with its link header
-    #[arg(short = 'X', action = ArgAction::Count)]
+    #[arg(help_heading = LINES, short = 'X', action = ArgAction::Count)]
     pub hex_ascii: u8,
 
     /// Dump each packet in ASCII; -AA with its link header
-    #[arg(short = 'A', action = ArgAction::Count)]
+    #[arg(help_heading = LINES, short = 'A', action = ArgAction::Count)]
     pub ascii: u8,
 
     /// Print addresses and ports as numbers (the default)
-    #[arg(short = 'n', action = ArgAction::Count)]
+    #[arg(help_heading = LINES, short = 'n', action = ArgAction::Count)]
     pub numeric: u8,
 
     /// Print names of hosts and services instead of numbers; this asks name servers and takes time
-    #[arg(long)]
+    #[arg(help_heading = LINES, long)]
     pub resolve: bool,
 
     /// With --resolve, print names of hosts without their domain
-    #[arg(short = 'N')]
+    #[arg(help_heading = LINES, short = 'N')]
     pub no_domain: bool,
 
     /// Do not put the interface into promiscuous mode, in which it also takes packets that are for others
-    #[arg(short = 'p', long = "no-promiscuous-mode")]
+    #[arg(help_heading = CAPTURE, short = 'p', long = "no-promiscuous-mode")]
     pub no_promiscuous_mode: bool,
 
     /// Deliver packets as they come (always the case)
@@ -343,10 +352,7 @@ fn no_such(flag: &str, similar: Option<&str>) -> String {
 const EXAMPLES: &str = "\
 Examples:
   capture -n -i lo tcp port 8888            what `tcpdump -n -i lo tcp port 8888` prints
-  capture -i eth0 --port 80,443 -l | grep 'Flags \\[R'
-  capture -i eth0 --port 8000-8100 -c 1000 > packets.txt
   capture -i eth0 --port 443 -w packets.pcapng
-  capture -i eth0 -G 3600 -w %Y%m%d-%H.pcap -z gzip
   capture -r packets.pcap --port 8888
 
 Signals to a live capture:

@@ -1,18 +1,16 @@
 //! `cargo xtask lint`.
 
-use std::process::Command;
-
 use anyhow::{Result, bail};
 
 use crate::{
-    ebpf,
+    ebpf, words,
     workspace::{self, cargo},
 };
 
-/// Check formatting, lints and documentation, of the programs in the kernel too
+/// Check formatting, lints, documentation and words, of the programs in the kernel too
 ///
 /// rustfmt, clippy with warnings as errors, and rustdoc with private items: once for the host, and once for eBPF,
-/// which needs the toolchain that `cargo xtask setup` installs. It goes on after a failure, so that one run shows all
+/// which needs the toolchain that `cargo xtask setup` installs. Then the words that CONTRIBUTING.md rules out. It goes on after a failure, so that one run shows all
 /// faults. `cargo fmt --all` fixes the formatting.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {}
@@ -33,7 +31,11 @@ pub(crate) fn perform(_: &Arguments) -> Result<()> {
         ("clippy for eBPF", ebpf::clippy(&tools)?),
         ("documentation for eBPF", ebpf::doc(&tools)?),
     ];
-    let failed: Vec<&str> = steps.into_iter().filter_map(|(name, command)| fails(name, command)).collect();
+    let mut failed: Vec<&str> = steps
+        .into_iter()
+        .filter_map(|(name, mut command)| fails(name, || workspace::run(&mut command)))
+        .collect();
+    failed.extend(fails("words", words::check));
     if !failed.is_empty() {
         bail!("lint failed: {}", failed.join(", "));
     }
@@ -41,9 +43,9 @@ pub(crate) fn perform(_: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn fails(name: &'static str, mut command: Command) -> Option<&'static str> {
+fn fails(name: &'static str, check: impl FnOnce() -> Result<()>) -> Option<&'static str> {
     println!("lint: {name}");
-    let error = workspace::run(&mut command).err()?;
+    let error = check().err()?;
     eprintln!("xtask: {error:#}");
     Some(name)
 }

@@ -11,6 +11,7 @@ mod run;
 mod runner;
 mod setup;
 mod test;
+mod words;
 
 use std::process::ExitCode;
 

@@ -83,8 +83,8 @@ fn refusals_say_what_is_accepted() {
         ("-tttttt", "too many -t: 5 at most"),
         ("--hook xdp -Q out", "XDP sees incoming packets only: -Q out takes --hook tc"),
         (
-            "-Z nobody",
-            "-Z nobody: capture keeps its privileges, which it needs until the end; leave it out, or write -Z root",
+            "-Z daemon",
+            "-Z daemon: capture keeps its privileges, which it needs until the end; leave it out, or write -Z root",
         ),
         ("-n --resolve", "-n asks for numbers and --resolve for names: leave one of them out"),
     ] {
