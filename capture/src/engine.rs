@@ -4,7 +4,7 @@
 //! The engine has no runtime and no clock. Who drives it, in [`run`](crate::run), takes packets from a source, hands
 //! them in, and hands the outputs' blocks over when there are no more packets for now.
 
-use std::{io, ops::ControlFlow, sync::Arc};
+use std::{io, ops::ControlFlow, sync::Arc, time::Duration};
 
 use capture_common::counters::Counters;
 use capture_flow::Tracker;
@@ -94,6 +94,16 @@ impl Engine {
     /// What outputs have to say on standard error since the last call.
     pub fn take_notes(&self) -> Vec<String> {
         self.outputs.iter().flat_map(|output| output.progress().take_notes()).collect()
+    }
+
+    /// After how long [`tick`](Self::tick) is to be called when no packet comes before, for outputs without a queue.
+    pub fn wait(&self) -> Option<Duration> {
+        self.outputs.iter().filter_map(Output::wait).min()
+    }
+
+    /// Does what the time asks of outputs without a queue.
+    pub fn tick(&mut self) {
+        self.outputs.iter_mut().for_each(Output::tick);
     }
 
     /// Hands over each block that is due. `idle`: there is nothing else to do. Blocks that are not taken stay, and are
@@ -195,7 +205,7 @@ impl Engine {
     }
 
     /// Lets nothing more be written; see [`Output::stop`].
-    pub async fn stop(&self, patience: std::time::Duration) {
+    pub async fn stop(&self, patience: Duration) {
         for output in &self.outputs {
             output.stop(patience).await;
         }

@@ -4,8 +4,9 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use tempfile::TempDir;
@@ -107,4 +108,20 @@ fn dumpcaps_words_end_files_and_the_run() {
     fs::write(&last, contents).unwrap();
     let read = Command::new("tcpdump").args(["-n", "-r"]).arg(&last).output().unwrap();
     assert_eq!(read.stdout.iter().filter(|byte| **byte == b'\n').count(), 50, "{said}");
+}
+
+/// A pipe that brings nothing but a header: files end by the clock, and then the run does.
+#[test]
+fn periods_end_while_a_pipe_brings_nothing() {
+    let folder = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_capture"));
+    command.current_dir(&folder).args(["-r", "-", "-w", "x-%s", "-G", "1", "-W", "2"]);
+    let mut capture = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut pipe = capture.stdin.take().unwrap();
+    pipe.write_all(&CaptureFile::pcap(Link::Ethernet, Vec::new()).encode()).unwrap();
+    let ended = capture.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success() && said.contains("Maximum file limit reached: 2"), "{said}");
+    assert_eq!(names(folder.path()).len(), 2);
+    drop(pipe);
 }

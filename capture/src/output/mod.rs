@@ -248,6 +248,24 @@ impl Output {
         }
     }
 
+    /// After how long [`tick`](Self::tick) is to be called when nothing is handed over before: for an output without a
+    /// queue, whose thread does it.
+    pub fn wait(&self) -> Option<Duration> {
+        match &self.way {
+            Way::Here { destination, error: None } if !self.has_failed => destination.wait(),
+            _ => None,
+        }
+    }
+
+    /// Does what the time asks for.
+    pub fn tick(&mut self) {
+        if let Way::Here { destination, error: error @ None } = &mut self.way
+            && !self.has_failed
+        {
+            *error = destination.tick(&self.progress).err();
+        }
+    }
+
     /// Waits until there is room for one more block. False if the output has ended.
     pub async fn room(&self) -> bool {
         match &self.way {

@@ -38,6 +38,9 @@ use crate::{
 /// How long a line waits for a name, with `--resolve`: nothing is lost meanwhile, but the reader waits for the line.
 const NAME_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What poll(2) counts in: it must not return before the time has come.
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 /// Reads the packets of a file.
 ///
 /// # Errors
@@ -91,7 +94,15 @@ impl Read for Input<'_> {
         if let Ok(0) = poll(&mut readable, PollTimeout::ZERO) {
             let mut engine = self.engine.borrow_mut();
             engine.flush();
-            if engine.is_stuck() {
+            // Files end by the clock while nothing comes.
+            while let Some(wait) = engine.wait().filter(|_| !engine.is_stuck()) {
+                let timeout = PollTimeout::try_from(wait + MILLISECOND).unwrap_or(PollTimeout::MAX);
+                if poll(&mut readable, timeout).is_ok_and(|ready| ready > 0) {
+                    break;
+                }
+                engine.tick();
+            }
+            if engine.is_stuck() || engine.has_ended() {
                 // There is no use in waiting. What is wrong with the output is told instead of this.
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
@@ -160,7 +171,8 @@ fn read<R: Read>(
     if others > 0 && !config.asks_for_tcp {
         say(&format!("capture: {}\n", others_left_out(others, config)));
     }
-    end.map_err(RunError::File)
+    // The wait for packets that were not to be written any more is no error.
+    if engine.has_ended() { Ok(()) } else { end.map_err(RunError::File) }
 }
 
 /// What tcpdump prints, writes or counts, where nothing is asked for, and capture does not.
