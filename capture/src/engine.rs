@@ -4,7 +4,7 @@
 //! The engine has no runtime and no clock. Who drives it, in [`run`](crate::run), takes packets from a source, hands
 //! them in, and hands the outputs' blocks over when there are no more packets for now.
 
-use std::{io, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{future::pending, io, ops::ControlFlow, sync::Arc, time::Duration};
 
 use capture_common::counters::Counters;
 use capture_flow::Tracker;
@@ -26,8 +26,9 @@ pub struct Engine {
     tracker: Option<Tracker>,
     /// Is notified when an output fails.
     failures: Arc<Notify>,
-    /// Packets that the outputs got.
+    /// Packets that the outputs got, and how many bytes they had on the wire.
     read: u64,
+    wire_bytes: u64,
     /// Packets that were read and that no output got, because the capture was over.
     skipped: u64,
     /// How many the outputs are to get.
@@ -42,7 +43,15 @@ impl Engine {
         failures: Arc<Notify>,
         count: Option<u64>,
     ) -> Self {
-        Self { outputs, tracker, failures, read: 0, skipped: 0, count: count.unwrap_or(u64::MAX) }
+        Self {
+            outputs,
+            tracker,
+            failures,
+            read: 0,
+            wire_bytes: 0,
+            skipped: 0,
+            count: count.unwrap_or(u64::MAX),
+        }
     }
 
     /// Replaces the outputs, before the first packet: what they are can depend on the source, and the source can be
@@ -56,6 +65,7 @@ impl Engine {
     #[inline]
     pub fn packet(&mut self, packet: &Packet<'_>) -> ControlFlow<()> {
         self.read += 1;
+        self.wire_bytes += u64::from(packet.wire_len);
         if let Some(tracker) = &mut self.tracker {
             let outputs = &mut self.outputs;
             tracker.track(packet, |event| outputs.iter_mut().for_each(|output| output.event(event)));
@@ -104,6 +114,26 @@ impl Engine {
     /// Does what the time asks of outputs without a queue.
     pub fn tick(&mut self) {
         self.outputs.iter_mut().for_each(Output::tick);
+    }
+
+    /// How many bytes the packets had on the wire that the outputs got.
+    pub fn wire_bytes(&self) -> u64 {
+        self.wire_bytes
+    }
+
+    /// What outputs had no room for since the last call, with their names.
+    pub fn take_losses(&mut self) -> Vec<(String, u64)> {
+        let lost = |output: &mut Output| Some((output.name().to_owned(), output.take_losses()?));
+        self.outputs.iter_mut().filter_map(lost).collect()
+    }
+
+    /// Waits until there is room for a block that could not be handed over when it was due.
+    pub async fn room_for_the_rest(&self) {
+        let waiting = |output: &&Output| output.is_due(true) && !output.has_failed();
+        match self.outputs.iter().find(waiting) {
+            Some(output) => drop(output.room().await),
+            None => pending().await,
+        }
     }
 
     /// Hands over each block that is due. `idle`: there is nothing else to do. Blocks that are not taken stay, and are

@@ -66,6 +66,15 @@ impl Messages {
         self.shared.push(text, LIMIT);
     }
 
+    /// Shows a text that controls the terminal, and is of no use later: it is left out while others wait.
+    pub fn show(&self, text: &str) {
+        let mut queue = self.shared.lock();
+        if !queue.has_failed && queue.messages.is_empty() {
+            queue.push(text.to_owned());
+            self.shared.changed.notify_all();
+        }
+    }
+
     /// Says a line of the log.
     pub fn log(&self, text: &str) {
         self.shared.push(text, LIMIT / 2);

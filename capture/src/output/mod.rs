@@ -74,6 +74,8 @@ pub struct Output {
     full: usize,
     /// Packets that it had no room for.
     dropped: u64,
+    /// How many of these have been told.
+    told: u64,
     /// Whether it takes no more.
     has_failed: bool,
 }
@@ -144,7 +146,19 @@ impl Output {
             bytes.extend_from_slice(&encoder.header());
         }
         let ends = Vec::new();
-        Self { name, encoder, bytes, ends, way, progress, flush, full, dropped: 0, has_failed: false }
+        Self {
+            name,
+            encoder,
+            bytes,
+            ends,
+            way,
+            progress,
+            flush,
+            full,
+            dropped: 0,
+            told: 0,
+            has_failed: false,
+        }
     }
 
     /// What its messages call it.
@@ -191,9 +205,10 @@ impl Output {
         !self.has_failed && self.encoder.wants_statistics()
     }
 
-    /// Appends how the capture stands, if there is room.
+    /// Appends how the capture stands, if there is room; in the end always.
     pub fn statistics(&mut self, statistics: &Statistics) {
-        if self.wants_statistics() && !self.is_full() {
+        let has_room = !self.is_full() || self.hand_over();
+        if self.wants_statistics() && (has_room || statistics.is_last) {
             let statistics = Statistics { dropped_by_output: self.dropped, ..*statistics };
             self.encoder.statistics(&statistics, &mut self.bytes);
         }
@@ -329,6 +344,12 @@ impl Output {
     /// Packets that have been written, to the last byte.
     pub fn written(&self) -> u64 {
         self.progress.packets()
+    }
+
+    /// Packets that it had no room for since the last call, if there were any.
+    pub fn take_losses(&mut self) -> Option<u64> {
+        let lost = self.dropped - std::mem::replace(&mut self.told, self.dropped);
+        (lost > 0).then_some(lost)
     }
 
     /// Packets that came after the last one that the destination was to have.

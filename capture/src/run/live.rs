@@ -9,7 +9,8 @@ use super::{
     RunError, conclude,
     outputs::{self, Driver},
     patience::Patience,
-    session::{Session, warn},
+    progress,
+    session::{Seconds, Session, warn},
     signals::Signals,
     standard_error, standard_output, text_encoder, tracker,
 };
@@ -118,7 +119,7 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
         warnings,
         unsaid: Vec::new(),
         lost_an_output: false,
-        statistics: Default::default(),
+        seconds: Seconds::new(progress::is_wanted(config)),
     })
 }
 

@@ -5,6 +5,7 @@ mod live;
 pub mod offline;
 mod outputs;
 mod patience;
+mod progress;
 mod session;
 mod signals;
 mod time_zone;
@@ -237,6 +238,11 @@ fn text_encoder(
 /// Writes to standard error. Where it is gone, the text is lost.
 pub fn say(text: &str) {
     let _gone = blocking::write_all(&mut io::stderr(), messages::without_controls(text).as_bytes());
+}
+
+/// Writes a text that controls a terminal to standard error.
+fn show(text: &str) {
+    let _gone = blocking::write_all(&mut io::stderr(), text.as_bytes());
 }
 
 #[cfg(test)]

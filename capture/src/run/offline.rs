@@ -11,7 +11,7 @@ use std::{
 };
 
 use capture_common::{parse::Selection, record::MAX_SNAPLEN};
-use capture_packet::{LinkType, Precision};
+use capture_packet::{LinkType, Precision, Timestamp};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -20,14 +20,15 @@ use nix::{
 use super::{
     RunError,
     outputs::{self, Driver},
-    say, standard_output, text_encoder, tracker, without_number, write_all,
+    progress::{self, Meter},
+    say, show, standard_output, text_encoder, tracker, without_number, write_all,
 };
 use crate::{
     blocking,
     config::Config,
     engine::Engine,
     kernel::was_closed,
-    output::interface::InterfaceDescription,
+    output::{interface::InterfaceDescription, statistics::Statistics},
     source::{
         file::{self, FileError, FileSource},
         filter::select,
@@ -56,11 +57,13 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     if path == Path::new("-") && was_closed(&io::stdin()) {
         return Err(FileError::Read(Errno::EBADF.into()).into());
     }
-    let input = Input { file: file::open(path)?, engine: &engine };
+    let file = file::open(path)?;
+    let meter = progress::is_wanted(config).then(|| RefCell::new(Meter::new(&file)));
+    let input = Input { file, engine: &engine, meter: meter.as_ref() };
     let mut source = FileSource::new(input, precision)?;
     if config.count_only {
         say(&greeting(path, &source));
-        return read(config, &mut source, &engine, stdout);
+        return read(config, &mut source, &engine, meter.as_ref(), stdout);
     }
     let mut about_files = Vec::new();
     let description = description(config, &source);
@@ -71,7 +74,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     engine.borrow_mut().set_outputs(outputs);
     say(&greeting(path, &source));
     say(&about_names);
-    read(config, &mut source, &engine, None)
+    read(config, &mut source, &engine, meter.as_ref(), None)
 }
 
 /// The interface of the file's packets, as far as the file tells.
@@ -86,6 +89,7 @@ fn description<R: Read>(config: &Config, source: &FileSource<R>) -> InterfaceDes
 struct Input<'a> {
     file: File,
     engine: &'a RefCell<Engine>,
+    meter: Option<&'a RefCell<Meter>>,
 }
 
 impl Read for Input<'_> {
@@ -107,7 +111,13 @@ impl Read for Input<'_> {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
         }
-        blocking::read_some(&mut self.file, bytes)
+        let count = blocking::read_some(&mut self.file, bytes)?;
+        if let Some(meter) = self.meter
+            && let Some(line) = meter.borrow_mut().read(count, self.engine.borrow().read())
+        {
+            show(&line);
+        }
+        Ok(count)
     }
 }
 
@@ -128,9 +138,11 @@ fn read<R: Read>(
     config: &Config,
     source: &mut FileSource<R>,
     engine: &RefCell<Engine>,
+    meter: Option<&RefCell<Meter>>,
     count_to: Option<File>,
 ) -> Result<(), RunError> {
     let mut others = 0;
+    let (mut start, mut time) = (Timestamp::default(), Timestamp::default());
     let byte_order = source.byte_order();
     let end: Result<(), FileError> = loop {
         let packet = match source.next_packet() {
@@ -143,6 +155,10 @@ fn read<R: Read>(
             continue;
         }
         let mut engine = engine.borrow_mut();
+        time = packet.time;
+        if engine.read() == 0 {
+            start = time;
+        }
         if engine.packet(&packet).is_break() {
             engine.hand_over(false);
             if engine.is_complete() || engine.has_ended() || engine.is_stuck() {
@@ -150,7 +166,15 @@ fn read<R: Read>(
             }
         }
     };
+    if let Some(meter) = meter {
+        show(meter.borrow().end());
+    }
     let mut engine = engine.borrow_mut();
+    if config.outputs.json.is_some() {
+        // A file does not say what was lost when it was made.
+        let received = engine.read();
+        engine.statistics(&Statistics { time, start, received, is_last: true, ..Statistics::default() });
+    }
     engine.end(false);
     engine.flush();
     engine.close();

@@ -12,6 +12,7 @@ use capture_packet::Timestamp;
 use super::{
     RunError, complaint,
     patience::Patience,
+    progress,
     signals::{Asked, Signals},
     without_number,
 };
@@ -20,8 +21,15 @@ use crate::{
     kernel::{Capture, KernelError, Left, Notice},
     messages::Messages,
     output::statistics::Statistics,
-    summary::{Summary, Unwritten, Warnings},
+    summary::{Summary, Unwritten, Warnings, packets},
 };
+
+impl Seconds {
+    /// Of a capture that has not begun.
+    pub(super) fn new(shows_progress: bool) -> Self {
+        Self { shows_progress, ..Self::default() }
+    }
+}
 
 /// Why a capture ends.
 #[derive(Debug)]
@@ -70,15 +78,20 @@ pub(super) struct Session {
     pub(super) unsaid: Vec<RunError>,
     /// Whether an output has failed while others went on.
     pub(super) lost_an_output: bool,
-    /// When the outputs last got statistics.
-    pub(super) statistics: StatisticsSchedule,
+    /// What there is to do once a second.
+    pub(super) seconds: Seconds,
 }
 
-/// When outputs get statistics.
+/// What was said and shown in the last second in which packets came.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct StatisticsSchedule {
+pub(super) struct Seconds {
+    /// Whether the capture's progress is shown on a terminal.
+    shows_progress: bool,
     start: Option<Timestamp>,
     last: i64,
+    /// Packets that the kernel had dropped by then, and that had been read.
+    dropped: u64,
+    read: u64,
 }
 
 impl Session {
@@ -115,7 +128,7 @@ impl Session {
             if let Some(error) = self.capture.lost() {
                 return Stop::Kernel(error);
             }
-            self.statistics(false);
+            self.each_second(false);
             let nothing_came = left == Left::Nothing && self.engine.read() == before;
             if std::mem::take(&mut flush) {
                 self.engine.flush();
@@ -138,6 +151,7 @@ impl Session {
                     self.say_notes();
                     if !self.has_output() { return Stop::Output }
                 }
+                () = self.engine.room_for_the_rest(), if idle => {}
                 waited = self.capture.wait(idle) => if let Err(error) = waited { return Stop::Kernel(error) },
             }
         }
@@ -149,29 +163,46 @@ impl Session {
         capture.drain(|packet| engine.packet(packet))
     }
 
-    /// Gives the outputs the accounts, if they want them and a second has passed since, or the capture `is_last`.
-    fn statistics(&mut self, is_last: bool) {
-        if !self.engine.wants_statistics() {
-            return;
-        }
+    /// What is due once a second while packets come, and when the capture `is_last`: says what was lost, shows the
+    /// progress, and gives the outputs the accounts.
+    fn each_second(&mut self, is_last: bool) {
         let time = self.capture.now();
-        let Self { capture, engine, statistics, .. } = self;
-        let start = *statistics.start.get_or_insert(time);
-        if !is_last && time.seconds == statistics.last {
+        let Self { capture, engine, messages, seconds, .. } = self;
+        let start = *seconds.start.get_or_insert(time);
+        if !is_last && time.seconds == seconds.last {
             return;
         }
-        statistics.last = time.seconds;
+        seconds.last = time.seconds;
         // Without counters there are no numbers that are true. The summary says why.
         let Ok(counters) = capture.counters() else { return };
-        engine.statistics(&Statistics {
-            time,
-            start,
-            received: counters.matched,
-            dropped: counters.ring_full + counters.unreadable,
-            dropped_by_interface: capture.dropped_by_interface(),
-            is_last,
-            ..Statistics::default()
-        });
+        let dropped = counters.ring_full + counters.unreadable;
+        // The summary has what is lost in the end.
+        if !is_last {
+            let lost = dropped - std::mem::replace(&mut seconds.dropped, dropped);
+            if lost > 0 {
+                messages.say(&format!("capture: {} lost: the ring buffers were full\n", packets(lost)));
+            }
+            for (output, lost) in engine.take_losses() {
+                messages
+                    .say(&format!("capture: {output}: {} lost: this output is too slow\n", packets(lost)));
+            }
+        }
+        let read = engine.read();
+        let per_second = read - std::mem::replace(&mut seconds.read, read);
+        if seconds.shows_progress {
+            messages.show(&progress::live(read, engine.wire_bytes(), dropped, per_second));
+        }
+        if engine.wants_statistics() {
+            engine.statistics(&Statistics {
+                time,
+                start,
+                received: counters.matched,
+                dropped,
+                dropped_by_interface: capture.dropped_by_interface(),
+                is_last,
+                ..Statistics::default()
+            });
+        }
     }
 
     /// Takes in which outputs have failed, and says so where others go on. False if none is left.
@@ -265,7 +296,7 @@ impl Session {
                     }
                 }
                 Rest::Epilogue => {
-                    self.statistics(true);
+                    self.each_second(true);
                     self.engine.end(interrupted);
                     *rest = Rest::HandOver;
                 }
@@ -299,6 +330,9 @@ impl Session {
         let reason = if end == OutputEnd::SecondSignal { Unwritten::SecondSignal } else { Unwritten::Output };
         let counters = self.capture.counters();
         let summary = Summary { reason, ..self.summary(counters.as_ref().ok()) };
+        if self.seconds.shows_progress {
+            self.messages.show(progress::end());
+        }
         self.messages.last(&format!("{summary}{}{}", self.warnings, self.engine.remarks()));
         let is_incomplete = summary.unwritten > 0 || self.engine.is_incomplete();
         let incomplete = (is_incomplete && !self.lost_an_output).then_some(reason);

@@ -130,7 +130,7 @@ fn a_full_disk_leaves_the_text_alone() {
         ended.stderr.lines().find(|line| line.starts_with(&missing)).expect("the packets that are missing");
     let missing: usize =
         line[missing.len()..].split(' ').next().and_then(|number| number.parse().ok()).expect(line);
-    // The file ends within a packet: tcpdump prints those before it.
+    // What is there is whole.
     let name = file.display().to_string();
     let read =
         there.run(move || Command::new("tcpdump").args(["-n", "-r", &name]).output()).expect("it starts");
