@@ -147,8 +147,8 @@ impl Line {
 
 impl Write for Line {
     #[inline(always)]
-    fn prefix<const N: usize>(&mut self, bytes: [u8; N], length: usize) {
-        self.write(|cursor| cursor.prefix(bytes, length));
+    fn prefix_of<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
+        self.write(|cursor| cursor.prefix_of(bytes, length));
     }
 
     #[inline(always)]
@@ -188,14 +188,14 @@ impl Cursor<'_> {
 
 impl Write for Cursor<'_> {
     #[inline(always)]
-    fn prefix<const N: usize>(&mut self, bytes: [u8; N], length: usize) {
+    fn prefix_of<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
         const { assert!(N <= CAPACITY) };
         if self.end > CAPACITY - N {
             spill(&self.bytes[..self.end], self.overflow);
             self.end = 0;
         }
         if let Some(room) = self.bytes.get_mut(self.end..self.end + N) {
-            room.copy_from_slice(&bytes);
+            room.copy_from_slice(bytes);
         }
         self.end += length;
     }
@@ -238,13 +238,23 @@ pub(super) trait Write {
     }
 
     /// Stores all of `bytes`, of which the first `length` count.
-    fn prefix<const N: usize>(&mut self, bytes: [u8; N], length: usize);
+    ///
+    /// They are taken by reference: by value, a long array is copied to the stack first, and read back in other pieces
+    /// than it was stored in, for which a processor has to wait (a failed store forwarding: 10 ns per line).
+    fn prefix_of<const N: usize>(&mut self, bytes: &[u8; N], length: usize);
+
+    /// The same of what fits a register.
+    #[inline(always)]
+    fn prefix<const N: usize>(&mut self, bytes: [u8; N], length: usize) {
+        const { assert!(N <= 8) };
+        self.prefix_of(&bytes, length);
+    }
 
     fn bytes(&mut self, bytes: &[u8]);
 
     #[inline(always)]
     fn kept<const N: usize>(&mut self, kept: &Kept<N>) {
-        self.prefix(kept.bytes, kept.length);
+        self.prefix_of(&kept.bytes, kept.length);
     }
 
     #[inline(always)]
@@ -270,6 +280,13 @@ pub(super) trait Write {
     #[inline(always)]
     fn all_eight_digits(&mut self, value: u32) {
         self.prefix((eight_digits(value) | ASCII_ZEROS).to_le_bytes(), 8);
+    }
+
+    /// `%06u ` of a value below 1 000 000.
+    #[inline(always)]
+    fn six_digits_and_blank(&mut self, value: u32) {
+        let text = (eight_digits(value) | ASCII_ZEROS) >> 16 | u64::from(b' ') << 48;
+        self.prefix(text.to_le_bytes(), 7);
     }
 
     /// `%u`.

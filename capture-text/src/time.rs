@@ -55,7 +55,18 @@ impl StampPrinter {
     #[inline]
     fn print_absolute(&mut self, time: Time, line: &mut Line) {
         match &self.second {
-            Some((seconds, text)) if *seconds == time.seconds => line.kept(text),
+            Some((seconds, text)) if *seconds == time.seconds => {
+                let fraction = time.fraction as u32;
+                if !self.nanoseconds && fraction < 1_000_000 {
+                    // Nearly every line of tcpdump's begins so: in one go.
+                    line.write(|line| {
+                        line.kept(text);
+                        line.six_digits_and_blank(fraction);
+                    });
+                    return;
+                }
+                line.kept(text);
+            }
             _ => {
                 let start = line.position();
                 if !self.print_second(time.seconds, line) {

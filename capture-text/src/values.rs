@@ -28,9 +28,9 @@ impl ValueText {
 
 impl Write for ValueText {
     #[inline(always)]
-    fn prefix<const N: usize>(&mut self, bytes: [u8; N], length: usize) {
+    fn prefix_of<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
         if let Some(room) = self.bytes.get_mut(self.length..self.length + N) {
-            room.copy_from_slice(&bytes);
+            room.copy_from_slice(bytes);
             self.length += length;
         }
     }
