@@ -10,13 +10,13 @@ mod session;
 mod signals;
 mod time_zone;
 
-use std::{fs::File, io, os::fd::AsFd as _, process::ExitCode, time::Duration};
+use std::{fs::File, io, os::fd::AsFd as _, process::ExitCode, sync::OnceLock, time::Duration};
 
 use capture_flow::{CONNECTION_LIMIT, Tracker};
 use capture_text::{Conversations, Printer};
 use nix::{
     errno::Errno,
-    sys::signal::{SigSet, Signal},
+    sys::signal::{SigSet, SigmaskHow, Signal},
 };
 
 use self::outputs::STANDARD_OUTPUT;
@@ -30,6 +30,9 @@ use crate::{
     source::file::FileError,
     summary::Unwritten,
 };
+
+/// The signals that were blocked when the process started.
+static AT_START: OnceLock<SigSet> = OnceLock::new();
 
 /// Exit status after a failure.
 const FAILURE: u8 = 1;
@@ -103,7 +106,14 @@ fn next_step(error: &io::Error) -> &'static str {
 pub fn block_signals() {
     let blocked: SigSet = [Signal::SIGXFSZ, Signal::SIGUSR2].into_iter().collect();
     // The mask is valid, and this fails for no other reason (pthread_sigmask(3)).
-    let _valid = blocked.thread_block();
+    if let Ok(before) = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK) {
+        AT_START.get_or_init(|| before);
+    }
+}
+
+/// The signals that were blocked when the process started: what it starts has no others blocked.
+fn signals_at_start() -> SigSet {
+    AT_START.get().copied().unwrap_or_else(SigSet::empty)
 }
 
 /// Prints a text, such as the help, to standard output.

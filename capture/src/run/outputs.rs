@@ -11,7 +11,7 @@ use std::{
 use capture_packet::Precision;
 use tokio::sync::Notify;
 
-use super::{RunError, standard_output, time_zone::time_zone};
+use super::{RunError, signals_at_start, standard_output, time_zone::time_zone};
 use crate::{
     cli::FileFormat,
     config::{Config, FileRules, PacketFile},
@@ -121,6 +121,7 @@ fn packet_file(
             rotation,
             autostop,
             command: file.command.clone(),
+            blocked: signals_at_start(),
             time_zone: time_zone(),
         };
         let name = options.path.display().to_string();

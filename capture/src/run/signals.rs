@@ -18,7 +18,7 @@ use nix::{
     libc,
     sys::{
         signal::{SigSet, Signal},
-        signalfd::SignalFd,
+        signalfd::{SfdFlags, SignalFd},
     },
 };
 use tokio::{sync::Notify, task::coop};
@@ -85,7 +85,7 @@ impl Signals {
             set.add(signal);
         }
         set.thread_block()?;
-        let signals = SignalFd::new(&set)?;
+        let signals = descriptor(&set)?;
         let pending = Arc::new(Pending::default());
         let to = Arc::clone(&pending);
         let mut requests = Requests::default();
@@ -160,6 +160,11 @@ impl Requests {
     }
 }
 
+/// What signals are read from. The programs of `-z` do not get it.
+fn descriptor(set: &SigSet) -> nix::Result<SignalFd> {
+    SignalFd::with_flags(set, SfdFlags::SFD_CLOEXEC)
+}
+
 /// Whether a capture listens to a signal; `is_ignored` says whether it was ignored from the start.
 fn is_listened_to(signal: Signal, is_ignored: impl Fn(Signal) -> bool) -> bool {
     match signal {
@@ -201,7 +206,15 @@ fn received_as(number: u32, code: i32, at: Instant) -> Option<Received> {
 
 #[cfg(test)]
 mod tests {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
     use super::*;
+
+    #[test]
+    fn programs_do_not_get_the_descriptor() {
+        let flags = fcntl(descriptor(&SigSet::empty()).unwrap(), FcntlArg::F_GETFD).unwrap();
+        assert_eq!(FdFlag::from_bits_truncate(flags), FdFlag::FD_CLOEXEC);
+    }
 
     #[test]
     fn what_ends_a_process_ends_a_capture_unless_it_was_ignored() {

@@ -224,7 +224,7 @@ impl Files {
         let (path, is_regular) = (current.path.clone(), current.is_regular);
         let finished = current.close().map_err(|error| self.named(&path, error))?;
         if let Some(command) = self.options.command.as_ref().filter(|_| is_regular)
-            && let Err(error) = command::start(command, &path)
+            && let Err(error) = command::start(command, &path, &self.options.blocked)
             && !std::mem::replace(&mut self.has_complained, true)
         {
             let (command, file) = (command.display(), path.display());

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use jiff::tz::TimeZone;
+use nix::sys::signal::SigSet;
 
 /// What [`Files`](super::Files) writes.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct FilesOptions {
     pub autostop: Autostop,
     /// `-z`: a program that gets the name of each finished file as its argument.
     pub command: Option<OsString>,
+    /// The signals that are blocked in that program.
+    pub blocked: SigSet,
     /// Where the times in names are those of the day.
     pub time_zone: TimeZone,
 }
@@ -26,6 +29,7 @@ impl Default for FilesOptions {
             rotation: Rotation::None,
             autostop: Autostop::default(),
             command: None,
+            blocked: SigSet::empty(),
             time_zone: TimeZone::UTC,
         }
     }
