@@ -63,7 +63,10 @@ pub struct Files {
     packets: u64,
     /// Whether the output has enough.
     has_enough: bool,
-    has_complained: bool,
+    /// Whether it has been said that the program of `-z` does not start.
+    has_reported_command: bool,
+    /// Whether it has been said that an old file is not deleted.
+    has_reported_deletion: bool,
 }
 
 impl Files {
@@ -121,7 +124,8 @@ impl Files {
             begun: 0,
             packets: 0,
             has_enough: false,
-            has_complained: false,
+            has_reported_command: false,
+            has_reported_deletion: false,
         }
     }
 
@@ -225,7 +229,7 @@ impl Files {
         let finished = current.close().map_err(|error| self.named(&path, error))?;
         if let Some(command) = self.options.command.as_ref().filter(|_| is_regular)
             && let Err(error) = command::start(command, &path, &self.options.blocked)
-            && !std::mem::replace(&mut self.has_complained, true)
+            && !std::mem::replace(&mut self.has_reported_command, true)
         {
             let (command, file) = (command.display(), path.display());
             progress.note(format!(
@@ -256,7 +260,7 @@ impl Files {
                 Err(error) => Err(error),
             };
             if let Err(error) = deleted
-                && !std::mem::replace(&mut self.has_complained, true)
+                && !std::mem::replace(&mut self.has_reported_deletion, true)
             {
                 progress.note(format!("an old file is not deleted: {error}"));
             }

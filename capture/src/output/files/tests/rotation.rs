@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
+use nix::unistd::{Uid, setfsuid};
 use test_support::wait::wait_until;
 
 use super::{
@@ -253,6 +254,32 @@ fn a_program_that_cannot_be_started_is_reported_once() {
     let [note] = &notes[..] else { panic!("{notes:?}") };
     assert!(note.starts_with("cannot start /nowhere/gzip for "), "{note}");
     assert!(note.contains("No such file or directory"), "{note}");
+}
+
+/// Each is reported, though the other one has been. In a directory that may not be written to, nothing is deleted.
+#[test]
+fn a_file_that_cannot_be_deleted_is_reported_too() {
+    let folder = folder();
+    let options = FilesOptions {
+        rotation: Rotation::Ring(Ring { packets: Some(1), files: Some(1), ..Ring::default() }),
+        command: Some("/nowhere/gzip".into()),
+        ..to(folder.path().join("x"))
+    };
+    let mut files = Files::create(options, HEADER).unwrap();
+    let progress = Progress::default();
+    let (block, ends) = words("aa bb");
+    let set_mode = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(0o555);
+    // Of this thread, which is not root then.
+    let before = setfsuid(Uid::from_raw(65_534));
+    let written = files.write(&block, &ends, &progress);
+    setfsuid(before);
+    set_mode(0o700);
+    assert_eq!(written.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    let notes = progress.take_notes();
+    let [command, deletion] = &notes[..] else { panic!("{notes:?}") };
+    assert!(command.starts_with("cannot start /nowhere/gzip for "), "{command}");
+    assert!(deletion.starts_with("an old file is not deleted: "), "{deletion}");
 }
 
 /// Standard output, which is open already, can have enough.
