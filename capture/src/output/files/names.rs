@@ -1,7 +1,7 @@
 //! What files are called.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
@@ -139,11 +139,18 @@ impl Names {
         }
         // What strftime(3) does not know stays as it is, as in the C library.
         let config = Config::new().custom(PosixCustom::new()).lenient(true);
-        let mut name = String::new();
-        match BrokenDownTime::from(now).format_with_config(&config, pattern, &mut name) {
-            Ok(()) => name.into(),
-            Err(_) => self.path.clone(),
+        let time = BrokenDownTime::from(now);
+        let mut name = OsString::new();
+        // The formatter replaces bytes that are no UTF-8.
+        for chunk in pattern.utf8_chunks() {
+            let mut text = String::new();
+            if time.format_with_config(&config, chunk.valid(), &mut text).is_err() {
+                return self.path.clone();
+            }
+            name.push(text);
+            name.push(OsStr::from_bytes(chunk.invalid()));
         }
+        name.into()
     }
 }
 

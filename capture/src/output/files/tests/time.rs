@@ -1,6 +1,10 @@
 //! Files that end by the clock.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    sync::{Arc, Mutex},
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -100,6 +104,19 @@ fn a_period_ends_on_an_idle_link() {
     run.write("dd");
     assert_eq!(run.found()[3], "x-120027=Hdd");
     assert_eq!(run.files.wait(), Some(Duration::from_millis(2700)));
+}
+
+/// As in the C library: names are bytes, and a pattern may be no text.
+#[test]
+fn names_keep_their_bytes() {
+    let folder = folder();
+    let clock = Hand::at("2026-11-26T12:00:00Z");
+    let name = OsStr::from_bytes(b"a\xff%H%\xe4%M\xc3%");
+    let options = FilesOptions { rotation: Rotation::Tcpdump(period(5)), ..to(folder.path().join(name)) };
+    Files::with_clock(options, HEADER, Box::new(clock)).unwrap();
+    let found: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(found, [OsStr::from_bytes(b"a\xff12%\xe400\xc3%")]);
 }
 
 /// The times in names are local, and what strftime(3) does not know stays.
