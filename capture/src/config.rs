@@ -317,13 +317,14 @@ fn outputs(cli: &Cli) -> Result<Outputs, ConfigError> {
         None if path.extension().is_some_and(|extension| extension == "pcapng") => FileFormat::Pcapng,
         None => FileFormat::Pcap,
     };
-    let target = match &cli.write {
+    let [write, json] = [&cli.write, &cli.json].map(|path| path.as_deref().map(output_path));
+    let target = match &write {
         None => Target::None,
         Some(path) if is_standard_output(path) => Target::Stream,
         Some(_) => Target::File,
     };
     let rules = files::rules(&cli.files, target)?;
-    let write = cli.write.clone().map(|path| PacketFile {
+    let write = write.map(|path| PacketFile {
         format: format(&path),
         path,
         packet_buffered: cli.packet_buffered,
@@ -333,8 +334,8 @@ fn outputs(cli: &Cli) -> Result<Outputs, ConfigError> {
     if cli.format.is_some() && write.is_none() {
         return Err(ConfigError::FormatOfNothing);
     }
-    let text = cli.print || write.is_none() && cli.json.is_none();
-    let outputs = Outputs { text, write, json: cli.json.clone() };
+    let text = cli.print || write.is_none() && json.is_none();
+    let outputs = Outputs { text, write, json };
     if cli.count_only && (outputs.write.is_some() || outputs.json.is_some()) {
         return Err(ConfigError::CountAndWrite);
     }
@@ -355,8 +356,14 @@ fn outputs(cli: &Cli) -> Result<Outputs, ConfigError> {
     }
 }
 
+/// Where an output goes: standard output is `-`, whichever of its names it was given.
+fn output_path(path: &Path) -> PathBuf {
+    let names = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+    if names.iter().any(|name| path == Path::new(name)) { PathBuf::from("-") } else { path.to_owned() }
+}
+
 fn is_standard_output(path: &Path) -> bool {
-    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
+    path == Path::new("-")
 }
 
 fn buffer_size(asked: Option<String>) -> Result<usize, ConfigError> {
