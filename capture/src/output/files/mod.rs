@@ -37,7 +37,7 @@ use self::{
     current::{Current, Finished},
     error::next_step,
     names::{Names, Why},
-    open::{Existing, Folder, is_descriptor, open_descriptor},
+    open::{Existing, Folder, clear, is_descriptor, open_descriptor},
     schedule::Schedule,
 };
 use super::destination::{Destination, Progress};
@@ -163,7 +163,10 @@ impl Files {
                 }
             };
             match file {
-                Some(file) => Current::begin(&path, file, true, &self.header)?,
+                Some(file) => {
+                    clear(&file).map_err(|error| FilesError::new(&path, Cause::System(error)))?;
+                    Current::begin(&path, file, true, &self.header)?
+                }
                 None if rotates => return Err(FilesError::new(&path, Cause::NotRegular)),
                 None => {
                     self.waiting = Some(path);

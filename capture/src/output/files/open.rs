@@ -2,10 +2,14 @@
 
 use std::{
     ffi::OsStr,
-    fs::File,
+    fs::{File, Permissions},
+    io,
     os::{
         fd::OwnedFd,
-        unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
+        unix::{
+            ffi::OsStrExt as _,
+            fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+        },
     },
     path::Path,
 };
@@ -15,7 +19,7 @@ use nix::{
     fcntl::{AtFlags, FcntlArg, OFlag, fcntl, open, openat},
     libc,
     sys::stat::{Mode, SFlag, fstatat},
-    unistd::{UnlinkatFlags, unlinkat},
+    unistd::{UnlinkatFlags, geteuid, unlinkat},
 };
 
 use super::{
@@ -29,7 +33,7 @@ const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 /// What may be at the place of a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Existing {
-    /// An existing file is truncated, as tcpdump does.
+    /// An existing file is [cleared](clear), as tcpdump does.
     Replace,
     /// An existing file is left alone; opening fails.
     Keep,
@@ -56,7 +60,7 @@ impl Folder {
     /// reads.
     pub(super) fn open(&self, path: &Path, existing: Existing) -> Result<Option<File>, FilesError> {
         let how = match existing {
-            Existing::Replace => OFlag::O_TRUNC,
+            Existing::Replace => OFlag::empty(),
             Existing::Keep => OFlag::O_EXCL,
         };
         let opened = self.open_with(path, how | OFlag::O_CREAT | OFlag::O_NONBLOCK);
@@ -104,6 +108,20 @@ impl Folder {
         let deleted = unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir);
         deleted.map_err(|errno| FilesError::new(&file.path, errno.into()))
     }
+}
+
+/// Empties a regular file that may have been there before. If it belongs to the user of this process, it is for the
+/// owner alone from then on, as a new one is.
+pub(super) fn clear(file: &File) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(());
+    }
+    if metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o7777 != MODE.bits() {
+        // Not all file systems have modes.
+        let _without = file.set_permissions(Permissions::from_mode(MODE.bits()));
+    }
+    file.set_len(0)
 }
 
 fn file_name(path: &Path) -> Result<&OsStr, FilesError> {

@@ -4,7 +4,7 @@ mod time;
 use std::{
     fs::{self, File},
     io::Read as _,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
     thread,
 };
@@ -71,16 +71,32 @@ fn a_file_has_its_header_at_once_and_is_for_the_owner_alone() {
     files.finish(&progress).unwrap();
 }
 
-/// As tcpdump does: the file stays the same, with its mode.
+/// As tcpdump does: the file stays the same. Others who could read it cannot read what is in it then.
 #[test]
 fn an_existing_file_is_replaced() {
     let folder = folder();
     let path = folder.path().join("x.pcap");
     fs::write(&path, "much longer than the header").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let before = fs::metadata(&path).unwrap().ino();
     Files::create(to(&path), HEADER).unwrap().finish(&Progress::default()).unwrap();
     assert_eq!(fs::read(&path).unwrap(), HEADER);
-    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+    let after = fs::metadata(&path).unwrap();
+    assert_eq!((after.ino(), after.mode() & 0o7777), (before, 0o600));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_file_of_another_user_keeps_its_owner_and_its_mode() {
+    let folder = folder();
+    let path = folder.path().join("x.pcap");
+    fs::write(&path, "much longer than the header").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    chown(&path, Some(65_534), None).unwrap();
+    Files::create(to(&path), HEADER).unwrap().finish(&Progress::default()).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), HEADER);
+    let after = fs::metadata(&path).unwrap();
+    assert_eq!((after.uid(), after.mode() & 0o7777), (65_534, 0o640));
 }
 
 #[test]
