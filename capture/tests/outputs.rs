@@ -81,6 +81,35 @@ fn a_limit_for_the_size_of_a_file_is_an_error() {
     }
 }
 
+/// Neither the input nor another output is written over, by whichever name.
+#[test]
+fn each_file_has_one_use() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("one-use-{}", std::process::id()));
+    fs::create_dir(&folder).unwrap();
+    let read = "it is the file that is read, ";
+    let other = "another output goes to this file, as ";
+    for (arguments, name, why) in [
+        ("-r io -w io", "io", format!("{read}io")),
+        ("-r - -w link < io", "link", format!("{read}standard input")),
+        ("-r io --json=./io", "./io", format!("{read}io")),
+        ("-r io -w - >> link", "standard output", format!("{read}io")),
+        ("-r io >> io", "standard output", format!("{read}io")),
+        ("-r io -w same --json=./same", "./same", format!("{other}same")),
+        ("-r io -w same --print > same", "same", format!("{other}standard output")),
+        ("-r io --json -w /dev/fd/3 > same 3>> same", "/dev/fd/3", format!("{other}standard output")),
+    ] {
+        fs::copy(golden(), folder.join("io")).unwrap();
+        let line = format!("cd {}; ln -f io link; exec $0 {arguments}", folder.display());
+        let ended = shell(&line);
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{arguments}: {said}");
+        let expected = format!("capture: cannot write to {name}: {why}; name another one\n");
+        assert!(said.ends_with(&expected), "{arguments}: {said}");
+        assert!(fs::read(folder.join("io")).unwrap() == fs::read(golden()).unwrap(), "{arguments}");
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
 fn set_non_blocking(descriptor: &impl AsFd) {
     fcntl(descriptor, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
 }

@@ -105,7 +105,7 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
     };
     let mut about_files = Vec::new();
     let driver = Driver::Live(&failures);
-    let outputs = outputs::open(config, &description, text, driver, &mut about_files)?;
+    let outputs = outputs::open(config, &description, text, driver, None, &mut about_files)?;
     for warning in about_files {
         messages.say(&format!("capture: warning: {warning}\n"));
     }

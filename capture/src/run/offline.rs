@@ -28,7 +28,7 @@ use crate::{
     config::Config,
     engine::Engine,
     kernel::was_closed,
-    output::{interface::InterfaceDescription, statistics::Statistics},
+    output::{files::identity_of, interface::InterfaceDescription, statistics::Statistics},
     source::{
         file::{self, FileError, FileSource},
         filter::select,
@@ -58,6 +58,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
         return Err(FileError::Read(Errno::EBADF.into()).into());
     }
     let file = file::open(path)?;
+    let file_read = identity_of(&file).map_err(FileError::Read)?;
     let meter = progress::is_wanted(config).then(|| RefCell::new(Meter::new(&file)));
     let input = Input { file, engine: &engine, meter: meter.as_ref() };
     let mut source = FileSource::new(input, precision)?;
@@ -67,7 +68,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     }
     let mut about_files = Vec::new();
     let description = description(config, &source);
-    let outputs = outputs::open(config, &description, text, Driver::File, &mut about_files)?;
+    let outputs = outputs::open(config, &description, text, Driver::File, file_read, &mut about_files)?;
     for warning in about_files {
         say(&format!("capture: warning: {warning}\n"));
     }

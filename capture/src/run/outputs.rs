@@ -14,12 +14,12 @@ use tokio::sync::Notify;
 use super::{RunError, signals_at_start, standard_output, time_zone::time_zone};
 use crate::{
     cli::FileFormat,
-    config::{Config, FileRules, PacketFile},
+    config::{self, Config, FileRules, PacketFile, Source},
     output::{
         Flush, Output,
         destination::Destination,
         encoder::Encoder,
-        files::{Autostop, Files, FilesOptions},
+        files::{Autostop, Claims, Files, FilesOptions, Identity},
         interface::InterfaceDescription,
         json::JsonEncoder,
         pcap::PcapEncoder,
@@ -31,6 +31,7 @@ use crate::{
 
 /// What messages call it.
 pub(super) const STANDARD_OUTPUT: &str = "standard output";
+const STANDARD_INPUT: &str = "standard input";
 
 /// How outputs are driven, and with it how much they collect.
 #[derive(Clone, Copy, Debug)]
@@ -66,18 +67,20 @@ impl Driver<'_> {
     }
 }
 
-/// Opens the outputs: the file first, which holds up the source, then text, then JSON. `text` makes the lines.
-/// `warnings` gets what there is to say about them.
+/// Opens the outputs: the file first, which holds up the source, then text, then JSON. `text` makes the lines. `input` is
+/// the regular file that is read, if one is: no output writes to it. `warnings` gets what there is to say about them.
 pub(super) fn open(
     config: &Config,
     interface: &InterfaceDescription,
     text: Option<TextEncoder>,
     driver: Driver<'_>,
+    input: Option<Identity>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Output>, RunError> {
+    let claims = claims(config, input)?;
     let mut outputs = Vec::new();
     if let Some(file) = &config.outputs.write {
-        outputs.push(packet_file(config, file, interface, driver, warnings)?);
+        outputs.push(packet_file(config, file, interface, driver, &claims, warnings)?);
     }
     if let Some(encoder) = text {
         let stdout = standard_output()?;
@@ -89,9 +92,27 @@ pub(super) fn open(
     if let Some(path) = &config.outputs.json {
         let encoder = Box::new(JsonEncoder::new(vec![interface.clone()]));
         let flush = if config.line_buffered { Flush::After(1) } else { Flush::WhenIdle };
-        outputs.push(to(path, encoder, flush, driver)?);
+        outputs.push(to(path, encoder, flush, driver, &claims)?);
     }
     Ok(outputs)
+}
+
+/// The files in use before an output has been opened: that which is read, and that which standard output is, if it is
+/// one.
+fn claims(config: &Config, input: Option<Identity>) -> Result<Claims, RunError> {
+    let claims = match (&config.source, input) {
+        (Source::File(path), Some(identity)) => {
+            let name = if is_dash(path) { Path::new(STANDARD_INPUT) } else { path };
+            Claims::with_input(identity, name)
+        }
+        _ => Claims::default(),
+    };
+    let config::Outputs { text, write, json } = &config.outputs;
+    let mut paths = write.iter().map(|file| &file.path).chain(json);
+    if *text || paths.any(|path| is_dash(path)) {
+        claims.hold(&standard_output()?, Path::new(STANDARD_OUTPUT))?;
+    }
+    Ok(claims)
 }
 
 /// `-w`.
@@ -100,6 +121,7 @@ fn packet_file(
     file: &PacketFile,
     interface: &InterfaceDescription,
     driver: Driver<'_>,
+    claims: &Claims,
     warnings: &mut Vec<String>,
 ) -> Result<Output, RunError> {
     let precision = if config.text.nanoseconds { Precision::Nano } else { Precision::Micro };
@@ -114,7 +136,7 @@ fn packet_file(
     let FileRules { rotation, autostop } = file.rules.clone();
     let is_stream = is_dash(&file.path) && autostop == Autostop::default();
     let mut output = if is_stream {
-        to(&file.path, encoder, flush, driver)?
+        to(&file.path, encoder, flush, driver, claims)?
     } else {
         let options = FilesOptions {
             path: if is_dash(&file.path) { STANDARD_OUTPUT.into() } else { file.path.clone() },
@@ -122,6 +144,7 @@ fn packet_file(
             autostop,
             command: file.command.clone(),
             blocked: signals_at_start(),
+            claims: claims.clone(),
             time_zone: time_zone(),
         };
         let name = options.path.display().to_string();
@@ -139,12 +162,23 @@ fn packet_file(
 }
 
 /// An output to a file, or to standard output where `path` is `-`.
-fn to(path: &Path, encoder: Box<dyn Encoder>, flush: Flush, driver: Driver<'_>) -> Result<Output, RunError> {
+fn to(
+    path: &Path,
+    encoder: Box<dyn Encoder>,
+    flush: Flush,
+    driver: Driver<'_>,
+    claims: &Claims,
+) -> Result<Output, RunError> {
     if is_dash(path) {
         let destination = Box::new(stream(standard_output()?, driver));
         return driver.output(STANDARD_OUTPUT.to_owned(), encoder, destination, flush);
     }
-    let options = FilesOptions { path: path.to_owned(), time_zone: time_zone(), ..FilesOptions::default() };
+    let options = FilesOptions {
+        path: path.to_owned(),
+        time_zone: time_zone(),
+        claims: claims.clone(),
+        ..FilesOptions::default()
+    };
     let destination = Box::new(Files::create(options, encoder.header())?);
     driver.output(path.display().to_string(), encoder, destination, flush)
 }

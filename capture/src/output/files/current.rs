@@ -15,6 +15,7 @@ use nix::{
 
 use super::{
     super::{destination::Progress, stream::Stream},
+    claims::Claim,
     error::{Cause, FilesError},
 };
 use crate::blocking::write_all;
@@ -24,6 +25,8 @@ use crate::blocking::write_all;
 pub(super) struct Current {
     pub(super) path: PathBuf,
     stream: Stream,
+    /// No other output writes to it meanwhile.
+    _claim: Option<Claim>,
     /// Whether it is a regular file that holds nothing else.
     pub(super) is_regular: bool,
     /// Bytes that have been written.
@@ -47,6 +50,7 @@ impl Current {
         path: &Path,
         mut file: File,
         is_own: bool,
+        claim: Option<Claim>,
         header: &[u8],
     ) -> Result<Self, FilesError> {
         let failed = |error| FilesError::new(path, Cause::System(error));
@@ -54,7 +58,7 @@ impl Current {
         write_all(&mut file, header).map_err(failed)?;
         let stream = Stream::new(file, !is_file);
         let (path, size) = (path.to_owned(), header.len() as u64);
-        Ok(Self { path, stream, is_regular: is_file && is_own, size, packets: 0 })
+        Ok(Self { path, stream, _claim: claim, is_regular: is_file && is_own, size, packets: 0 })
     }
 
     /// Writes a part of a block. False if the output has been stopped.

@@ -30,6 +30,12 @@ pub enum Cause {
     /// The path ends without a name.
     #[error("it has no file name; add one")]
     NoName,
+    /// The file that packets are read from.
+    #[error("it is the file that is read, {}; name another one", .0.display())]
+    Input(PathBuf),
+    /// The file of another output.
+    #[error("another output goes to this file, as {}; name another one", .0.display())]
+    Output(PathBuf),
     /// A pipe or a device, where several files are asked for.
     #[error(
         "only a regular file can be followed by another; leave out -C, -G and --ring-buffer, or name a file"
@@ -52,7 +58,12 @@ impl FilesError {
     pub fn kind(&self) -> io::ErrorKind {
         match &self.cause {
             Cause::Folder(error) | Cause::System(error) => error.kind(),
-            Cause::Link | Cause::Directory | Cause::NoName | Cause::NotRegular => io::ErrorKind::InvalidInput,
+            Cause::Link
+            | Cause::Directory
+            | Cause::NoName
+            | Cause::NotRegular
+            | Cause::Input(_)
+            | Cause::Output(_) => io::ErrorKind::InvalidInput,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! is finished is not touched again, unless a ring replaces or deletes it. Errors are those of the system, with the
 //! file's name; also what only closing a file shows is one.
 
+mod claims;
 mod clock;
 mod command;
 mod current;
@@ -28,6 +29,7 @@ use std::{
 use bytes::Bytes;
 
 pub use self::{
+    claims::{Claims, Identity, identity_of},
     clock::Clock,
     error::{Cause, FilesError},
     options::{Autostop, FilesOptions, Ring, Rotation, Tcpdump},
@@ -79,7 +81,8 @@ impl Files {
         Self::with_clock(options, header, Box::new(SystemClock::new()))
     }
 
-    /// Writes to the open `file`, which messages call by the path in the options, and which is the only one.
+    /// Writes to the open `file`, which messages call by the path in the options, and which is the only one. That it is
+    /// [held](Claims::hold) is the caller's.
     ///
     /// # Errors
     ///
@@ -88,7 +91,7 @@ impl Files {
         if options.rotation != Rotation::None {
             return Err(FilesError::new(&options.path, Cause::NotRegular));
         }
-        let current = Current::begin(&options.path, file, false, &header)?;
+        let current = Current::begin(&options.path, file, false, None, &header)?;
         let mut files = Self::unopened(options, header, Box::new(SystemClock::new()));
         files.take(current);
         Ok(files)
@@ -150,7 +153,9 @@ impl Files {
         let rotates = self.options.rotation != Rotation::None;
         let mut path = self.names.current(&now);
         let current = if is_descriptor(&path) {
-            Current::begin(&path, open_descriptor(&path)?, false, &self.header)?
+            let file = open_descriptor(&path)?;
+            let claim = self.options.claims.take(&file, &path)?;
+            Current::begin(&path, file, false, Some(claim), &self.header)?
         } else {
             let file = loop {
                 let existing = if self.names.is_doubtful() { Existing::Keep } else { Existing::Replace };
@@ -163,10 +168,7 @@ impl Files {
                 }
             };
             match file {
-                Some(file) => {
-                    clear(&file).map_err(|error| FilesError::new(&path, Cause::System(error)))?;
-                    Current::begin(&path, file, true, &self.header)?
-                }
+                Some(file) => self.fill(&path, file)?,
                 None if rotates => return Err(FilesError::new(&path, Cause::NotRegular)),
                 None => {
                     self.waiting = Some(path);
@@ -181,6 +183,13 @@ impl Files {
         Ok(())
     }
 
+    /// Clears a file unless it is in use, and writes the header.
+    fn fill(&self, path: &Path, file: File) -> Result<Current, FilesError> {
+        let claim = self.options.claims.take(&file, path)?;
+        clear(&file).map_err(|error| FilesError::new(path, Cause::System(error)))?;
+        Current::begin(path, file, true, Some(claim), &self.header)
+    }
+
     /// Goes on with a file.
     fn take(&mut self, current: Current) {
         self.current = Some(current);
@@ -192,7 +201,7 @@ impl Files {
     fn wait_for_reader(&mut self) -> io::Result<()> {
         let Some(path) = self.waiting.take() else { return Ok(()) };
         let opened = self.folder(&path).and_then(|folder| folder.open_pipe(&path));
-        let begun = opened.and_then(|file| Current::begin(&path, file, true, &self.header));
+        let begun = opened.and_then(|file| self.fill(&path, file));
         self.take(begun.map_err(|error| io::Error::new(error.kind(), error.cause.to_string()))?);
         Ok(())
     }

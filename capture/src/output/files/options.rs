@@ -5,6 +5,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use jiff::tz::TimeZone;
 use nix::sys::signal::SigSet;
 
+use super::claims::Claims;
+
 /// What [`Files`](super::Files) writes.
 #[derive(Clone, Debug)]
 pub struct FilesOptions {
@@ -18,6 +20,8 @@ pub struct FilesOptions {
     pub command: Option<OsString>,
     /// The signals that are blocked in that program.
     pub blocked: SigSet,
+    /// The files in use that it must not write to.
+    pub claims: Claims,
     /// Where the times in names are those of the day.
     pub time_zone: TimeZone,
 }
@@ -30,6 +34,7 @@ impl Default for FilesOptions {
             autostop: Autostop::default(),
             command: None,
             blocked: SigSet::empty(),
+            claims: Claims::default(),
             time_zone: TimeZone::UTC,
         }
     }

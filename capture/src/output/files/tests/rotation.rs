@@ -183,6 +183,34 @@ fn enough_files_end_the_output() {
     assert_eq!(progress.take_notes()[0], "Maximum file limit reached: 2");
 }
 
+/// Whatever it is called, and also when its turn comes later.
+#[test]
+fn the_file_of_another_output_is_not_written_to() {
+    let folder = folder();
+    let [name, link, file, next] = ["x", "link", "y", "y1"].map(|name| folder.path().join(name));
+    let options = |path: &Path, claims: &Claims| FilesOptions { claims: claims.clone(), ..to(path) };
+    let claims = Claims::default();
+    let mut first = Files::create(options(&name, &claims), HEADER).unwrap();
+    fs::hard_link(&name, &link).unwrap();
+    let refused = Files::create(options(&link, &claims), HEADER).unwrap_err().to_string();
+    let why = format!("another output goes to this file, as {}; name another one", name.display());
+    assert_eq!(refused, format!("cannot write to {}: {why}", link.display()));
+
+    fs::hard_link(&name, &next).unwrap();
+    let rotation = Rotation::Tcpdump(Tcpdump { size: Some(6), ..Tcpdump::default() });
+    let mut second = Files::create(FilesOptions { rotation, ..options(&file, &claims) }, HEADER).unwrap();
+    let (block, ends) = words("aa bb");
+    let progress = Progress::default();
+    let error = second.write(&block, &ends, &progress).unwrap_err().to_string();
+    assert_eq!(error, format!("the next file, {}: {why}", next.display()));
+
+    first.write(&block, &ends, &progress).unwrap();
+    first.finish(&progress).unwrap();
+    assert_eq!(text(&folder, "x"), "headeraabb");
+    // It is free now.
+    Files::create(options(&link, &claims), HEADER).unwrap();
+}
+
 /// Files stay together in the directory that they began in.
 #[test]
 fn a_directory_may_get_another_name() {
