@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn text_beside_it_is_graphic_ascii_alone() {
+    fn text_next_to_it_is_graphic_ascii_alone() {
         assert_eq!(
             dumped(Dump::HexAscii { link_header: false }, 2, FRAME),
             "\n\t0x0000:  4745 5420 2f00 7fff 1b5b 324a 8020 207e  GET./....[2J...~\

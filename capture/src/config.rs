@@ -73,6 +73,14 @@ pub struct Outputs {
     pub json: Option<PathBuf>,
 }
 
+impl Outputs {
+    /// Whether one of them is standard output.
+    pub fn uses_standard_output(&self) -> bool {
+        let paths = [self.write.as_ref().map(|file| &file.path), self.json.as_ref()];
+        self.text || paths.into_iter().flatten().any(|path| is_standard_output(path))
+    }
+}
+
 /// `-w`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PacketFile {
@@ -218,7 +226,7 @@ impl TryFrom<Cli> for Command {
             resolve: cli.resolve,
             no_domain: cli.no_domain,
             explain: cli.explain,
-            line_buffered: cli.line_buffered || cli.packet_buffered,
+            line_buffered: cli.line_buffered || cli.packet_buffered && outputs.write.is_none(),
             outputs,
         })))
     }

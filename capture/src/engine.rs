@@ -8,7 +8,7 @@ use std::{future::pending, io, ops::ControlFlow, sync::Arc, time::Duration};
 
 use capture_common::counters::Counters;
 use capture_flow::Tracker;
-use capture_packet::Packet;
+use capture_packet::{Packet, Timestamp};
 use tokio::sync::Notify;
 
 use crate::{
@@ -24,8 +24,8 @@ pub struct Engine {
     outputs: Vec<Output>,
     /// Finds out what happens in connections, if an output wants to know.
     tracker: Option<Tracker>,
-    /// Is notified when an output fails.
-    failures: Arc<Notify>,
+    /// Is notified when an output fails, ends, or has something to say.
+    news: Arc<Notify>,
     /// Packets that the outputs got, and how many bytes they had on the wire.
     read: u64,
     wire_bytes: u64,
@@ -36,22 +36,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Packets and the events of the `tracker` go to `outputs`, if there is a limit. Outputs with a queue notify `failures`.
+    /// Packets and the events of the `tracker` go to `outputs`, up to `count` packets. Outputs with a queue notify `news`.
     pub fn new(
         outputs: Vec<Output>,
         tracker: Option<Tracker>,
-        failures: Arc<Notify>,
+        news: Arc<Notify>,
         count: Option<u64>,
     ) -> Self {
-        Self {
-            outputs,
-            tracker,
-            failures,
-            read: 0,
-            wire_bytes: 0,
-            skipped: 0,
-            count: count.unwrap_or(u64::MAX),
-        }
+        Self { outputs, tracker, news, read: 0, wire_bytes: 0, skipped: 0, count: count.unwrap_or(u64::MAX) }
     }
 
     /// Replaces the outputs, before the first packet: what they are can depend on the source, and the source can be
@@ -66,6 +58,9 @@ impl Engine {
     pub fn packet(&mut self, packet: &Packet<'_>) -> ControlFlow<()> {
         self.read += 1;
         self.wire_bytes += u64::from(packet.wire_len);
+        if self.outputs.len() > 1 {
+            make_room(&mut self.outputs);
+        }
         if let Some(tracker) = &mut self.tracker {
             let outputs = &mut self.outputs;
             tracker.track(packet, |event| outputs.iter_mut().for_each(|output| output.event(event)));
@@ -147,18 +142,28 @@ impl Engine {
         }
     }
 
-    /// Hands over what there is, also less than a block that is due.
-    pub fn flush(&mut self) {
+    /// Hands over each block that has waited long enough; it is `now`.
+    pub fn hand_over_old(&mut self, now: Timestamp) {
+        let now = now.seconds.saturating_mul(1_000_000_000).saturating_add(now.nanoseconds);
         for output in &mut self.outputs {
-            if !output.has_failed() {
+            if output.is_old(now) && !output.has_failed() {
                 output.hand_over();
             }
         }
     }
 
+    /// Hands over what there is, also less than a block that is due. False if something was not taken.
+    pub fn flush(&mut self) -> bool {
+        let mut all = true;
+        for output in self.outputs.iter_mut().filter(|output| !output.has_failed()) {
+            all &= output.hand_over();
+        }
+        all
+    }
+
     /// Hands over what there is, and waits for room for it.
     pub async fn flush_all(&mut self) {
-        self.flush();
+        let _waits = self.flush();
         for output in &mut self.outputs {
             if !output.has_failed() && output.room().await {
                 output.hand_over();
@@ -177,7 +182,7 @@ impl Engine {
 
     /// Waits until an output has failed, has [ended](Self::has_ended) or has [something to say](Self::take_notes).
     pub async fn news(&self) {
-        self.failures.notified().await;
+        self.news.notified().await;
     }
 
     /// What has gone wrong with outputs since the last call, with their names.
@@ -193,6 +198,11 @@ impl Engine {
     /// queue.
     pub fn is_stuck(&self) -> bool {
         self.outputs.iter().any(Output::is_stuck)
+    }
+
+    /// Whether no output is left that takes anything.
+    pub fn is_over(&self) -> bool {
+        self.outputs.iter().all(|output| output.has_failed() || output.is_stuck()) && !self.outputs.is_empty()
     }
 
     /// Whether an output is left that has not failed.
@@ -215,6 +225,7 @@ impl Engine {
     pub fn end(&mut self, interrupted: bool) {
         let Self { outputs, tracker, .. } = self;
         let mut forgotten = None;
+        outputs.iter_mut().for_each(Output::take_the_rest);
         if let Some(tracker) = tracker {
             tracker.finish(|event| outputs.iter_mut().for_each(|output| output.event(event)));
             forgotten = tracker.forgotten();
@@ -255,29 +266,43 @@ impl Engine {
             if self.outputs.len() > 1 {
                 let lines = [
                     (output.dropped(), "dropped, because this output was too slow"),
-                    (self.read - output.dropped() - output.written() - output.left_out(), "not written"),
+                    (self.unwritten(output), "not written"),
                     (output.left_out(), "after the limit"),
                 ];
                 for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
                     text.push_str(&format!("{}: {} {what}\n", output.name(), packets(count)));
                 }
             }
+            if output.unfit() > 0 {
+                let (name, unfit) = (output.name(), packets(output.unfit()));
+                text.push_str(&format!("{name}: {unfit} left out: of another link type than the file\n"));
+            }
+            if output.dropped_events() > 0 {
+                text.push_str(&format!("{}: {} events dropped\n", output.name(), output.dropped_events()));
+            }
             text.push_str(&output.remarks());
         }
         text
     }
 
-    /// Whether packets that an output got are not in it.
+    /// Packets that were handed to an output, and are neither in it nor accounted for otherwise.
+    fn unwritten(&self, output: &Output) -> u64 {
+        let accounted = output.dropped() + output.written() + output.left_out() + output.unfit();
+        self.read.saturating_sub(accounted)
+    }
+
+    /// Whether packets that an output got are not in it, although it has a reader.
     pub fn is_incomplete(&self) -> bool {
-        self.outputs.iter().any(|output| output.written() + output.left_out() < self.read)
+        let lacks = |output: &Output| output.dropped() + output.unfit() + self.unwritten(output) > 0;
+        self.outputs.iter().any(|output| lacks(output) && !output.has_no_reader())
     }
 
     /// The accounts. One output's are those of the capture; where there are several, each has [its
     /// own](Self::remarks).
     pub fn summary(&self, counters: Option<&Counters>) -> Summary {
-        let (captured, left_out) = match self.outputs.as_slice() {
-            [output] => (output.written(), output.left_out()),
-            _ => (self.read, 0),
+        let (captured, left_out, unfit) = match self.outputs.as_slice() {
+            [output] => (output.written(), output.left_out(), output.unfit()),
+            _ => (self.read, 0, 0),
         };
         let is_over = self.is_complete() || self.has_ended();
         let beyond_count = left_out + if is_over { self.skipped } else { 0 };
@@ -286,12 +311,21 @@ impl Engine {
             received: counters.map(|counters| counters.matched),
             dropped: counters.map_or(0, |counters| counters.ring_full),
             unreadable: counters.map_or(0, |counters| counters.unreadable),
-            unwritten: self.read() - captured - beyond_count,
+            unwritten: self.read().saturating_sub(captured + unfit + beyond_count),
             beyond_count,
             has_limit: self.has_ended(),
             ..Summary::default()
         }
     }
+}
+
+/// The first that has not failed holds up the source, and takes all.
+fn make_room(outputs: &mut [Output]) {
+    let mut outputs = outputs.iter_mut().filter(|output| !output.has_failed());
+    if let Some(holding) = outputs.next() {
+        holding.take_the_rest();
+    }
+    outputs.for_each(Output::make_room);
 }
 
 /// Whether the block of the one that holds up the source is full.
@@ -320,8 +354,9 @@ mod tests {
     struct Bytes;
 
     impl Encoder for Bytes {
-        fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) {
+        fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) -> bool {
             block.extend_from_slice(&packet.data[..1]);
+            true
         }
     }
 
@@ -364,7 +399,7 @@ mod tests {
             for _ in 0..printed {
                 let _flow = engine.packet(&packet());
             }
-            engine.flush();
+            let _failed = engine.flush();
             (0..skipped).for_each(|_| engine.skip());
             let Summary { captured, received, dropped, unreadable, unwritten, beyond_count, .. } =
                 engine.summary(Some(&counters));
@@ -396,5 +431,47 @@ mod tests {
         let mut engine = engine(&[usize::MAX], Some(3));
         let flow: Vec<_> = (0..3).map(|_| engine.packet(&packet()).is_break()).collect();
         assert_eq!(flow, [false, false, true]);
+    }
+
+    /// While packets come without a pause, a block that is not full goes on after a tenth of a second.
+    #[test]
+    fn a_block_does_not_grow_old() {
+        let mut engine = engine(&[usize::MAX], None);
+        let at = |milliseconds: i64| Timestamp { seconds: 7, nanoseconds: milliseconds * 1_000_000 };
+        let mut written = Vec::new();
+        for milliseconds in [0, 50, 99, 100, 150, 249, 250] {
+            let _flow = engine.packet(&packet());
+            engine.hand_over(false);
+            engine.hand_over_old(at(milliseconds));
+            written.push(engine.summary(None).captured);
+        }
+        assert_eq!(written, [0, 0, 0, 4, 4, 4, 7]);
+    }
+
+    /// That its reader has gone is no failure of an output, and others have all packets.
+    #[test]
+    fn a_reader_that_has_gone_leaves_nothing_incomplete() {
+        #[derive(Debug)]
+        struct NoReader;
+
+        impl Destination for NoReader {
+            fn write(&mut self, _: &[u8], _: &[usize], _: &Progress) -> io::Result<()> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
+
+        let mut engine = engine(&[usize::MAX], None);
+        let gone = Output::here("gone".to_owned(), Box::new(Bytes), Box::new(NoReader), Flush::WhenIdle);
+        engine.outputs.push(gone);
+        for _ in 0..3 {
+            let _flow = engine.packet(&packet());
+            engine.hand_over(true);
+            engine.take_errors();
+        }
+        assert!(engine.has_output() && !engine.is_over());
+        assert_eq!(
+            (engine.is_incomplete(), engine.remarks().as_str()),
+            (false, "gone: 3 packets not written\n")
+        );
     }
 }

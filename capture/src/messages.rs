@@ -20,6 +20,9 @@ const LIMIT: usize = 64 * 1024;
 /// of other processes.
 const PIECE: usize = 4096;
 
+/// Clears the rest of the line (ECMA-48, "erase in line").
+pub const CLEAR: &str = "\x1b[K";
+
 /// A handle of the queue.
 #[derive(Clone, Debug)]
 pub struct Messages {
@@ -46,6 +49,8 @@ struct Queue {
     pieces: u64,
     /// Whether writing has failed: from then on nothing is kept.
     has_failed: bool,
+    /// Whether a text that the next message has to remove is [shown](Messages::show).
+    is_shown: bool,
 }
 
 impl Messages {
@@ -66,11 +71,13 @@ impl Messages {
         self.shared.push(text, LIMIT);
     }
 
-    /// Shows a text that controls the terminal, and is of no use later: it is left out while others wait.
+    /// Shows a text on a terminal, with the cursor at its beginning, until something is said. It is of no use later, and
+    /// left out while other messages wait.
     pub fn show(&self, text: &str) {
         let mut queue = self.shared.lock();
         if !queue.has_failed && queue.messages.is_empty() {
             queue.push(text.to_owned());
+            queue.is_shown = true;
             self.shared.changed.notify_all();
         }
     }
@@ -137,6 +144,9 @@ impl Shared {
         if queue.bytes.saturating_add(text.len()) > limit {
             queue.dropped += 1;
             return;
+        }
+        if std::mem::take(&mut queue.is_shown) {
+            queue.push(CLEAR.to_owned());
         }
         queue.push(without_controls(text));
         self.changed.notify_all();

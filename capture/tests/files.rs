@@ -66,7 +66,9 @@ fn goldens() -> Vec<PathBuf> {
 
 fn encode(encoder: &mut dyn Encoder, packets: &[Seen]) -> Vec<u8> {
     let mut file = BytesMut::from(encoder.header());
-    packets.iter().for_each(|packet| encoder.packet(&packet.packet(), &mut file));
+    for packet in packets {
+        encoder.packet(&packet.packet(), &mut file);
+    }
     assert_eq!(encoder.remarks(), "");
     file.to_vec()
 }
@@ -224,8 +226,13 @@ fn live_capture() -> (Vec<u8>, Vec<String>) {
             packet.wire_len,
             comments.join("|"),
         ));
-        let statistics =
-            Statistics { time: packet.time, received: number, read: number, ..Statistics::default() };
+        let statistics = Statistics {
+            time: packet.time,
+            received: number,
+            read: number,
+            losses_are_known: true,
+            ..Statistics::default()
+        };
         encoder.statistics(&statistics, &mut file);
     }
     // A comment that no packet follows.

@@ -121,6 +121,7 @@ fn events() -> Vec<Event> {
 }
 
 const STATISTICS: Statistics = Statistics {
+    losses_are_known: true,
     time: Timestamp { seconds: 1_795_659_934, nanoseconds: 5 },
     start: Timestamp { seconds: 1_795_659_930, nanoseconds: 0 },
     received: 10,

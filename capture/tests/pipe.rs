@@ -30,7 +30,7 @@ fn reading(arguments: &[&str]) -> Child {
 
 /// Who has read enough may go.
 #[test]
-fn an_output_that_nobody_reads_is_no_failure() {
+fn an_output_without_a_reader_is_no_failure() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/walkthrough.pcap");
     for arguments in [&["-D".as_ref()][..], &["-r".as_ref(), golden.as_os_str()]] {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -99,4 +99,26 @@ fn a_full_output_ends_the_wait_with_an_error() {
         said.ends_with("\ncapture: cannot write to standard output: No space left on device\n"),
         "{said}"
     );
+}
+
+/// A reader that has read enough ends its own output and no other.
+#[test]
+fn a_file_is_whole_although_the_reader_of_the_text_has_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.pcap");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/walkthrough.pcap");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_capture"));
+    command.args(["-n", "-l", "--print", "-r"]).arg(&golden).arg("-w").arg(&file).stdout(writer);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("cannot write to standard output: Broken pipe; the other outputs go on"), "{said}");
+    let printed = |path: &Path| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_capture")).args(["-n", "-r"]).arg(path).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(printed(&file), printed(&golden));
 }

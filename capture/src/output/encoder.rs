@@ -16,8 +16,8 @@ pub trait Encoder: Debug {
         Bytes::new()
     }
 
-    /// Appends one packet.
-    fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut);
+    /// Appends one packet. False if it cannot be in this output and was left out.
+    fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) -> bool;
 
     /// Appends something that happened in a connection: in front of its packet, if it has one.
     fn event(&mut self, _event: &Event, _block: &mut BytesMut) {}

@@ -105,7 +105,7 @@ struct SummaryObject {
     received: Exact,
     read: Exact,
     #[serde(flatten)]
-    lost: Lost,
+    lost: Option<Lost>,
 }
 
 #[derive(Serialize)]
@@ -163,12 +163,13 @@ impl Encoder for JsonEncoder {
     }
 
     #[inline]
-    fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) {
+    fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) -> bool {
         let Self { interfaces, conversations, stamps, .. } = self;
         let interface = interfaces.get(packet.source.0 as usize);
         let interface = interface.and_then(|interface| interface.name.as_deref());
         let time = stamps.stamp(packet.time);
         append(&PacketObject::read(packet, time, interface, conversations), block);
+        true
     }
 
     fn event(&mut self, event: &Event, block: &mut BytesMut) {
@@ -190,7 +191,8 @@ impl Encoder for JsonEncoder {
         }
         if statistics.is_last {
             let (received, read) = (Exact(statistics.received), Exact(statistics.read));
-            self.summary = Some(SummaryObject { start, time, received, read, lost: now });
+            let lost = statistics.losses_are_known.then_some(now);
+            self.summary = Some(SummaryObject { start, time, received, read, lost });
             self.append_summary(block);
         }
     }

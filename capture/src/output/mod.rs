@@ -4,7 +4,7 @@
 //! the output's own, the only code that may wait for it; of a file that is read, they are written at once. Each output
 //! counts what became of its packets, to the packet, also after a partial write:
 //!
-//! handed in = written + queued + dropped + failed + left out, because a limit was reached.
+//! handed in = written + queued + dropped + failed + unfit + left out, because a limit was reached.
 
 pub mod destination;
 pub mod encoder;
@@ -36,6 +36,8 @@ use self::{
 /// a signal waits.
 pub const BLOCK: usize = 256 * 1024;
 
+/// How long a block waits at most while packets come, in nanoseconds.
+const AGE: i64 = 100_000_000;
 /// For the packet that makes a block full, in bytes. A longer one makes the block grow.
 const ROOM: usize = 4096;
 /// A small packet in an output, in bytes.
@@ -55,7 +57,7 @@ pub struct Block {
 pub enum Flush {
     /// After this many bytes; 1 is after each drain of the rings, or after each packet of a file.
     After(usize),
-    /// When the engine has nothing else to do.
+    /// When the engine has nothing else to do, or after a tenth of a second.
     WhenIdle,
 }
 
@@ -76,8 +78,17 @@ pub struct Output {
     dropped: u64,
     /// How many of these have been told.
     told: u64,
-    /// Whether it takes no more.
+    /// Packets that cannot be in this output.
+    unfit: u64,
+    /// Events that it had no room for.
+    dropped_events: u64,
+    /// Whether it takes the next packet, with its events.
+    takes_next: bool,
+    /// When the block got its first bytes, in nanoseconds since the epoch, as far as is known.
+    since: Option<i64>,
+    /// Whether it takes no more, and whether that is because its reader has gone.
     has_failed: bool,
+    has_no_reader: bool,
 }
 
 /// How blocks reach the destination.
@@ -157,7 +168,12 @@ impl Output {
             full,
             dropped: 0,
             told: 0,
+            unfit: 0,
+            dropped_events: 0,
+            takes_next: true,
+            since: None,
             has_failed: false,
+            has_no_reader: false,
         }
     }
 
@@ -172,17 +188,24 @@ impl Output {
         if self.has_failed {
             return;
         }
-        self.encoder.packet(packet, &mut self.bytes);
-        self.ends.push(self.bytes.len());
+        if self.encoder.packet(packet, &mut self.bytes) {
+            self.ends.push(self.bytes.len());
+        } else {
+            self.unfit += 1;
+        }
     }
 
-    /// As [`packet`](Self::packet), for an output that holds nothing up: where a full block finds no room in the queue,
-    /// the packet is dropped and counted.
-    #[inline]
+    /// For an output that holds nothing up: decides whether it takes the next packet, with its events. Where a full
+    /// block finds no room in the queue, they are dropped, and counted.
+    pub fn make_room(&mut self) {
+        self.takes_next = self.has_failed || !self.is_full() || self.hand_over();
+        // What a destination that is gone does not take is not dropped, but not written.
+        self.dropped += u64::from(!self.takes_next && !self.is_closed());
+    }
+
+    /// Appends a packet as [`make_room`](Self::make_room) has decided.
     pub fn packet_or_drop(&mut self, packet: &Packet<'_>) {
-        if self.is_full() && !self.has_failed && !self.hand_over() {
-            self.dropped += 1;
-        } else {
+        if self.takes_next {
             self.packet(packet);
         }
     }
@@ -193,11 +216,18 @@ impl Output {
         self.bytes.len() >= self.full
     }
 
-    /// Appends an event, which precedes the packet that caused it. Where there is no room, both are left out.
+    /// Appends an event, which precedes the packet that caused it, and is dropped with it.
     pub fn event(&mut self, event: &Event) {
-        if !self.has_failed && (!self.is_full() || self.hand_over()) {
+        if !self.takes_next {
+            self.dropped_events += 1;
+        } else if !self.has_failed {
             self.encoder.event(event, &mut self.bytes);
         }
+    }
+
+    /// From now on everything is taken: what comes at the end is bounded, and does not come twice.
+    pub fn take_the_rest(&mut self) {
+        self.takes_next = true;
     }
 
     /// Whether it has a use for [`statistics`](Self::statistics).
@@ -233,14 +263,26 @@ impl Output {
         }
     }
 
+    /// Whether the block is to go on at `now`, in nanoseconds since the epoch, because it has waited for so long.
+    pub fn is_old(&mut self, now: i64) -> bool {
+        if self.flush != Flush::WhenIdle || self.bytes.is_empty() {
+            return false;
+        }
+        now.saturating_sub(*self.since.get_or_insert(now)) >= AGE
+    }
+
     /// Hands the block over, if there is one: to the queue, or to the destination. False if it was not taken.
     pub fn hand_over(&mut self) -> bool {
         if self.bytes.is_empty() {
             return true;
         }
+        let since = self.since.take();
         match &mut self.way {
             Way::Queue(queue) => {
-                let Some(place) = queue.place() else { return false };
+                let Some(place) = queue.place() else {
+                    self.since = since;
+                    return false;
+                };
                 let length = self.bytes.len();
                 let (bytes, ends) = (self.bytes.split().freeze(), std::mem::take(&mut self.ends));
                 place.send(Block { bytes, ends });
@@ -314,8 +356,34 @@ impl Output {
             Way::Queue(queue) => queue.take_error(),
             Way::Here { error, .. } => error.take(),
         };
-        self.has_failed |= error.is_some();
+        if let Some(error) = &error {
+            self.has_failed = true;
+            self.has_no_reader = error.kind() == io::ErrorKind::BrokenPipe;
+        }
         error
+    }
+
+    /// Whether the destination takes no more, also where the [error](Self::take_error) has not been taken.
+    fn is_closed(&self) -> bool {
+        match &self.way {
+            Way::Queue(queue) => queue.is_closed(),
+            Way::Here { error, .. } => error.is_some(),
+        }
+    }
+
+    /// Whether it has failed because its reader has gone, which has read enough.
+    pub fn has_no_reader(&self) -> bool {
+        self.has_no_reader
+    }
+
+    /// Packets that cannot be in this output.
+    pub fn unfit(&self) -> u64 {
+        self.unfit
+    }
+
+    /// Events that it had no room for.
+    pub fn dropped_events(&self) -> u64 {
+        self.dropped_events
     }
 
     /// Whether there is an error that has not been taken: for an output without a queue.

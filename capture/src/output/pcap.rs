@@ -19,8 +19,6 @@ pub struct PcapEncoder {
     link_type: LinkType,
     snaplen: u32,
     precision: Precision,
-    /// Packets of another link type, which are left out.
-    foreign: u64,
 }
 
 impl PcapEncoder {
@@ -28,7 +26,7 @@ impl PcapEncoder {
     pub fn new(interface: &InterfaceDescription, precision: Precision) -> Self {
         let &InterfaceDescription { link_type, snaplen, .. } = interface;
         let snaplen = if snaplen == 0 { MAX_SNAPLEN } else { snaplen };
-        Self { link_type, snaplen, precision, foreign: 0 }
+        Self { link_type, snaplen, precision }
     }
 }
 
@@ -49,10 +47,9 @@ impl Encoder for PcapEncoder {
     }
 
     #[inline]
-    fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) {
+    fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) -> bool {
         if packet.link_type != self.link_type {
-            self.foreign += 1;
-            return;
+            return false;
         }
         let fraction = match self.precision {
             Precision::Micro => packet.time.nanoseconds / 1000,
@@ -67,17 +64,7 @@ impl Encoder for PcapEncoder {
         block.reserve(PACKET_HEADER_LENGTH + packet.data.len());
         block.extend_from_slice(&header);
         block.extend_from_slice(packet.data);
-    }
-
-    fn remarks(&self) -> String {
-        match self.foreign {
-            0 => String::new(),
-            foreign => format!(
-                "capture: {foreign} packets are not in the pcap file, because their link type is not {}, that of the \
-                 file; pcapng has room for several\n",
-                self.link_type
-            ),
-        }
+        true
     }
 }
 
@@ -99,7 +86,7 @@ mod tests {
 
     fn encoded(encoder: &mut PcapEncoder, packets: &[Packet<'_>]) -> Vec<u8> {
         let mut block = BytesMut::from(encoder.header());
-        packets.iter().for_each(|packet| encoder.packet(packet, &mut block));
+        assert!(packets.iter().all(|packet| encoder.packet(packet, &mut block)));
         block.to_vec()
     }
 
@@ -146,10 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_of_another_link_type_is_left_out_and_counted() {
+    fn a_packet_of_another_link_type_is_left_out() {
         let mut encoder = PcapEncoder::new(&interface(0), Precision::Micro);
-        let other = Packet { link_type: LinkType::Ethernet, ..packet(0, 0) };
-        assert_eq!(encoded(&mut encoder, &[other, packet(0, 0), other]).len(), 24 + 16 + 5);
-        assert!(encoder.remarks().starts_with("capture: 2 packets are not in the pcap file"));
+        let mut block = BytesMut::new();
+        let other = Packet { link_type: LinkType::Ethernet, ..packet(1, 0) };
+        assert!(!encoder.packet(&other, &mut block) && block.is_empty());
+        assert!(encoder.packet(&packet(1, 0), &mut block) && !block.is_empty());
     }
 }

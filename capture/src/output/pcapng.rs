@@ -62,8 +62,6 @@ pub struct PcapngEncoder {
     comments: BytesMut,
     /// When the last of them was seen.
     commented: Timestamp,
-    /// Packets of which the link type is no interface's, which are left out.
-    foreign: u64,
 }
 
 impl PcapngEncoder {
@@ -76,7 +74,6 @@ impl PcapngEncoder {
             os: operating_system(),
             comments: BytesMut::new(),
             commented: Timestamp::default(),
-            foreign: 0,
         }
     }
 
@@ -138,11 +135,8 @@ impl Encoder for PcapngEncoder {
     }
 
     #[inline]
-    fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) {
-        let Some(interface) = self.interface(packet) else {
-            self.foreign += 1;
-            return;
-        };
+    fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) -> bool {
+        let Some(interface) = self.interface(packet) else { return false };
         let data = packet.data;
         let padding = data.len().next_multiple_of(4) - data.len();
         let direction = match packet.direction {
@@ -177,6 +171,7 @@ impl Encoder for PcapngEncoder {
             end[3..3 + TRAILER_LENGTH].copy_from_slice(&length.to_le_bytes());
             block.extend_from_slice(&end[start..3 + TRAILER_LENGTH]);
         }
+        true
     }
 
     fn event(&mut self, event: &Event, block: &mut BytesMut) {
@@ -206,6 +201,9 @@ impl Encoder for PcapngEncoder {
         let time_option = |code, time, out: &mut BytesMut| {
             option_with(code, out, |out| put_words(time_words(time), out));
         };
+        if !statistics.losses_are_known {
+            return;
+        }
         block(INTERFACE_STATISTICS, out, |out| {
             let [high, low] = time_words(statistics.time);
             put_words([0, high, low], out);
@@ -233,15 +231,6 @@ impl Encoder for PcapngEncoder {
         }
         if !self.comments.is_empty() {
             self.comment_alone(block);
-        }
-    }
-
-    fn remarks(&self) -> String {
-        match self.foreign {
-            0 => String::new(),
-            foreign => format!(
-                "capture: {foreign} packets are not in the pcapng file, because no interface in it has their link type\n"
-            ),
         }
     }
 }

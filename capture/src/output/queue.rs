@@ -136,6 +136,11 @@ impl Queue {
         self.blocks.as_ref()?.try_reserve().ok().map(Place)
     }
 
+    /// Whether the thread takes no more, although more may come.
+    pub(super) fn is_closed(&self) -> bool {
+        self.blocks.as_ref().is_none_or(mpsc::Sender::is_closed)
+    }
+
     /// Says that no more blocks come. The thread ends when it has written those it has.
     pub(super) fn close(&mut self) {
         self.blocks = None;
@@ -145,20 +150,28 @@ impl Queue {
     /// everything has been written.
     pub(super) async fn ended(&mut self) {
         if !self.has_ended {
-            let result = (&mut self.ended).await;
-            (self.error, self.has_ended) = (result.ok().and_then(Result::err), true);
+            let result = (&mut self.ended).await.unwrap_or_else(|_| Err(vanished()));
+            (self.error, self.has_ended) = (result.err(), true);
         }
     }
 
     /// Why the destination takes no more, once.
     pub(super) fn take_error(&mut self) -> Option<io::Error> {
-        if !self.has_ended
-            && let Ok(result) = self.ended.try_recv()
-        {
+        if !self.has_ended {
+            let result = match self.ended.try_recv() {
+                Ok(result) => result,
+                Err(oneshot::error::TryRecvError::Empty) => return None,
+                Err(oneshot::error::TryRecvError::Closed) => Err(vanished()),
+            };
             (self.error, self.has_ended) = (result.err(), true);
         }
         self.error.take()
     }
+}
+
+/// The thread is gone, and has not said how.
+fn vanished() -> io::Error {
+    io::Error::other("the writer's thread has ended; this is a bug")
 }
 
 #[cfg(test)]

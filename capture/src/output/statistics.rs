@@ -19,6 +19,8 @@ pub struct Statistics {
     pub read: u64,
     /// Of these, packets that this output had no room for.
     pub dropped_by_output: u64,
+    /// Whether it is known what was dropped. Of a file it is not.
+    pub losses_are_known: bool,
     /// Whether it is the end of the capture.
     pub is_last: bool,
 }

@@ -26,8 +26,9 @@ impl TextEncoder {
 
 impl Encoder for TextEncoder {
     #[inline]
-    fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) {
+    fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) -> bool {
         self.printer.print(packet, block);
+        true
     }
 
     fn event(&mut self, event: &Event, block: &mut BytesMut) {

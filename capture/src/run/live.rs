@@ -7,6 +7,7 @@ use tokio::{runtime, sync::Notify};
 
 use super::{
     RunError, conclude,
+    failures::Failures,
     outputs::{self, Driver},
     patience::Patience,
     progress,
@@ -95,7 +96,7 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
     warn(&mut capture, messages, &mut warnings);
     let mut about_names = String::new();
     let text = text_encoder(config, NAME_PATIENCE, |text| about_names.push_str(text))?;
-    let failures = Arc::new(Notify::new());
+    let news = Arc::new(Notify::new());
     let description = InterfaceDescription {
         name: Some(interface.name.clone()),
         link_type: capture.link_type(),
@@ -104,7 +105,7 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
         hook: Some(capture.description().to_owned()),
     };
     let mut about_files = Vec::new();
-    let driver = Driver::Live(&failures);
+    let driver = Driver::Live(&news);
     let outputs = outputs::open(config, &description, text, driver, None, &mut about_files)?;
     for warning in about_files {
         messages.say(&format!("capture: warning: {warning}\n"));
@@ -114,11 +115,10 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
     messages.say(&about_names);
     Ok(Session {
         capture,
-        engine: Engine::new(outputs, tracker(config), failures, config.count),
+        engine: Engine::new(outputs, tracker(config), news, config.count),
         messages: messages.clone(),
         warnings,
-        unsaid: Vec::new(),
-        lost_an_output: false,
+        failures: Failures::default(),
         seconds: Seconds::new(progress::is_wanted(config)),
     })
 }

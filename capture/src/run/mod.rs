@@ -1,6 +1,7 @@
 //! From a validated command to its end: live captures ([`live`], [`session`], [`signals`], [`patience`]), files
 //! ([`offline`]), the list of interfaces.
 
+mod failures;
 mod live;
 pub mod offline;
 mod outputs;

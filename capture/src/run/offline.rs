@@ -19,6 +19,7 @@ use nix::{
 
 use super::{
     RunError,
+    failures::Failures,
     outputs::{self, Driver},
     progress::{self, Meter},
     say, show, standard_output, text_encoder, tracker, without_number, write_all,
@@ -98,16 +99,16 @@ impl Read for Input<'_> {
         let mut readable = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
         if let Ok(0) = poll(&mut readable, PollTimeout::ZERO) {
             let mut engine = self.engine.borrow_mut();
-            engine.flush();
+            let _waits = engine.flush();
             // Files end by the clock while nothing comes.
-            while let Some(wait) = engine.wait().filter(|_| !engine.is_stuck()) {
+            while let Some(wait) = engine.wait().filter(|_| !engine.is_over()) {
                 let timeout = PollTimeout::try_from(wait + MILLISECOND).unwrap_or(PollTimeout::MAX);
                 if poll(&mut readable, timeout).is_ok_and(|ready| ready > 0) {
                     break;
                 }
                 engine.tick();
             }
-            if engine.is_stuck() || engine.has_ended() {
+            if engine.is_over() || engine.has_ended() {
                 // There is no use in waiting. What is wrong with the output is told instead of this.
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
@@ -143,6 +144,7 @@ fn read<R: Read>(
     count_to: Option<File>,
 ) -> Result<(), RunError> {
     let mut others = 0;
+    let mut failures = Failures::default();
     let (mut start, mut time) = (Timestamp::default(), Timestamp::default());
     let byte_order = source.byte_order();
     let end: Result<(), FileError> = loop {
@@ -162,7 +164,8 @@ fn read<R: Read>(
         }
         if engine.packet(&packet).is_break() {
             engine.hand_over(false);
-            if engine.is_complete() || engine.has_ended() || engine.is_stuck() {
+            let is_over = engine.is_stuck() && !failures.take(&mut engine, say);
+            if engine.is_complete() || engine.has_ended() || is_over {
                 break Ok(());
             }
         }
@@ -177,13 +180,14 @@ fn read<R: Read>(
         engine.statistics(&Statistics { time, start, received, is_last: true, ..Statistics::default() });
     }
     engine.end(false);
-    engine.flush();
+    let _waits = engine.flush();
     engine.close();
     for note in engine.take_notes() {
         say(&format!("capture: {}\n", without_number(&note)));
     }
-    if let Some((output, source)) = engine.take_errors().into_iter().next() {
-        return Err(RunError::Output { output, source });
+    let outputs = failures.at_the_end(&mut engine);
+    if !engine.has_output() && count_to.is_none() {
+        return failures.conclude(outputs, say);
     }
     if let Some(output) = count_to {
         write_all(output, &format!("{}\n", packets(engine.read())))?;
@@ -197,7 +201,8 @@ fn read<R: Read>(
         say(&format!("capture: {}\n", others_left_out(others, config)));
     }
     // The wait for packets that were not to be written any more is no error.
-    if engine.has_ended() { Ok(()) } else { end.map_err(RunError::File) }
+    let end = if engine.has_ended() { Ok(()) } else { end.map_err(RunError::File) };
+    failures.conclude(end.err().into_iter().chain(outputs).collect(), say)
 }
 
 /// What tcpdump prints, writes or counts, where nothing is asked for, and capture does not.

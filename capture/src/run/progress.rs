@@ -3,19 +3,23 @@
 use std::{
     fs::{File, Metadata},
     io::{self, IsTerminal as _},
+    os::fd::AsFd as _,
     time::{Duration, Instant},
 };
 
-use crate::config::Config;
+use crate::{config::Config, messages::CLEAR};
 
 /// Between two lines.
 const SECOND: Duration = Duration::from_secs(1);
-/// Clears the rest of the line (ECMA-48, "erase in line").
-const CLEAR: &str = "\x1b[K";
 
-/// Whether there is a terminal to show it on, and no text that it would be in the way of.
+/// Whether there is a terminal to show it on, and no output that can end up on that terminal: each is a file. What a
+/// pipe brings there is not known.
 pub(super) fn is_wanted(config: &Config) -> bool {
-    io::stderr().is_terminal() && !(config.outputs.text && io::stdout().is_terminal())
+    let is_file =
+        || io::stdout().as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());
+    let uses_standard_output = config.count_only || config.outputs.uses_standard_output();
+    io::stderr().is_terminal()
+        && (!uses_standard_output || is_file().is_ok_and(|metadata| metadata.is_file()))
 }
 
 /// The line for a live capture: `packets` of `bytes` on the wire have been read and `lost` have not, of them
@@ -31,11 +35,6 @@ fn file(read: u64, length: Option<u64>, packets: u64) -> String {
         _ => size(read),
     };
     line(&format!("{share}, {packets} packets"))
-}
-
-/// What removes the line.
-pub(super) fn end() -> &'static str {
-    CLEAR
 }
 
 /// The cursor is back at the beginning, so that what comes next writes over it.

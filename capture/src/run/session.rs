@@ -4,13 +4,15 @@
 //! without a packet the daemon sleeps until the kernel wakes it, or until the programs of others are looked at, every
 //! ten seconds.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, time::Duration};
 
 use capture_common::counters::Counters;
 use capture_packet::Timestamp;
+use tokio::time::timeout;
 
 use super::{
-    RunError, complaint,
+    RunError,
+    failures::Failures,
     patience::Patience,
     progress,
     signals::{Asked, Signals},
@@ -31,13 +33,18 @@ impl Seconds {
     }
 }
 
+/// How long the other outputs have for their end when one is blocked.
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
 /// Why a capture ends.
 #[derive(Debug)]
 enum Stop {
     /// A signal asked for it.
     Signal,
-    /// `-c`, or what an output was to have at most.
+    /// `-c`.
     Count,
+    /// An output has as much as it was to have.
+    Limit,
     /// No output is left.
     Output,
     /// The kernel's side failed.
@@ -74,10 +81,8 @@ pub(super) struct Session {
     pub(super) engine: Engine,
     pub(super) messages: Messages,
     pub(super) warnings: Warnings,
-    /// What went wrong with the last outputs, and is still to be said.
-    pub(super) unsaid: Vec<RunError>,
-    /// Whether an output has failed while others went on.
-    pub(super) lost_an_output: bool,
+    /// What became of outputs.
+    pub(super) failures: Failures,
     /// What there is to do once a second.
     pub(super) seconds: Seconds,
 }
@@ -89,7 +94,7 @@ pub(super) struct Seconds {
     shows_progress: bool,
     start: Option<Timestamp>,
     last: i64,
-    /// Packets that the kernel had dropped by then, and that had been read.
+    /// Packets that the rings had had no room for by then, and that had been read.
     dropped: u64,
     read: u64,
 }
@@ -122,19 +127,21 @@ impl Session {
             let before = self.engine.read();
             let left = self.drain();
             warn(&mut self.capture, &self.messages, &mut self.warnings);
-            if self.engine.is_complete() || self.engine.has_ended() {
+            if self.engine.is_complete() {
                 return Stop::Count;
+            }
+            if self.engine.has_ended() {
+                return Stop::Limit;
             }
             if let Some(error) = self.capture.lost() {
                 return Stop::Kernel(error);
             }
             self.each_second(false);
             let nothing_came = left == Left::Nothing && self.engine.read() == before;
-            if std::mem::take(&mut flush) {
-                self.engine.flush();
-            } else {
-                self.engine.hand_over(nothing_came);
-            }
+            // What an output has no room for is flushed when it has.
+            flush = flush && !self.engine.flush();
+            self.engine.hand_over(nothing_came);
+            self.engine.hand_over_old(self.capture.now());
             let idle = match left {
                 Left::More => continue,
                 Left::Held => false,
@@ -178,7 +185,8 @@ impl Session {
         let dropped = counters.ring_full + counters.unreadable;
         // The summary has what is lost in the end.
         if !is_last {
-            let lost = dropped - std::mem::replace(&mut seconds.dropped, dropped);
+            let full = counters.ring_full;
+            let lost = full - std::mem::replace(&mut seconds.dropped, full);
             if lost > 0 {
                 messages.say(&format!("capture: {} lost: the ring buffers were full\n", packets(lost)));
             }
@@ -199,29 +207,17 @@ impl Session {
                 received: counters.matched,
                 dropped,
                 dropped_by_interface: capture.dropped_by_interface(),
+                losses_are_known: true,
                 is_last,
                 ..Statistics::default()
             });
         }
     }
 
-    /// Takes in which outputs have failed, and says so where others go on. False if none is left.
+    /// Takes in which outputs have failed. False if none is left.
     fn has_output(&mut self) -> bool {
-        let errors = self.engine.take_errors();
-        let goes_on = self.engine.has_output();
-        for (output, source) in errors {
-            let error = RunError::Output { output, source };
-            if goes_on {
-                self.lost_an_output |= error.is_failure();
-                self.messages.say(&format!(
-                    "capture: {}; the other outputs go on\n",
-                    without_number(&error.to_string())
-                ));
-            } else {
-                self.unsaid.push(error);
-            }
-        }
-        goes_on
+        let Self { engine, messages, failures, .. } = self;
+        failures.take(engine, |text| messages.say(text))
     }
 
     /// Says what outputs have to say.
@@ -270,6 +266,16 @@ impl Session {
                 },
             }
         };
+        if end != OutputEnd::Written {
+            // The others are to have what they can take.
+            if rest <= Rest::Epilogue {
+                self.each_second(true);
+                self.engine.end(interrupted);
+            }
+            let _waits = self.engine.flush();
+            self.engine.close();
+            let _blocked = timeout(LAST_LOOK, self.engine.ended()).await;
+        }
         self.skip_rest();
         self.engine.stop(patience.for_last_write()).await;
         // What is noticed only now is printed once, after the summary.
@@ -290,7 +296,7 @@ impl Session {
             match *rest {
                 Rest::Rings => {
                     if self.drain() != Left::Nothing && !self.engine.is_complete() {
-                        self.engine.flush();
+                        let _waits = self.engine.flush();
                     } else {
                         *rest = Rest::Epilogue;
                     }
@@ -324,28 +330,15 @@ impl Session {
         failed: Option<KernelError>,
     ) -> Result<(), RunError> {
         self.say_notes();
-        let late = self.engine.take_errors().into_iter();
-        let late = late.map(|(output, source)| RunError::Output { output, source });
-        let outputs: Vec<RunError> = self.unsaid.drain(..).chain(late).collect();
+        let outputs = self.failures.at_the_end(&mut self.engine);
         let reason = if end == OutputEnd::SecondSignal { Unwritten::SecondSignal } else { Unwritten::Output };
         let counters = self.capture.counters();
         let summary = Summary { reason, ..self.summary(counters.as_ref().ok()) };
-        if self.seconds.shows_progress {
-            self.messages.show(progress::end());
-        }
         self.messages.last(&format!("{summary}{}{}", self.warnings, self.engine.remarks()));
         let is_incomplete = summary.unwritten > 0 || self.engine.is_incomplete();
-        let incomplete = (is_incomplete && !self.lost_an_output).then_some(reason);
-        let mut failures = failures(stop, [failed, counters.err()], outputs, incomplete).into_iter();
-        let first = failures.next();
-        for complaint in failures.filter_map(|failure| complaint(&failure)) {
-            self.messages.last(&complaint);
-        }
-        match first {
-            Some(first) => Err(first),
-            None if self.lost_an_output => Err(RunError::LostOutput),
-            None => Ok(()),
-        }
+        let incomplete = (is_incomplete && !self.failures.lost_an_output()).then_some(reason);
+        let failures = failures(stop, [failed, counters.err()], outputs, incomplete);
+        self.failures.conclude(failures, |complaint| self.messages.last(complaint))
     }
 
     /// Counts what is still in the rings, without giving it to the outputs.
@@ -395,7 +388,7 @@ fn pass_on(capture: &mut Capture, messages: &Messages, warnings: &mut Warnings, 
 mod tests {
     use std::io;
 
-    use super::*;
+    use super::{super::complaint, *};
 
     /// That the reader has gone is no failure, and hides none.
     #[test]
