@@ -204,6 +204,7 @@ impl TryFrom<Cli> for Command {
         }
         let mut text = text_options(&cli)?;
         let outputs = outputs(&cli)?;
+        let enough = outputs.write.as_ref().and_then(|file| file.rules.autostop.packets);
         let count = count(cli.count)?;
         let live = Live {
             interface: cli.interface,
@@ -216,6 +217,8 @@ impl TryFrom<Cli> for Command {
         };
         let source = cli.read.map_or(Source::Live(live), Source::File);
         text.headers_only = matches!(source, Source::Live(Live { snaplen: 0, .. }));
+        // All outputs end with the same packet.
+        let count = [count, enough].into_iter().flatten().min();
         Ok(Self::Print(Box::new(Config {
             source,
             ports,

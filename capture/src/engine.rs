@@ -122,6 +122,15 @@ impl Engine {
         self.outputs.iter_mut().filter_map(lost).collect()
     }
 
+    /// What outputs have had no room for so far, whole lines.
+    pub fn dropped(&self) -> String {
+        let line = |output: &Output| match output.dropped() {
+            0 => String::new(),
+            dropped => format!("capture: {}: {} dropped so far\n", output.name(), packets(dropped)),
+        };
+        self.outputs.iter().map(line).collect()
+    }
+
     /// Waits until there is room for a block that could not be handed over when it was due.
     pub async fn room_for_the_rest(&self) {
         let waiting = |output: &&Output| output.is_due(true) && !output.has_failed();

@@ -35,11 +35,17 @@ impl Failures {
         self.lost_an_output
     }
 
-    /// What is still to be said, when the outputs have ended.
-    pub(super) fn at_the_end(&mut self, engine: &mut Engine) -> Vec<RunError> {
-        let late = engine.take_errors().into_iter();
-        let late = late.map(|(output, source)| RunError::Output { output, source });
-        self.unsaid.drain(..).chain(late).collect()
+    /// What is still to be said, when the outputs have ended. That a reader has gone is said at once where others have
+    /// not: then the packets that it lacks are.
+    pub(super) fn at_the_end(&mut self, engine: &mut Engine, say: impl Fn(&str)) -> Vec<RunError> {
+        for (output, source) in engine.take_errors() {
+            let error = RunError::Output { output, source };
+            if engine.has_output() && !error.is_failure() {
+                say(&format!("capture: {}\n", without_number(&error.to_string())));
+            }
+            self.unsaid.push(error);
+        }
+        std::mem::take(&mut self.unsaid)
     }
 
     /// How a run ends that had these failures: with the first that is one, after the others have been said.

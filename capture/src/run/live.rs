@@ -110,7 +110,7 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
     for warning in about_files {
         messages.say(&format!("capture: warning: {warning}\n"));
     }
-    messages.say(&greeting(&interface, &capture, options));
+    messages.say(&greeting(&interface, &capture, config, options));
     messages.wait(GREETING_PATIENCE);
     messages.say(&about_names);
     Ok(Session {
@@ -124,14 +124,16 @@ fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result
 }
 
 /// What tcpdump says when it begins, with what is different here.
-fn greeting(interface: &Interface, capture: &Capture, options: &config::Live) -> String {
+fn greeting(interface: &Interface, capture: &Capture, config: &Config, options: &config::Live) -> String {
     let length = match options.snaplen {
         0 => "headers only".to_owned(),
         snaplen => format!("snapshot length {snaplen} bytes"),
     };
     let (rings, size) = capture.buffers();
+    let writes = config.outputs.write.is_some() || config.outputs.json.is_some();
+    let only = if writes { ", TCP packets only" } else { "" };
     format!(
-        "capture: listening on {interface}, link-type {}, {}, {length}, buffer {rings} x {} KiB\n",
+        "capture: listening on {interface}, link-type {}, {}, {length}, buffer {rings} x {} KiB{only}\n",
         capture.link_type(),
         capture.description(),
         size / 1024,

@@ -185,7 +185,7 @@ fn read<R: Read>(
     for note in engine.take_notes() {
         say(&format!("capture: {}\n", without_number(&note)));
     }
-    let outputs = failures.at_the_end(&mut engine);
+    let outputs = failures.at_the_end(&mut engine, say);
     if !engine.has_output() && count_to.is_none() {
         return failures.conclude(outputs, say);
     }

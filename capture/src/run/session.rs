@@ -235,7 +235,7 @@ impl Session {
             Ok(counters) => self.summary(Some(&counters)).so_far(read),
             Err(error) => error.to_string(),
         };
-        self.messages.say(&format!("capture: {report}\n"));
+        self.messages.say(&format!("capture: {report}\n{}", self.engine.dropped()));
     }
 
     fn summary(&self, counters: Option<&Counters>) -> Summary {
@@ -330,7 +330,8 @@ impl Session {
         failed: Option<KernelError>,
     ) -> Result<(), RunError> {
         self.say_notes();
-        let outputs = self.failures.at_the_end(&mut self.engine);
+        let Self { engine, failures: lost, messages, .. } = self;
+        let outputs = lost.at_the_end(engine, |text| messages.say(text));
         let reason = if end == OutputEnd::SecondSignal { Unwritten::SecondSignal } else { Unwritten::Output };
         let counters = self.capture.counters();
         let summary = Summary { reason, ..self.summary(counters.as_ref().ok()) };
