@@ -160,6 +160,38 @@ fn what_is_written_is_read_back() {
     assert!(count > 3000 && insane * 50 < count, "{insane} of {count} packets");
 }
 
+/// A pcap file has one link type. Of packets of two in turn, those of the other one are told, and are not counted as if
+/// they were in the file.
+#[test]
+fn packets_of_another_link_type_are_left_out_and_told() {
+    let golden = |name: &str, source| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        let packet = read(&fs::read(path).unwrap(), Precision::Micro).swap_remove(0);
+        Seen { source: SourceId(source), ..packet }
+    };
+    let [ethernet, raw] = [golden("walkthrough.pcap", 0), golden("link-raw.pcap", 1)];
+    assert_ne!(ethernet.link_type, raw.link_type);
+    let packets: Vec<Seen> = [ethernet.clone(), raw].into_iter().cycle().take(10).collect();
+    let source = Written::new("two.pcapng", &pcapng(&packets));
+    for arguments in [&[][..], &["--ring-buffer", "packets:5"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut capture = Command::new(env!("CARGO_BIN_EXE_capture"));
+        capture.arg("-r").arg(&source.0).arg("-w").arg(folder.path().join("x.pcap")).args(arguments);
+        let output = capture.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        let line = ": 5 packets left out: of another link type than the file\n";
+        assert!(said.contains(line), "{arguments:?}: {said}");
+        let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()).collect();
+        let [file] = &files[..] else { panic!("{files:?}") };
+        assert_eq!(
+            read(&fs::read(file).unwrap(), Precision::Micro),
+            vec![ethernet.clone(); 5],
+            "{arguments:?}"
+        );
+    }
+}
+
 /// Of every golden that tcpdump reads.
 #[test]
 fn tcpdump_prints_what_it_prints_of_the_source() {
