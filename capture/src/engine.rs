@@ -58,21 +58,30 @@ impl Engine {
     pub fn packet(&mut self, packet: &Packet<'_>) -> ControlFlow<()> {
         self.read += 1;
         self.wire_bytes += u64::from(packet.wire_len);
-        if self.outputs.len() > 1 {
-            make_room(&mut self.outputs);
-        }
-        if let Some(tracker) = &mut self.tracker {
-            let outputs = &mut self.outputs;
-            tracker.track(packet, |event| outputs.iter_mut().for_each(|output| output.event(event)));
-        }
-        let is_full = match self.outputs.as_mut_slice() {
-            [only] => {
+        let is_full = match (self.outputs.as_mut_slice(), &self.tracker) {
+            ([only], None) => {
                 only.packet(packet);
                 only.is_full()
             }
-            outputs => hand_to_several(outputs, packet),
+            _ => self.hand_to_all(packet),
         };
         if is_full || self.is_complete() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Hands over a packet with its events, to several outputs perhaps. Whether the block of the one that holds up the
+    /// source is full. A function of its own, so that the most common case is compiled into the loop that reads packets.
+    #[inline(never)]
+    fn hand_to_all(&mut self, packet: &Packet<'_>) -> bool {
+        let Self { outputs, tracker, .. } = self;
+        make_room(outputs);
+        if let Some(tracker) = tracker {
+            tracker.track(packet, |event| outputs.iter_mut().for_each(|output| output.event(event)));
+        }
+        let mut outputs = outputs.iter_mut().filter(|output| !output.has_failed());
+        let Some(holding) = outputs.next() else { return false };
+        holding.packet(packet);
+        outputs.for_each(|output| output.packet_or_drop(packet));
+        holding.is_full()
     }
 
     /// Counts a packet that no output gets any more.
@@ -335,15 +344,6 @@ fn make_room(outputs: &mut [Output]) {
         holding.take_the_rest();
     }
     outputs.for_each(Output::make_room);
-}
-
-/// Whether the block of the one that holds up the source is full.
-fn hand_to_several(outputs: &mut [Output], packet: &Packet<'_>) -> bool {
-    let mut outputs = outputs.iter_mut().filter(|output| !output.has_failed());
-    let Some(holding) = outputs.next() else { return false };
-    holding.packet(packet);
-    outputs.for_each(|output| output.packet_or_drop(packet));
-    holding.is_full()
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ fn read<R: Read>(
 ) -> Result<(), RunError> {
     let mut others = 0;
     let mut failures = Failures::default();
-    let (mut start, mut time) = (Timestamp::default(), Timestamp::default());
+    let (mut start, mut time) = (None, Timestamp::default());
     let byte_order = source.byte_order();
     let end: Result<(), FileError> = loop {
         let packet = match source.next_packet() {
@@ -159,8 +159,8 @@ fn read<R: Read>(
         }
         let mut engine = engine.borrow_mut();
         time = packet.time;
-        if engine.read() == 0 {
-            start = time;
+        if start.is_none() {
+            start = Some(time);
         }
         if engine.packet(&packet).is_break() {
             engine.hand_over(false);
@@ -176,7 +176,7 @@ fn read<R: Read>(
     let mut engine = engine.borrow_mut();
     if config.outputs.json.is_some() {
         // A file does not say what was lost when it was made.
-        let received = engine.read();
+        let (received, start) = (engine.read(), start.unwrap_or_default());
         engine.statistics(&Statistics { time, start, received, is_last: true, ..Statistics::default() });
     }
     engine.end(false);
