@@ -79,6 +79,11 @@ impl Outputs {
         let paths = [self.write.as_ref().map(|file| &file.path), self.json.as_ref()];
         self.text || paths.into_iter().flatten().any(|path| is_standard_output(path))
     }
+
+    /// Whether one of them always has nanoseconds: then they are read, and the others cut them off themselves.
+    pub fn keep_nanoseconds(&self) -> bool {
+        self.json.is_some() || self.write.as_ref().is_some_and(|file| file.format == FileFormat::Pcapng)
+    }
 }
 
 /// `-w`.

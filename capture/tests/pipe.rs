@@ -122,3 +122,28 @@ fn a_file_is_whole_although_the_reader_of_the_text_has_gone() {
     };
     assert_eq!(printed(&file), printed(&golden));
 }
+
+/// pcapng and JSON have nanoseconds, also without `--nano`, and the text next to them has microseconds.
+#[test]
+fn nanoseconds_of_a_file_are_kept_where_an_output_has_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (nano, file) = (folder.path().join("nano.pcap"), folder.path().join("x.pcapng"));
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/walkthrough.pcap");
+    let mut bytes = fs::read(golden).unwrap();
+    // The magic number of nanoseconds, and the first packet's fraction.
+    bytes[..4].copy_from_slice(&0xa1b2_3c4d_u32.to_le_bytes());
+    bytes[28..32].copy_from_slice(&123_456_789_u32.to_le_bytes());
+    fs::write(&nano, bytes).unwrap();
+    let run = |arguments: &[&std::ffi::OsStr]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_capture")).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let write = ["-n", "-c1", "--print", "-w"].map(std::ffi::OsStr::new);
+    let text = run(&[&write[..], &[file.as_os_str(), "-r".as_ref(), nano.as_os_str()]].concat());
+    assert!(text.contains(".123456 IP "), "{text}");
+    let read = run(&["-n".as_ref(), "--nano".as_ref(), "-r".as_ref(), file.as_os_str()]);
+    assert!(read.contains(".123456789 IP "), "{read}");
+    let json = run(&["--json".as_ref(), "-c1".as_ref(), "-r".as_ref(), nano.as_os_str()]);
+    assert!(json.contains(".123456789Z"), "{json}");
+}

@@ -49,7 +49,8 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 ///
 /// When the file cannot be opened, is not a capture, or is cut off or corrupt: what is whole has been printed then.
 pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
-    let precision = if config.text.nanoseconds { Precision::Nano } else { Precision::Micro };
+    let nanoseconds = config.text.nanoseconds || config.outputs.keep_nanoseconds();
+    let precision = if nanoseconds { Precision::Nano } else { Precision::Micro };
     let needs_standard_output = config.count_only || config.outputs.text;
     let stdout = if needs_standard_output { Some(standard_output()?) } else { None };
     let mut about_names = String::new();
@@ -109,7 +110,7 @@ impl Read for Input<'_> {
                 engine.tick();
             }
             if engine.is_over() || engine.has_ended() {
-                // There is no use in waiting. What is wrong with the output is told instead of this.
+                // No output takes more. The end of the run reports why, and not this error.
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
         }

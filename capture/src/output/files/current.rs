@@ -80,7 +80,7 @@ impl Current {
         if result.is_err() && self.is_regular {
             // A reader finds whole packets: the beginning of the one that found no room goes.
             let whole = ends[before..after].last().map_or(0, |end| end - start);
-            // The error is the one that is told; this is no worse.
+            // The caller reports the error before; this one adds nothing to it.
             let _cut = self.stream.file().set_len(self.size + whole as u64);
         }
         self.size += (written - start) as u64;
