@@ -78,6 +78,12 @@ impl<T> BoundedTable<T> {
     }
 
     /// The entry at a place from 0 to [`len`](Self::len), exclusive.
+    #[inline(always)]
+    pub fn get(&self, place: usize) -> Option<&T> {
+        self.list.get(place)
+    }
+
+    /// The same, to be changed.
     #[inline]
     pub fn get_mut(&mut self, place: usize) -> Option<&mut T> {
         self.list.get_mut(place)

@@ -1,9 +1,8 @@
 //! What the eBPF programs and the daemon agree on.
 //!
 //! * [`headers`]: where the fields of Ethernet, IPv4, IPv6 and TCP headers are;
-//! * [`parse`]: the parser and the filter, generic over where a frame's bytes come from, so that the kernel and the
-//!   daemon run the same code;
-//! * [`ports`]: the set of ports a filter selects;
+//! * [`parse`]: the parser, generic over where a frame's bytes come from, so that the kernel and the daemon run the same
+//!   code;
 //! * [`record`]: the layout of what crosses the ring;
 //! * [`counters`]: the per-CPU numbers that account for every packet.
 //!
@@ -19,5 +18,4 @@ compile_error!("capture runs on 64-bit little-endian machines only: build it for
 pub mod counters;
 pub mod headers;
 pub mod parse;
-pub mod ports;
 pub mod record;

@@ -1,16 +1,16 @@
-//! The parser and the filter, over any place a frame's bytes can be read from.
+//! The parser: whether a frame is TCP, and where its headers begin, over any place a frame's bytes can be read from.
 //!
-//! What is selected is what tcpdump's filter `tcp` (no ports) or `tcp port N` selects, instruction for instruction as
-//! `tcpdump -d` prints it: the IPv4 header length is honoured but neither it nor the version is checked; later
-//! fragments do not match a port; an IPv6 extension header hides the TCP header; a source port that matches is
-//! enough even where the frame ends before the destination port. The one addition is that up to two VLAN tags are skipped,
-//! because live tcpdump sees frames whose tag the kernel has already taken out. A tag that the kernel has taken out is one
-//! of the two, so that a frame gives one answer, live and from a file.
+//! TCP is what tcpdump's filter `tcp` takes for it, as `tcpdump -d` prints it: neither the IPv4 header's length nor its
+//! version is checked; fragments count, with or without a TCP header; an IPv6 extension header other than that of a
+//! fragment hides TCP. The one addition is that up to two VLAN tags are skipped, because live tcpdump sees frames whose
+//! tag the kernel has already taken out. A tag that the kernel has taken out is one of the two, so that a frame gives one
+//! answer, live and from a file.
+//!
+//! Which TCP packets are selected is not decided here: a filter comes before the parser.
 
-use crate::{
-    headers::{ethernet, ipv4, ipv6, tcp},
-    ports::Ports,
-};
+use core::num::NonZeroUsize;
+
+use crate::headers::{ethernet, ipv4, ipv6, tcp};
 
 /// A frame whose bytes can be read at an offset, or not.
 ///
@@ -34,31 +34,7 @@ impl Frame for [u8] {
     }
 }
 
-/// Where the layers of a selected packet begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layers {
-    /// Offset of the IP header from the start of the frame, in bytes.
-    pub l3_offset: usize,
-    /// Offset of the TCP header from the start of the frame, in bytes; 0 in a fragment that has none.
-    pub l4_offset: usize,
-    /// Where the headers end: one past the last byte that a line without payload can depend on. That is the byte
-    /// after the TCP header, because tcpdump reads the length of an option that begins on the header's last byte
-    /// from there (print-tcp.c, `tcp_print`). The frame may end before it.
-    pub headers_end: usize,
-}
-
-/// What the filter says of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Selection {
-    /// Selected.
-    Match(Layers),
-    /// Not selected.
-    Other,
-    /// The frame ends before a field that the filter has to read: not selected.
-    TooShort,
-}
-
-/// Network-layer protocols the filter knows.
+/// Network-layer protocols that TCP is looked for in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
     /// Internet Protocol version 4.
@@ -67,11 +43,43 @@ pub enum Network {
     Ipv6,
 }
 
-/// Runs the filter over a frame with an Ethernet header.
+/// Where the layers of a TCP packet begin. Offsets are from the start of the frame, in bytes, and may lie beyond what
+/// has been captured of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layers {
+    /// Which IP header it has, by what announces it: the version field may say something else.
+    pub network: Network,
+    /// Offset of the IP header.
+    pub l3_offset: usize,
+    /// Offset of the TCP header; `None` in a later fragment, which has none. Not zero, so that `None` is a zero: of an
+    /// `Option` with a payload that is not there, the compiler copies the payload all the same, and verifiers before
+    /// Linux 6.3 refuse to read what was not written.
+    pub l4_offset: Option<NonZeroUsize>,
+}
+
+/// What the parser says of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// It is TCP.
+    Tcp {
+        /// Where its layers begin.
+        layers: Layers,
+        /// Where the headers end: one past the last byte that a line without payload can depend on. That is the byte
+        /// after the TCP header, because tcpdump reads the length of an option that begins on the header's last byte
+        /// from there (print-tcp.c, `tcp_print`). The frame may end before it.
+        headers_end: usize,
+    },
+    /// It is not TCP.
+    Other,
+    /// The frame ends before a field that the parser has to read.
+    TooShort,
+}
+
+/// Parses a frame with an Ethernet header.
 #[inline(always)]
-pub fn select_ethernet<F: Frame + ?Sized, P: Ports>(frame: &F, ports: &P) -> Selection {
+pub fn locate_ethernet<F: Frame + ?Sized>(frame: &F) -> Location {
     let mut offset = ethernet::TYPE;
-    let Some(ethertype) = frame.read(offset) else { return Selection::TooShort };
+    let Some(ethertype) = frame.read(offset) else { return Location::TooShort };
     let mut ethertype = u16::from_be_bytes(ethertype);
     // Most frames are IPv4: they are not compared with three kinds of tags first.
     if ethertype != ethernet::TYPE_IPV4 {
@@ -83,114 +91,93 @@ pub fn select_ethernet<F: Frame + ?Sized, P: Ports>(frame: &F, ports: &P) -> Sel
                 break;
             }
             offset += ethernet::TAG_LENGTH;
-            let Some(inner) = frame.read(offset) else { return Selection::TooShort };
+            let Some(inner) = frame.read(offset) else { return Location::TooShort };
             ethertype = u16::from_be_bytes(inner);
         }
     }
     let l3_offset = offset + 2;
     match ethertype {
-        ethernet::TYPE_IPV4 => select_network(frame, Network::Ipv4, l3_offset, ports),
-        ethernet::TYPE_IPV6 => select_network(frame, Network::Ipv6, l3_offset, ports),
-        _ => Selection::Other,
+        ethernet::TYPE_IPV4 => locate_network(frame, Network::Ipv4, l3_offset),
+        ethernet::TYPE_IPV6 => locate_network(frame, Network::Ipv6, l3_offset),
+        _ => Location::Other,
     }
 }
 
-/// Runs the filter over a frame that begins with its IP header, as a tun device's do. The version field decides.
+/// Parses a frame that begins with its IP header, as a tun device's do. The version field decides.
 #[inline(always)]
-pub fn select_raw<F: Frame + ?Sized, P: Ports>(frame: &F, ports: &P) -> Selection {
-    let Some([version_ihl, _]) = frame.read(ipv4::VERSION_IHL) else { return Selection::TooShort };
+pub fn locate_raw<F: Frame + ?Sized>(frame: &F) -> Location {
+    let Some([version_ihl, _]) = frame.read(ipv4::VERSION_IHL) else { return Location::TooShort };
     match version_ihl >> 4 {
-        4 => select_network(frame, Network::Ipv4, 0, ports),
-        6 => select_network(frame, Network::Ipv6, 0, ports),
-        _ => Selection::Other,
+        4 => locate_network(frame, Network::Ipv4, 0),
+        6 => locate_network(frame, Network::Ipv6, 0),
+        _ => Location::Other,
     }
 }
 
-/// Runs the filter from the IP header at `l3_offset` on.
+/// Parses the IP header at `l3_offset`, and what follows.
 #[inline(always)]
-pub fn select_network<F: Frame + ?Sized, P: Ports>(
-    frame: &F,
-    network: Network,
-    l3_offset: usize,
-    ports: &P,
-) -> Selection {
+pub fn locate_network<F: Frame + ?Sized>(frame: &F, network: Network, l3_offset: usize) -> Location {
     match network {
-        Network::Ipv4 => select_ipv4(frame, l3_offset, ports),
-        Network::Ipv6 => select_ipv6(frame, l3_offset, ports),
+        Network::Ipv4 => locate_ipv4(frame, l3_offset),
+        Network::Ipv6 => locate_ipv6(frame, l3_offset),
     }
 }
 
 #[inline(always)]
-fn select_ipv4<F: Frame + ?Sized, P: Ports>(frame: &F, l3_offset: usize, ports: &P) -> Selection {
-    let Some(header) = frame.read::<{ ipv4::PROTOCOL + 1 }>(l3_offset) else { return Selection::TooShort };
+fn locate_ipv4<F: Frame + ?Sized>(frame: &F, l3_offset: usize) -> Location {
+    let Some(header) = frame.read::<{ ipv4::PROTOCOL + 1 }>(l3_offset) else { return Location::TooShort };
     if header[ipv4::PROTOCOL] != tcp::PROTOCOL {
-        return Selection::Other;
+        return Location::Other;
     }
-    let header_length = usize::from(header[ipv4::VERSION_IHL] & 0x0f) * 4;
-    let l4_offset = l3_offset + header_length;
     let fragment = u16::from_be_bytes([header[ipv4::FRAGMENT], header[ipv4::FRAGMENT + 1]]);
     if fragment & ipv4::FRAGMENT_OFFSET_MASK != 0 {
-        if !ports.any() {
-            return Selection::Other;
-        }
-        let headers_end = l3_offset + ipv4::MAX_LENGTH;
-        return Selection::Match(Layers { l3_offset, l4_offset: 0, headers_end });
+        let layers = Layers { network: Network::Ipv4, l3_offset, l4_offset: None };
+        return Location::Tcp { layers, headers_end: l3_offset + ipv4::MAX_LENGTH };
     }
-    select_tcp(frame, l3_offset, l4_offset, ports)
+    let header_length = usize::from(header[ipv4::VERSION_IHL] & 0x0f) * 4;
+    locate_tcp(frame, Network::Ipv4, l3_offset, l3_offset + header_length)
 }
 
 #[inline(always)]
-fn select_ipv6<F: Frame + ?Sized, P: Ports>(frame: &F, l3_offset: usize, ports: &P) -> Selection {
+fn locate_ipv6<F: Frame + ?Sized>(frame: &F, l3_offset: usize) -> Location {
     let Some(next_header) = read_byte(frame, l3_offset + ipv6::NEXT_HEADER) else {
-        return Selection::TooShort;
+        return Location::TooShort;
     };
     let l4_offset = l3_offset + ipv6::LENGTH;
     if next_header == tcp::PROTOCOL {
-        return select_tcp(frame, l3_offset, l4_offset, ports);
+        return locate_tcp(frame, Network::Ipv6, l3_offset, l4_offset);
     }
-    // `tcp` without a port also selects what a fragment header announces as TCP.
-    if next_header != ipv6::NEXT_HEADER_FRAGMENT || !ports.any() {
-        return Selection::Other;
+    // What a fragment header announces as TCP counts.
+    if next_header != ipv6::NEXT_HEADER_FRAGMENT {
+        return Location::Other;
     }
-    let Some(next_header) = read_byte(frame, l4_offset) else { return Selection::TooShort };
+    let Some(next_header) = read_byte(frame, l4_offset) else { return Location::TooShort };
     if next_header != tcp::PROTOCOL {
-        return Selection::Other;
+        return Location::Other;
     }
     let l4_offset = l4_offset + ipv6::FRAGMENT_LENGTH;
     let offset = frame.read(l3_offset + ipv6::LENGTH + ipv6::FRAGMENT_OFFSET).map_or(0, u16::from_be_bytes);
     if offset & ipv6::FRAGMENT_OFFSET_MASK != 0 {
-        return Selection::Match(Layers { l3_offset, l4_offset: 0, headers_end: l4_offset });
+        let layers = Layers { network: Network::Ipv6, l3_offset, l4_offset: None };
+        return Location::Tcp { layers, headers_end: l4_offset };
     }
-    select_tcp(frame, l3_offset, l4_offset, ports)
+    locate_tcp(frame, Network::Ipv6, l3_offset, l4_offset)
 }
 
 #[inline(always)]
-fn select_tcp<F: Frame + ?Sized, P: Ports>(
+fn locate_tcp<F: Frame + ?Sized>(
     frame: &F,
+    network: Network,
     l3_offset: usize,
     l4_offset: usize,
-    ports: &P,
-) -> Selection {
-    if !ports.any() {
-        match frame.read::<4>(l4_offset) {
-            Some([s1, s0, d1, d0]) => {
-                let (source, destination) = (u16::from_be_bytes([s1, s0]), u16::from_be_bytes([d1, d0]));
-                if !ports.contains(source) && !ports.contains(destination) {
-                    return Selection::Other;
-                }
-            }
-            None => match frame.read(l4_offset) {
-                Some(source) if ports.contains(u16::from_be_bytes(source)) => {}
-                _ => return Selection::TooShort,
-            },
-        }
-    }
+) -> Location {
     let data_offset = match read_byte(frame, l4_offset + tcp::DATA_OFFSET) {
         Some(byte) => usize::from(byte >> 4) * 4,
         None => 0,
     };
     let header_length = if data_offset < tcp::MIN_LENGTH { tcp::MIN_LENGTH } else { data_offset };
-    Selection::Match(Layers { l3_offset, l4_offset, headers_end: l4_offset + header_length + 1 })
+    let layers = Layers { network, l3_offset, l4_offset: NonZeroUsize::new(l4_offset) };
+    Location::Tcp { layers, headers_end: l4_offset + header_length + 1 }
 }
 
 /// The byte at `offset`, which is not 0. It is read together with the one before it: for a single byte the compiler

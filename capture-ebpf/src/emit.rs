@@ -5,7 +5,7 @@ use core::{arch::asm, mem::MaybeUninit};
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use capture_common::{
     headers::ethernet,
-    parse::Layers,
+    parse::{Layers, Network},
     record::{ABI_VERSION, MAX_SNAPLEN, RecordHeader, captured_len},
 };
 
@@ -40,37 +40,43 @@ const TAGGED: usize = TAG_OFFSET + ethernet::TAG_LENGTH;
 /// the case is the daemon's choice, see its ring reader.
 const ADAPTIVE_WAKEUP: u64 = 0;
 
-/// Makes the record of a selected frame and gives it to the ring of `cpu`, which is the one this runs on.
+/// Makes the record of a selected frame, whose headers end at `headers_end`, and gives it to the ring of `cpu`, which is
+/// the one this runs on.
 #[inline(always)]
-pub(crate) fn emit<F: Capture>(frame: &F, layers: &Layers, hook: u8, cpu: u32) -> Outcome {
+pub(crate) fn emit<F: Capture>(frame: &F, layers: &Layers, headers_end: usize, cpu: u32) -> Outcome {
     let Some(ring) = ring(cpu) else { return Outcome::RingFull };
     let tag = frame.stripped_tag();
     let inserted = if tag.is_some() { TAG_LENGTH } else { 0 };
     let wire_len = frame.len() + inserted;
     let snaplen = config::snaplen();
-    let captured_len = captured_len(wire_len, layers.headers_end as u32 + inserted, snaplen).min(F::REACH);
+    let captured_len = captured_len(wire_len, headers_end as u32 + inserted, snaplen).min(F::REACH);
     let header = RecordHeader {
         time: 0,
         wire_len,
         captured_len,
         ifindex: frame.ifindex(),
-        l3_offset: layers.l3_offset as u8 + inserted as u8,
-        l4_offset: if layers.l4_offset == 0 { 0 } else { layers.l4_offset as u8 + inserted as u8 },
-        hook,
+        source: config::source(),
         abi_version: ABI_VERSION,
+        l3_offset: layers.l3_offset as u8 + inserted as u8,
+        l4_offset: layers.l4_offset.map_or(0, |offset| offset.get() as u8 + inserted as u8),
+        ip_version: match layers.network {
+            Network::Ipv4 => 4,
+            Network::Ipv6 => 6,
+        },
+        packet_type: frame.packet_type(),
     };
     let record = Pending { frame, ring, header, tag };
     // The verifier wants every reservation to have a constant size, so records come in sizes: the common header
-    // stacks in the smallest that hold them, each a multiple of 8 with the 24 bytes of the record's header.
-    // 72: IPv4 with timestamps and the byte after them. 96: IPv6 with timestamps, or a SYN of either family.
-    // 152: two tags, 60 bytes of IPv4 and 60 of TCP, and the byte after them.
+    // stacks in the smallest that hold them, each a multiple of 8 with the 28 bytes of the record's header.
+    // 68: IPv4 with timestamps and the byte after them. 100: IPv6 with timestamps and a block of SACK, or a SYN of
+    // either family. 148: two tags, 60 bytes of IPv4 and 60 of TCP, and the byte after them.
     match captured_len {
-        ..=72 => record.submit::<72>(),
-        73..=96 => record.submit::<96>(),
-        97..=152 => record.submit::<152>(),
+        ..=68 => record.submit::<68>(),
+        69..=100 => record.submit::<100>(),
+        101..=148 => record.submit::<148>(),
         // Without payload no record is longer, and the verifier drops what follows.
         _ if snaplen == 0 => Outcome::Unreadable,
-        153..=256 => record.submit::<256>(),
+        149..=256 => record.submit::<256>(),
         257..=512 => record.submit::<512>(),
         513..=1024 => record.submit::<1024>(),
         1025..=1536 => record.submit::<1536>(),
@@ -94,17 +100,18 @@ struct Pending<'a, F> {
 impl<F: Capture> Pending<'_, F> {
     #[inline(always)]
     fn submit<const CAPACITY: usize>(self) -> Outcome {
-        let Self { frame, ring, mut header, tag } = self;
+        let Self { frame, ring, header, tag } = self;
         let len = u64::from(header.captured_len);
         let Some(mut entry) = ring.reserve_untyped::<Record<CAPACITY>>(0) else { return Outcome::RingFull };
         // Behind the reservation, so that stamps are in the order of places also where CPUs share a ring, but for what
         // lies between the two. And a record that finds no place costs no look at the clock.
         // SAFETY: the helper takes no arguments and only reads the clock.
-        header.time = unsafe { bpf_ktime_get_boot_ns() };
+        let time = unsafe { bpf_ktime_get_boot_ns() };
         let record = MaybeUninit::as_mut_ptr(&mut entry);
-        // SAFETY: `record` points to the reserved memory.
+        // SAFETY: `record` points to the reserved memory, which begins at a multiple of 8, as `time` does in it.
         let to = unsafe {
             (&raw mut (*record).header).write(header);
+            (&raw mut (*record).header.time).write(time);
             (&raw mut (*record).bytes).cast::<u8>()
         };
         let copied = match tag {

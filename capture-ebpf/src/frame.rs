@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
 };
-use capture_common::parse::Frame;
+use capture_common::{parse::Frame, record::packet_type};
 
 /// What a record needs to know of a frame besides the bytes that the parser reads.
 pub(crate) trait Capture {
@@ -19,6 +19,9 @@ pub(crate) trait Capture {
 
     /// Index of the interface.
     fn ifindex(&self) -> u32;
+
+    /// Which of `capture_common::record::packet_type` it is.
+    fn packet_type(&self) -> u8;
 
     /// The four bytes of a VLAN tag that the kernel has taken out of the frame, as they stood there: type and TCI.
     fn stripped_tag(&self) -> Option<[u8; 4]>;
@@ -46,11 +49,16 @@ fn read_direct<const N: usize>(data: usize, data_end: usize, offset: usize) -> O
 /// is. The skb is never linearised: it is somebody else's packet.
 pub(crate) struct TcFrame {
     skb: *mut __sk_buff,
+    is_outgoing: bool,
 }
 
 impl TcFrame {
-    pub(crate) fn new(skb: *mut __sk_buff) -> Self {
-        Self { skb }
+    pub(crate) fn incoming(skb: *mut __sk_buff) -> Self {
+        Self { skb, is_outgoing: false }
+    }
+
+    pub(crate) fn outgoing(skb: *mut __sk_buff) -> Self {
+        Self { skb, is_outgoing: true }
     }
 }
 
@@ -87,6 +95,15 @@ impl Capture for TcFrame {
     fn ifindex(&self) -> u32 {
         // SAFETY: the context is valid while the program runs.
         unsafe { (*self.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn packet_type(&self) -> u8 {
+        if self.is_outgoing {
+            return packet_type::OUTGOING;
+        }
+        // SAFETY: the context is valid while the program runs.
+        unsafe { (*self.skb).pkt_type as u8 }
     }
 
     #[inline(always)]
@@ -150,6 +167,11 @@ impl Capture for XdpFrame {
     fn ifindex(&self) -> u32 {
         // SAFETY: the context is valid while the program runs.
         unsafe { (*self.context).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn packet_type(&self) -> u8 {
+        packet_type::UNKNOWN
     }
 
     /// A tag that the NIC has taken out is not visible to XDP.

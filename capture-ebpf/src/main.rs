@@ -1,6 +1,7 @@
-//! The programs in the kernel. A packet's way: entry point (here) → [`frame`] (where its bytes are) →
-//! `capture_common::parse` with [`matcher`] (is it selected) → [`mod@emit`] (reserve, stamp, copy, submit). What is
-//! selected, and what of it is lost, is counted in [`maps`].
+//! The programs in the kernel. A packet's way: the filter, which the daemon places in front of these programs when it loads
+//! them → entry point (here) → [`frame`] (where its bytes are) → `capture_common::parse` (is it TCP, and where are its
+//! headers) → [`mod@emit`] (reserve, stamp, copy, submit). What is selected, and what of it is lost, is counted in
+//! [`maps`].
 //!
 //! The programs are passive: each verdict hands the packet on as if they were not there.
 
@@ -13,7 +14,6 @@ mod config;
 mod emit;
 mod frame;
 mod maps;
-mod matcher;
 
 use aya_ebpf::{
     bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
@@ -21,16 +21,12 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use aya_log_ebpf::{debug, trace};
-use capture_common::{
-    parse::{Frame, Selection, select_ethernet, select_raw},
-    record::hook,
-};
+use capture_common::parse::{Frame, Location, locate_ethernet, locate_raw};
 
 use crate::{
     emit::{Outcome, emit},
     frame::{Capture, TcFrame, XdpFrame},
     maps::{counters, cpu},
-    matcher::PortFilter,
 };
 
 /// What the kernel is to do after a TC program: go on with the next program or filter, and with the packet's fate as
@@ -41,8 +37,8 @@ const NEXT: i32 = TC_ACT_UNSPEC;
 /// TC, on the way in.
 #[classifier]
 fn tc_ingress(context: TcContext) -> i32 {
-    let frame = TcFrame::new(context.skb.skb);
-    let packet = trace_packet(&frame, hook::TC_INGRESS);
+    let frame = TcFrame::incoming(context.skb.skb);
+    let packet = trace_packet(&frame);
     log(&context, packet);
     NEXT
 }
@@ -50,8 +46,8 @@ fn tc_ingress(context: TcContext) -> i32 {
 /// TC, on the way out.
 #[classifier]
 fn tc_egress(context: TcContext) -> i32 {
-    let frame = TcFrame::new(context.skb.skb);
-    let packet = trace_packet(&frame, hook::TC_EGRESS);
+    let frame = TcFrame::outgoing(context.skb.skb);
+    let packet = trace_packet(&frame);
     log(&context, packet);
     NEXT
 }
@@ -61,7 +57,7 @@ fn tc_egress(context: TcContext) -> i32 {
 #[xdp(frags)]
 fn xdp(context: XdpContext) -> u32 {
     let frame = XdpFrame::new(context.ctx);
-    let packet = trace_packet(&frame, hook::XDP);
+    let packet = trace_packet(&frame);
     log(&context, packet);
     XDP_PASS
 }
@@ -77,26 +73,22 @@ enum Fate {
 }
 
 #[inline(always)]
-fn trace_packet<F: Frame + Capture>(frame: &F, hook: u8) -> Fate {
-    let selection = if config::link_header() {
-        select_ethernet(frame, &PortFilter)
-    } else {
-        select_raw(frame, &PortFilter)
-    };
+fn trace_packet<F: Frame + Capture>(frame: &F) -> Fate {
+    let location = if config::link_header() { locate_ethernet(frame) } else { locate_raw(frame) };
     // Not before here: what is not selected touches no map.
-    match selection {
-        Selection::Other => Fate::Other,
-        Selection::TooShort => {
+    match location {
+        Location::Other => Fate::Other,
+        Location::TooShort => {
             if let Some(counters) = counters(cpu()) {
                 counters.too_short();
             }
             Fate::TooShort
         }
-        Selection::Match(layers) => {
+        Location::Tcp { layers, headers_end } => {
             let cpu = cpu();
             let Some(counters) = counters(cpu) else { return Fate::Other };
             counters.matched();
-            match emit(frame, &layers, hook, cpu) {
+            match emit(frame, &layers, headers_end, cpu) {
                 Outcome::Submitted => Fate::Submitted,
                 Outcome::RingFull => {
                     counters.ring_full();
@@ -116,7 +108,7 @@ fn trace_packet<F: Frame + Capture>(frame: &F, hook: u8) -> Fate {
 fn log<C: aya_ebpf::EbpfContext>(context: &C, fate: Fate) {
     match fate {
         Fate::Other => {}
-        Fate::TooShort => debug!(context, "a frame ends before a field the filter has to read: not matched"),
+        Fate::TooShort => debug!(context, "a frame ends before a field the parser has to read: not matched"),
         Fate::RingFull => debug!(context, "the ring is full: a matched packet is lost and counted"),
         Fate::Unreadable => {
             debug!(context, "the kernel did not give out a matched packet's bytes: lost and counted")

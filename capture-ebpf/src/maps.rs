@@ -3,6 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     btf_maps::{Array, ArrayOfMaps, RingBuf},
     helpers::generated::bpf_get_smp_processor_id,
     macros::btf_map,
@@ -23,9 +24,9 @@ static RINGS: ArrayOfMaps<Ring, 1> = ArrayOfMaps::new();
 
 /// One entry for each CPU. An array with CPUs for indices, and no per-CPU map: the kernel looks up an entry without a
 /// call, and the daemon needs only an upper bound of the CPUs' numbers to read the entries. The number of entries is a
-/// placeholder, as that of [`RINGS`].
+/// placeholder, as that of [`RINGS`]. The daemon maps the array into its memory, and reads it without a system call.
 #[btf_map]
-static COUNTERS: Array<Counters, 1> = Array::new();
+static COUNTERS: Array<Counters, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// The number of the CPU this runs on. It stays the same while the program runs, also on a preemptible kernel: the
 /// kernel disables migration (include/linux/bpf.h, `bpf_prog_run_pin_on_cpu`).

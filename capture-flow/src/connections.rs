@@ -98,7 +98,8 @@ mod tests {
     fn syn(number: u32) -> Segment {
         let client = ((0x0a01_0000 + number).to_be_bytes(), 50_000).into();
         let syn = at(0, CLIENT, "S", 0, 0).between([client, SERVER.endpoint()]).ip();
-        Segment::parse(&Packet::new(Timestamp::default(), LinkType::Raw, syn.len() as u32, &syn)).unwrap()
+        Segment::parse(&Packet::new(Timestamp::default(), LinkType::Raw, syn.len() as u32, &syn).located())
+            .unwrap()
     }
 
     /// What the documentation says about memory, also after many connections were forgotten.

@@ -17,11 +17,8 @@ mod segment;
 
 use capture_packet::{Packet, Timestamp};
 
+pub use self::event::{Endpoint, Event, EventKind, Forgotten, Side, Tries};
 use self::{connection::Observer, connections::Connections, segment::Segment};
-pub use self::{
-    event::{Endpoint, Event, EventKind, Forgotten, Side, Tries},
-    segment::locate,
-};
 
 /// How many connections are remembered at most, unless something else is asked for. They take about 20 MiB then.
 pub const CONNECTION_LIMIT: usize = 1 << 16;

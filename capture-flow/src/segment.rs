@@ -3,13 +3,11 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use capture_common::{
-    headers::{ethernet, ipv4, ipv6, tcp},
-    parse::{Frame as _, Layers, Network, Selection, select_ethernet, select_network},
-    ports::Ports,
+    headers::{ipv4, ipv6, tcp},
+    parse::{Frame as _, Layers, Network},
 };
 use capture_packet::{
-    LinkType, Packet,
-    link::{bsd_loopback, linux_sll, linux_sll2},
+    Packet,
     tcp::{flag, option},
 };
 
@@ -64,12 +62,13 @@ impl Segment {
         if frame.len() > packet.wire_len as usize {
             return None;
         }
-        let (network, layers) = locate(packet)?;
+        let Layers { network, l3_offset, l4_offset } = packet.layers?;
         let (source, destination, length) = match network {
-            Network::Ipv4 => ipv4_header(packet, layers)?,
-            Network::Ipv6 => ipv6_header(packet, layers)?,
+            Network::Ipv4 => ipv4_header(packet, l3_offset)?,
+            Network::Ipv6 => ipv6_header(packet, l3_offset)?,
         };
-        let header: [u8; tcp::MIN_LENGTH] = frame.read(layers.l4_offset)?;
+        let l4_offset = l4_offset?.get();
+        let header: [u8; tcp::MIN_LENGTH] = frame.read(l4_offset)?;
         let [s1, s0, d1, d0, n3, n2, n1, n0, a3, a2, a1, a0, data_offset, flags, w1, w0, ..] = header;
         let header_length = usize::from(data_offset >> 4) * 4;
         if header_length < tcp::MIN_LENGTH {
@@ -101,7 +100,7 @@ impl Segment {
             window_scale: None,
             tsval: None,
         };
-        let options = layers.l4_offset + tcp::MIN_LENGTH..layers.l4_offset + header_length;
+        let options = l4_offset + tcp::MIN_LENGTH..l4_offset + header_length;
         segment.read_options(frame.get(options).unwrap_or_default());
         // In a connection with itself, the two sides cannot be distinguished.
         (segment.source != segment.destination).then_some(segment)
@@ -141,69 +140,17 @@ impl Segment {
     }
 }
 
-/// The filter `tcp`.
-struct AnyPort;
-
-impl Ports for AnyPort {
-    fn any(&self) -> bool {
-        true
-    }
-
-    fn contains(&self, _: u16) -> bool {
-        true
-    }
-}
-
-/// Where the layers of a TCP packet begin, for each link type as the printer takes it. `None` where that is not TCP over
-/// IP, or where the captured bytes end before it is known.
-#[inline]
-pub fn locate(packet: &Packet<'_>) -> Option<(Network, Layers)> {
-    let frame = packet.data;
-    let ethertype = |offset| match u16::from_be_bytes(frame.read(offset)?) {
-        ethernet::TYPE_IPV4 => Some(Network::Ipv4),
-        ethernet::TYPE_IPV6 => Some(Network::Ipv6),
-        _ => None,
-    };
-    let (network, l3_offset) = match packet.link_type {
-        LinkType::Ethernet => {
-            let Selection::Match(layers) = select_ethernet(frame, &AnyPort) else { return None };
-            return Some((ethertype(layers.l3_offset - 2)?, layers));
-        }
-        LinkType::Raw | LinkType::Ipv4 | LinkType::Ipv6 => match frame.first()? >> 4 {
-            4 => (Network::Ipv4, 0),
-            6 => (Network::Ipv6, 0),
-            _ => return None,
-        },
-        LinkType::Null | LinkType::Loop => {
-            // Families are small numbers: one that is not was written in the other byte order.
-            let family = u32::from_be_bytes(frame.read(0)?);
-            let family = if family >> 16 != 0 { family.swap_bytes() } else { family };
-            match family {
-                bsd_loopback::AF_INET => (Network::Ipv4, bsd_loopback::LENGTH),
-                family if bsd_loopback::AF_INET6.contains(&family) => (Network::Ipv6, bsd_loopback::LENGTH),
-                _ => return None,
-            }
-        }
-        LinkType::LinuxSll => (ethertype(linux_sll::PROTOCOL)?, linux_sll::LENGTH),
-        LinkType::LinuxSll2 => (ethertype(linux_sll2::PROTOCOL)?, linux_sll2::LENGTH),
-    };
-    match select_network(frame, network, l3_offset, &AnyPort) {
-        Selection::Match(layers) => Some((network, layers)),
-        _ => None,
-    }
-}
-
 /// Source, destination, and the length of the TCP segment.
 #[inline]
-fn ipv4_header(packet: &Packet<'_>, layers: Layers) -> Option<(IpAddr, IpAddr, u32)> {
-    let header: [u8; IPV4_MIN_LENGTH] = packet.data.read(layers.l3_offset)?;
+fn ipv4_header(packet: &Packet<'_>, l3_offset: usize) -> Option<(IpAddr, IpAddr, u32)> {
+    let header: [u8; IPV4_MIN_LENGTH] = packet.data.read(l3_offset)?;
     let [version_ihl, _, l1, l0, _, _, f1, f0, _, _, _, _, addresses @ ..] = header;
     let header_length = usize::from(version_ihl & 0x0f) * 4;
     let total_length = u16::from_be_bytes([l1, l0]);
     if version_ihl >> 4 != 4
         || header_length < IPV4_MIN_LENGTH
         || u16::from_be_bytes([f1, f0]) & IPV4_FRAGMENTED != 0
-        || layers.l3_offset + usize::from(total_length) > packet.wire_len as usize
+        || l3_offset + usize::from(total_length) > packet.wire_len as usize
     {
         return None;
     }
@@ -214,15 +161,15 @@ fn ipv4_header(packet: &Packet<'_>, layers: Layers) -> Option<(IpAddr, IpAddr, u
 
 /// Source, destination, and the length of the TCP segment.
 #[inline]
-fn ipv6_header(packet: &Packet<'_>, layers: Layers) -> Option<(IpAddr, IpAddr, u32)> {
-    let header: [u8; ipv6::LENGTH] = packet.data.read(layers.l3_offset)?;
+fn ipv6_header(packet: &Packet<'_>, l3_offset: usize) -> Option<(IpAddr, IpAddr, u32)> {
+    let header: [u8; ipv6::LENGTH] = packet.data.read(l3_offset)?;
     let payload_length = u16::from_be_bytes([header[4], header[5]]);
     let total_length = ipv6::LENGTH + usize::from(payload_length);
     // Without a payload length it may be a jumbogram, of which the printer, too, does not know the length.
     if header[0] >> 4 != 6
         || header[ipv6::NEXT_HEADER] != tcp::PROTOCOL
         || payload_length == 0
-        || layers.l3_offset + total_length > packet.wire_len as usize
+        || l3_offset + total_length > packet.wire_len as usize
     {
         return None;
     }
@@ -232,7 +179,7 @@ fn ipv6_header(packet: &Packet<'_>, layers: Layers) -> Option<(IpAddr, IpAddr, u
 
 #[cfg(test)]
 mod tests {
-    use capture_packet::Timestamp;
+    use capture_packet::{LinkType, Timestamp};
     use test_support::{
         packets::link,
         sketch::{CLIENT, SERVER, Sketch, at},
@@ -241,7 +188,7 @@ mod tests {
     use super::*;
 
     fn packet(link_type: LinkType, data: &[u8]) -> Packet<'_> {
-        Packet::new(Timestamp::default(), link_type, data.len() as u32, data)
+        Packet::new(Timestamp::default(), link_type, data.len() as u32, data).located()
     }
 
     fn parse(link_type: LinkType, frame: &[u8]) -> Option<Segment> {
@@ -271,31 +218,6 @@ mod tests {
         let segment = parse(LinkType::Raw, &at(0, SERVER, "S.", 1, 2).scale(7).ipv4()).unwrap();
         assert_eq!((segment.kind, segment.window_scale), (Kind::SynAck, Some(7)));
         assert_eq!((segment.seq_len(), segment.seq_end()), (1, 2));
-    }
-
-    #[test]
-    fn every_link_type() {
-        let (ipv4, ipv6) = (sketch().ipv4(), sketch().ipv6());
-        let with = |header: &[u8], body: &[u8]| [header, body].concat();
-        let sll = [&[0; 14][..], &[0x08, 0]].concat();
-        let sll2 = [&[0x86, 0xdd][..], &[0; 18]].concat();
-        for (link_type, frame) in [
-            (LinkType::Raw, ipv4.clone()),
-            (LinkType::Raw, ipv6.clone()),
-            (LinkType::Ipv4, ipv4.clone()),
-            (LinkType::Ipv6, ipv6.clone()),
-            (LinkType::Null, with(&[2, 0, 0, 0], &ipv4)),
-            (LinkType::Null, with(&[0, 0, 0, 30], &ipv6)),
-            (LinkType::Loop, with(&[0, 0, 0, 2], &ipv4)),
-            (LinkType::LinuxSll, with(&sll, &ipv4)),
-            (LinkType::LinuxSll2, with(&sll2, &ipv6)),
-            (LinkType::Ethernet, link::frame(&[], &ipv4)),
-            (LinkType::Ethernet, link::frame(&[0x8100], &ipv6)),
-            (LinkType::Ethernet, link::frame(&[0x88a8, 0x8100], &ipv4)),
-        ] {
-            let segment = parse(link_type, &frame).unwrap();
-            assert_eq!((segment.seq, segment.data_len), (7, 30), "{link_type:?}");
-        }
     }
 
     /// A packet that is cut off gives the whole segment or nothing; options may be missing.

@@ -15,7 +15,7 @@ fn events(sketches: &[Sketch]) -> [Vec<Event>; 2] {
     for sketch in sketches {
         let frame = sketch.ip();
         let stamp = time(sketch.time / 1_000_000);
-        let packet = Packet::new(stamp, LinkType::Raw, frame.len() as u32, &frame);
+        let packet = Packet::new(stamp, LinkType::Raw, frame.len() as u32, &frame).located();
         tracker.track(&packet, |event| events.push(*event));
     }
     tracker.finish(|event| at_the_end.push(*event));

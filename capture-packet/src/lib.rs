@@ -2,6 +2,7 @@
 //!
 //! * [`Packet`], with its [`Timestamp`], its [`Direction`] and the [`SourceId`] of its interface: the view itself;
 //! * [`link`]: what a frame begins with;
+//! * [`layers`]: where its headers begin;
 //! * [`tcp`]: the values of TCP's header.
 //!
 //! The crate is `no_std`, so that it has no I/O and no clock.
@@ -9,8 +10,11 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod layers;
 pub mod link;
 pub mod tcp;
+
+use capture_common::{parse::Layers, record::packet_type};
 
 pub use link::LinkType;
 
@@ -72,6 +76,13 @@ impl Direction {
             LinkType::LinuxSll2 => u16::from(*frame.get(link::linux_sll2::PACKET_TYPE)?),
             _ => return None,
         };
+        Self::of_packet_type(packet_type)
+    }
+
+    /// What the kernel's packet type says (linux/if_packet.h): to this machine, to all, to a group or to another machine
+    /// (0 to 3), or outgoing (4). The other types are not of a packet's way.
+    #[inline]
+    pub const fn of_packet_type(packet_type: u16) -> Option<Self> {
         match packet_type {
             0..=3 => Some(Self::In),
             4 => Some(Self::Out),
@@ -85,12 +96,20 @@ impl Direction {
 pub struct Packet<'a> {
     /// Where it was seen.
     pub source: SourceId,
+    /// The index of that interface in the kernel that captured it; 0 where it is not known, as of files.
+    pub ifindex: u32,
     /// Which way it went, if that is known.
     pub direction: Option<Direction>,
+    /// To whom it was addressed, or that it went out, as a live capture's records have it: one of
+    /// [`packet_type`], `UNKNOWN` where nothing says it.
+    pub packet_type: u8,
     /// When it was seen.
     pub time: Timestamp,
     /// What `data` begins with.
     pub link_type: LinkType,
+    /// Where its IP and TCP headers begin, found once for all who read them. `None` where it is not known that it has
+    /// any: it is not TCP over IP, or it was cut off before, or nothing has located them.
+    pub layers: Option<Layers>,
     /// Length of the frame on the wire, in bytes; at least `data.len()` in anything well-formed.
     pub wire_len: u32,
     /// The captured bytes, from the link header on.
@@ -98,10 +117,27 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// A packet of a source's first interface, of which the direction is not known.
+    /// A packet of a source's first interface, of which neither the direction nor the layers are known.
     #[inline]
     pub const fn new(time: Timestamp, link_type: LinkType, wire_len: u32, data: &'a [u8]) -> Self {
-        Self { source: SourceId(0), direction: None, time, link_type, wire_len, data }
+        Self {
+            source: SourceId(0),
+            ifindex: 0,
+            direction: None,
+            packet_type: packet_type::UNKNOWN,
+            time,
+            link_type,
+            layers: None,
+            wire_len,
+            data,
+        }
+    }
+
+    /// The same with its layers [located](layers::locate).
+    #[inline]
+    #[must_use]
+    pub fn located(self) -> Self {
+        Self { layers: layers::locate(self.link_type, self.data), ..self }
     }
 }
 

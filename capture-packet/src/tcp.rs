@@ -8,6 +8,8 @@ pub mod flag {
     pub const SYN: u8 = 0x02;
     /// Resets the connection.
     pub const RST: u8 = 0x04;
+    /// Pushes data to the receiver.
+    pub const PSH: u8 = 0x08;
     /// The acknowledgment number counts.
     pub const ACK: u8 = 0x10;
     /// The urgent pointer counts.

@@ -317,7 +317,8 @@ mod tests {
                 [end(address, 65535), end(if address.contains(':') { "ff02::1" } else { "10.9.9.9" }, 1)];
             let frame =
                 at(0, CLIENT, "P.", 7, 9).between([from, to].map(|end| (end.address, end.port).into())).ip();
-            let packet = Packet::new(Timestamp::default(), LinkType::Raw, frame.len() as u32, &frame);
+            let packet =
+                Packet::new(Timestamp::default(), LinkType::Raw, frame.len() as u32, &frame).located();
             let mut line = BytesMut::new();
             Printer::new(TextOptions::default(), jiff::tz::TimeZone::UTC, Conversations::new(1))
                 .print(&packet, &mut line);

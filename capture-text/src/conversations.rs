@@ -14,6 +14,9 @@ use foldhash::fast::SeedableRandomState;
 
 use super::ip_addresses::IpAddresses;
 
+/// The place of a conversation that has none: no table has so many.
+pub(super) const NOWHERE: u32 = u32::MAX;
+
 /// A pair of addresses and ports, the same for both directions: the lower port comes first, and between equal ports
 /// the lower address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +50,20 @@ struct Conversation<A> {
     key: Key<A>,
     seq: u32,
     ack: u32,
+}
+
+impl<A> Conversation<A> {
+    /// A segment's numbers, relative to the conversation's.
+    #[inline(always)]
+    fn numbers(&self, reverse: bool, seq: u32, ack: u32) -> Numbers {
+        let (own, other) = if reverse { (self.ack, self.seq) } else { (self.seq, self.ack) };
+        Numbers {
+            seq: seq.wrapping_sub(own),
+            ack: ack.wrapping_sub(other),
+            sack_base: other,
+            is_relative: true,
+        }
+    }
 }
 
 /// The conversations of one address family.
@@ -87,14 +104,15 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
         Self(BoundedTable::new(limit))
     }
 
-    /// tcpdump's rules, for a segment with ACK set.
-    #[inline]
+    /// tcpdump's rules, for a segment with ACK set. `place` is where the conversation may be, and then where it is.
+    #[inline(always)]
     fn numbers(
         &mut self,
         source: A,
         destination: A,
         fields: SequenceFields,
         hasher: &SeedableRandomState,
+        place: &mut u32,
     ) -> Numbers {
         let SequenceFields { source_port, destination_port, seq, ack, syn } = fields;
         let reverse = (source_port, source) > (destination_port, destination);
@@ -105,28 +123,45 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
             let ports = u32::from(source_port) << 16 | u32::from(destination_port);
             Key { low: source, high: destination, ports }
         };
+        let at = *place as usize;
+        match self.0.get(at) {
+            Some(conversation) if conversation.key == key && !syn => {
+                let numbers = conversation.numbers(reverse, seq, ack);
+                self.0.mark(at);
+                numbers
+            }
+            _ => self.look_up(key, reverse, fields, hasher, place),
+        }
+    }
+
+    /// The same where the conversation begins, or is somewhere else. Not compiled into what prints each packet: it would
+    /// take the registers there.
+    #[inline(never)]
+    fn look_up(
+        &mut self,
+        key: Key<A>,
+        reverse: bool,
+        SequenceFields { seq, ack, syn, .. }: SequenceFields,
+        hasher: &SeedableRandomState,
+        place: &mut u32,
+    ) -> Numbers {
         let hash = key.hash_of(hasher);
         let known = self.0.find(hash, |conversation| conversation.key == key);
-        if let Some(place) = known {
-            self.0.mark(place);
+        if let Some(at) = known {
+            *place = at as u32;
+            self.0.mark(at);
             if !syn {
-                let Conversation { seq: low, ack: high, .. } = self.0[place];
-                let (own, other) = if reverse { (high, low) } else { (low, high) };
-                return Numbers {
-                    seq: seq.wrapping_sub(own),
-                    ack: ack.wrapping_sub(other),
-                    sack_base: other,
-                    is_relative: true,
-                };
+                return self.0[at].numbers(reverse, seq, ack);
             }
         }
         let (own, other) = (seq, ack.wrapping_sub(1));
         let (low, high) = if reverse { (other, own) } else { (own, other) };
         let conversation = Conversation { key, seq: low, ack: high };
-        if let Some(place) = known {
-            self.0[place] = conversation;
+        if let Some(at) = known {
+            self.0[at] = conversation;
         } else {
-            self.0.insert(conversation, hash, |conversation| conversation.key.hash_of(hasher));
+            let hash_of = |conversation: &Conversation<A>| conversation.key.hash_of(hasher);
+            *place = self.0.insert(conversation, hash, hash_of).0 as u32;
         }
         Numbers { seq, ack, sack_base: other, is_relative: false }
     }
@@ -191,30 +226,39 @@ impl Conversations {
                 return Some(self.numbers(
                     IpAddresses::V6 { source: &source.octets(), destination: &destination.octets() },
                     fields,
+                    &mut { NOWHERE },
                 ));
             }
             _ => return None,
         };
-        Some(self.numbers(addresses, fields))
+        Some(self.numbers(addresses, fields, &mut { NOWHERE }))
     }
 
-    /// The numbers to print for a segment with ACK set.
-    #[inline]
-    pub(super) fn numbers(&mut self, addresses: IpAddresses<'_>, fields: SequenceFields) -> Numbers {
+    /// The numbers to print for a segment with ACK set. `place` is where the conversation was the last time, or
+    /// [`NOWHERE`]: there it is looked for first. Where it is now is put there.
+    #[inline(always)]
+    pub(super) fn numbers(
+        &mut self,
+        addresses: IpAddresses<'_>,
+        fields: SequenceFields,
+        place: &mut u32,
+    ) -> Numbers {
         match addresses {
             IpAddresses::V4 { source, destination, .. } => {
                 let [source, destination] = [source, destination].map(u32::from_be_bytes);
-                self.v4.numbers(source, destination, fields, &self.hasher)
+                self.v4.numbers(source, destination, fields, &self.hasher, place)
             }
-            IpAddresses::V6 { source, destination } => {
-                let words = |address: &[u8; 16]| {
-                    let (words, _) = address.as_chunks();
-                    [0, 1, 2, 3].map(|word: usize| u32::from_be_bytes(words[word]))
-                };
-                let [source, destination] = [source, destination].map(words);
-                self.v6.numbers(source, destination, fields, &self.hasher)
-            }
+            IpAddresses::V6 { source, destination } => self.numbers_v6([source, destination], fields, place),
         }
+    }
+
+    #[inline(never)]
+    fn numbers_v6(&mut self, ends: [&[u8; 16]; 2], fields: SequenceFields, place: &mut u32) -> Numbers {
+        let [source, destination] = ends.map(|address| {
+            let (words, _) = address.as_chunks();
+            [0, 1, 2, 3].map(|word: usize| u32::from_be_bytes(words[word]))
+        });
+        self.v6.numbers(source, destination, fields, &self.hasher, place)
     }
 }
 
@@ -237,7 +281,7 @@ mod tests {
         fn numbers_of(&mut self, packet: Packet) -> Numbers {
             let Packet { source, destination, fields } = packet;
             let [source, destination] = [source, destination].map(u32::to_be_bytes);
-            self.numbers(IpAddresses::V4 { header: 0, source, destination }, fields)
+            self.numbers(IpAddresses::V4 { header: 0, source, destination }, fields, &mut { NOWHERE })
         }
     }
 
@@ -327,6 +371,26 @@ mod tests {
         }
     }
 
+    /// Wherever conversations are looked for first: where they were, where another is by now, or nowhere.
+    #[test]
+    fn a_remembered_place_changes_no_number() {
+        for (limit, ends) in [(10, 20), (1 << 20, 20)] {
+            let (mut table, mut plain) = (Conversations::new(limit), Conversations::new(limit));
+            let mut random = Random::new(limit as u64);
+            let mut places = [NOWHERE, 0, 5, 1000];
+            for _ in 0..100_000 {
+                let packet = packet(&mut random, ends);
+                let place = &mut places[random.below(4)];
+                let [source, destination] = [packet.source, packet.destination].map(u32::to_be_bytes);
+                let addresses = IpAddresses::V4 { header: 0, source, destination };
+                assert_eq!(table.numbers(addresses, packet.fields, place), plain.numbers_of(packet));
+                // The same again, where it was.
+                assert_eq!(table.numbers(addresses, packet.fields, place), plain.numbers_of(packet));
+            }
+            assert_eq!((table.len(), table.evicted()), (plain.len(), plain.evicted()));
+        }
+    }
+
     #[test]
     fn only_what_is_to_be_reproducible_is_placed_alike() {
         let hashes = |table: Conversations| {
@@ -390,7 +454,7 @@ mod tests {
         let addresses = IpAddresses::V6 { source: &source, destination: &destination };
         let new = SequenceFields { seq: 1001, ..there };
         assert_eq!(
-            table.numbers(addresses, new),
+            table.numbers(addresses, new, &mut { NOWHERE }),
             Numbers { seq: 1001, ack: 5000, sack_base: 4999, is_relative: false }
         );
         assert_eq!(table.len(), 2);

@@ -4,11 +4,12 @@ use alloc::boxed::Box;
 
 use super::{
     address::WriteAddress,
+    conversations::NOWHERE,
     ip_addresses::IpAddresses,
     line::{Cursor, Kept, Line, Write},
 };
 
-/// How many texts of pairs are kept of each address family: one for each value of a hash. Those of IPv4 take 18 KiB.
+/// How many texts of pairs are kept of each address family: one for each value of a hash. Those of IPv4 take 16 KiB.
 const SLOTS: usize = 256;
 
 const V4_END: usize = "255.255.255.255.65535".len();
@@ -28,36 +29,39 @@ impl Endpoints {
         Self { v4: Texts::new([0; 4]), v6: Texts::new([0; 16]) }
     }
 
-    /// Prints addresses and ports, with colon and blank.
-    #[inline]
+    /// Prints addresses and ports, with colon and blank. Returns where the conversation's place is kept, unless there are
+    /// names.
+    #[inline(always)]
     pub(super) fn print(
         &mut self,
         addresses: IpAddresses<'_>,
         [source_port, destination_port]: [u16; 2],
         line: &mut Line,
-    ) {
+    ) -> Option<&mut u32> {
         let ports = u32::from(source_port) << 16 | u32::from(destination_port);
         match addresses {
             IpAddresses::V4 { source, destination, .. } => {
                 let ends = [(source, source_port), (destination, destination_port)];
                 if line.names.is_some() {
-                    return print_pair(ends, line, |line, address| line.ipv4(address));
+                    print_pair(ends, line, |line, address| line.ipv4(address));
+                    return None;
                 }
                 let hash =
                     u32::from_ne_bytes(source).wrapping_mul(3) ^ u32::from_ne_bytes(destination) ^ ports;
-                self.v4.print(ends, hash, line, |line, address| line.dotted(address));
+                Some(self.v4.print(ends, hash, line, |line, address| line.dotted(address)))
             }
             IpAddresses::V6 { source, destination } => {
                 let ends = [(*source, source_port), (*destination, destination_port)];
                 if line.names.is_some() {
-                    return print_pair(ends, line, |line, address| line.ipv6(&address));
+                    print_pair(ends, line, |line, address| line.ipv6(&address));
+                    return None;
                 }
                 let fold = |address: &[u8; 16]| {
                     let address = u128::from_ne_bytes(*address);
                     (address ^ address >> 32 ^ address >> 64 ^ address >> 96) as u32
                 };
                 let hash = fold(source).wrapping_mul(3) ^ fold(destination) ^ ports;
-                self.v6.print(ends, hash, line, |line, address| line.ipv6(&address));
+                Some(self.v6.print(ends, hash, line, |line, address| line.ipv6(&address)))
             }
         }
     }
@@ -69,7 +73,7 @@ type End<A> = (A, u16);
 /// The texts of one address family that are kept.
 #[derive(Debug)]
 struct Texts<A, const END: usize, const PAIR: usize> {
-    pairs: Box<[([End<A>; 2], Kept<PAIR>); SLOTS]>,
+    pairs: Box<[Pair<A, PAIR>; SLOTS]>,
     /// An end that many pairs have: a server's.
     common: Common<A, END>,
 }
@@ -78,21 +82,50 @@ impl<A: Copy + PartialEq, const END: usize, const PAIR: usize> Texts<A, END, PAI
     fn new(none: A) -> Self {
         let none = (none, 0);
         Self {
-            pairs: Box::new([([none; 2], Kept::EMPTY); SLOTS]),
+            pairs: Box::new([Pair { ends: [none; 2], place: NOWHERE, text: Kept::EMPTY }; SLOTS]),
             common: Common { end: none, text: Kept::EMPTY },
         }
     }
 
     #[inline(always)]
-    fn print(&mut self, ends: [End<A>; 2], hash: u32, line: &mut Line, address: impl Fn(&mut Cursor<'_>, A)) {
-        let (pair, text) = &mut self.pairs[slot(hash)];
-        let known = *pair == ends;
-        if known && !text.is_empty() {
-            line.kept(text);
-            return;
+    fn print(
+        &mut self,
+        ends: [End<A>; 2],
+        hash: u32,
+        line: &mut Line,
+        address: impl Fn(&mut Cursor<'_>, A),
+    ) -> &mut u32 {
+        let pair = &mut self.pairs[slot(hash)];
+        if pair.ends == ends && !pair.text.is_empty() {
+            line.kept(&pair.text);
+        } else {
+            pair.print(ends, &mut self.common, line, address);
         }
+        &mut pair.place
+    }
+}
+
+/// Two ends, what is printed of them, and what is remembered of their conversation.
+#[derive(Clone, Copy, Debug)]
+struct Pair<A, const PAIR: usize> {
+    ends: [End<A>; 2],
+    /// Where the conversation was found the last time.
+    place: u32,
+    /// Empty until they are seen a second time.
+    text: Kept<PAIR>,
+}
+
+impl<A: Copy + PartialEq, const PAIR: usize> Pair<A, PAIR> {
+    /// Prints ends whose text is not kept.
+    #[inline(never)]
+    fn print<const END: usize>(
+        &mut self,
+        ends: [End<A>; 2],
+        common: &mut Common<A, END>,
+        line: &mut Line,
+        address: impl Fn(&mut Cursor<'_>, A),
+    ) {
         let start = line.position();
-        let common = &mut self.common;
         let [source, destination] = ends;
         let (mut middle, mut end) = (0, 0);
         line.write(|line| {
@@ -106,11 +139,10 @@ impl<A: Copy + PartialEq, const END: usize, const PAIR: usize> Texts<A, END, PAI
         if common.end != source && common.end != destination {
             *common = Common { end: destination, text: line.keep(middle..end).unwrap_or(Kept::EMPTY) };
         }
-        *pair = ends;
-        if known {
-            *text = line.keep(start..line.position()).unwrap_or(Kept::EMPTY);
+        if self.ends == ends {
+            self.text = line.keep(start..line.position()).unwrap_or(Kept::EMPTY);
         } else {
-            text.clear();
+            *self = Self { ends, place: NOWHERE, text: Kept::EMPTY };
         }
     }
 }

@@ -139,6 +139,7 @@ impl Dissector<'_> {
     }
 
     /// `a.b.c.d > e.f.g.h`.
+    #[inline(never)]
     fn address_pair(&mut self, source: [u8; 4], destination: [u8; 4]) {
         self.line.ipv4(source);
         self.line.text(" > ");
@@ -146,6 +147,7 @@ impl Dissector<'_> {
     }
 
     /// `-v`: the header in parentheses, and the beginning of the next line.
+    #[inline(never)]
     fn verbose_header(
         &mut self,
         offset: usize,

@@ -34,7 +34,7 @@ mod testing;
 mod time;
 pub mod values;
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{borrow::ToOwned as _, boxed::Box, string::String, vec::Vec};
 
 use bytes::BytesMut;
 use capture_common::record::MAX_SNAPLEN;
@@ -59,6 +59,7 @@ pub struct Printer {
     stamps: StampPrinter,
     endpoints: Endpoints,
     conversations: Conversations,
+    /// In the order of their indices.
     interfaces: Vec<(u32, String)>,
     line: Line,
     printed: u32,
@@ -82,6 +83,22 @@ impl Printer {
     /// index; tcpdump asks the machine it runs on for the name, and prints `?` if there is none.
     pub fn set_interfaces(&mut self, interfaces: Vec<(u32, String)>) {
         self.interfaces = interfaces;
+        self.interfaces.sort_by_key(|(index, _)| *index);
+    }
+
+    /// Sets the name of one interface by its index, or forgets it.
+    pub fn set_interface(&mut self, index: u32, name: Option<&str>) {
+        let place = self.interfaces.binary_search_by_key(&index, |(index, _)| *index);
+        match (place, name) {
+            (Ok(place), None) => drop(self.interfaces.remove(place)),
+            (Ok(place), Some(name)) => {
+                if let Some((_, known)) = self.interfaces.get_mut(place) {
+                    name.clone_into(known);
+                }
+            }
+            (Err(place), Some(name)) => self.interfaces.insert(place, (index, name.to_owned())),
+            (Err(_), None) => {}
+        }
     }
 
     /// Prints the names of hosts and services instead of their numbers, as far as `names` knows them.
@@ -115,7 +132,7 @@ impl Printer {
                 wire_len: packet.wire_len,
                 protocol: "",
             };
-            let link_header_length = match dissector.link(packet.link_type, packet.wire_len) {
+            let link_header_length = match dissector.link(packet) {
                 Ok(length) => length,
                 Err(truncated) => {
                     dissector.print_truncated(truncated);

@@ -1,10 +1,10 @@
 //! The buffer that the text of one packet is written into, and the writing of numbers.
 //!
-//! Two things make it fast, without `unsafe`. A number is stored as one whole word of which only the first bytes
+//! Three things make it fast, without `unsafe`. A number is stored as one whole word of which only the first bytes
 //! count: that costs less than finding out first how long the number is. It takes a buffer whose every byte is
-//! initialised and whose size the compiler knows, so that each write is one comparison and one store. And what every
+//! initialised and whose size the compiler knows, so that each write is one comparison and one store. What every
 //! line has is written through a [`Cursor`], whose position stays in a register: through memory, each write would
-//! wait for the one before it.
+//! wait for the one before it. And room is made before, for several pieces together.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::{net::IpAddr, ops::Range};
@@ -15,6 +15,9 @@ use super::names::Names;
 
 /// Size of the buffer. The line of a typical segment is 170 bytes; what does not fit goes to the output in parts.
 const CAPACITY: usize = 1024;
+
+/// What can be written in one go.
+const MAX_PIECES: usize = 256;
 
 /// The decimal text of 0 to 255 with a dot after it.
 const DOTTED_OCTETS: [[u8; 4]; 256] = {
@@ -71,21 +74,59 @@ const fn eight_digits(value: u32) -> u64 {
 
 const ASCII_ZEROS: u64 = u64::from_ne_bytes(*b"00000000");
 
+/// `%03u` of 0 to 999, the first digit in the lowest byte. The highest byte is how many bits the zeros in front have.
+static THREE_DIGITS: [u32; 1000] = {
+    let mut texts = [0; 1000];
+    let mut value = 0;
+    while value < 1000 {
+        let zeros = match value {
+            0..10 => 16,
+            10..100 => 8,
+            _ => 0,
+        };
+        let digits = [value / 100, value / 10 % 10, value % 10];
+        let [first, second, third] = [b'0' + digits[0] as u8, b'0' + digits[1] as u8, b'0' + digits[2] as u8];
+        texts[value] = u32::from_le_bytes([first, second, third, zeros]);
+        value += 1;
+    }
+    texts
+};
+
+/// `%06u` of a value below 1 000 000 in the lowest six bytes. The others do not count.
+#[inline(always)]
+fn six_digits(value: u32) -> u64 {
+    let [first, last] =
+        [value / 1000, value % 1000].map(|value| u64::from(THREE_DIGITS[value as usize % 1000]));
+    first & 0xff_ffff | last << 24
+}
+
+/// `%u` of a value from 1 000 000 on, and how long that is in the highest byte. A function of its own: compiled in
+/// wherever a number is printed, it would be most of the code there.
+#[inline(never)]
+fn seven_digits_and_more(value: u32) -> u128 {
+    let digits = |value: u32| u128::from(eight_digits(value) | ASCII_ZEROS);
+    let (text, length) = if value < 100_000_000 {
+        let zeros = u32::from(value < 10_000_000);
+        (digits(value) >> (zeros * 8), 8 - zeros)
+    } else {
+        let first = (value / 100_000_000) as u8;
+        let length = octet_length(first) as u32;
+        let octet = u128::from(u32::from_le_bytes(DOTTED_OCTETS[usize::from(first)]));
+        (octet & ((1 << (length * 8)) - 1) | digits(value % 100_000_000) << (length * 8), 8 + length)
+    };
+    text | u128::from(length) << 120
+}
+
 /// A text that is printed again and again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept<const N: usize> {
     bytes: [u8; N],
     /// How many of them count.
-    length: usize,
+    length: u8,
 }
 
 impl<const N: usize> Kept<N> {
     pub(super) const EMPTY: Self = Self { bytes: [0; N], length: 0 };
-
-    #[inline]
-    pub(super) fn clear(&mut self) {
-        self.length = 0;
-    }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
@@ -130,30 +171,69 @@ impl Line {
     /// A copy of what has been written between two [`position`](Self::position)s. `None` if that is longer than `N` or
     /// not all here any more.
     pub(super) fn keep<const N: usize>(&self, Range { start, end }: Range<usize>) -> Option<Kept<N>> {
-        let length = end.checked_sub(start).filter(|&length| length <= N)?;
+        const { assert!(N <= u8::MAX as usize) };
+        let length = end.checked_sub(start).filter(|&length| length <= N)? as u8;
         let start = start.checked_sub(self.overflow.len())?;
         let bytes = *self.bytes.get(start..)?.first_chunk()?;
         Some(Kept { bytes, length })
     }
 
-    /// Writes several pieces in one go.
+    /// Writes several pieces in one go, [`MAX_PIECES`] bytes at most.
     #[inline(always)]
     pub(super) fn write(&mut self, pieces: impl FnOnce(&mut Cursor<'_>)) {
-        let mut cursor = Cursor { bytes: &mut self.bytes, end: self.end, overflow: &mut self.overflow };
+        let mut cursor = self.cursor();
         pieces(&mut cursor);
-        self.end = cursor.end;
+        let end = cursor.end;
+        self.set_end(end);
+    }
+
+    /// The same by hand, for what is compiled into several places: LLVM makes one function of a closure then. Where the
+    /// cursor has come to is to be [set](Self::set_end).
+    #[inline(always)]
+    pub(super) fn cursor(&mut self) -> Cursor<'_> {
+        if self.end > CAPACITY - MAX_PIECES {
+            self.spill();
+        }
+        Cursor { bytes: &mut self.bytes, end: self.end, before: self.overflow.len() }
+    }
+
+    /// Goes on where a [`cursor`](Self::cursor) has ended.
+    #[inline(always)]
+    pub(super) fn set_end(&mut self, end: usize) {
+        self.end = end;
+    }
+
+    /// Makes room.
+    #[cold]
+    #[inline(never)]
+    fn spill(&mut self) {
+        self.overflow.extend_from_slice(&self.bytes[..self.end]);
+        self.end = 0;
+    }
+
+    /// Writes what may be longer than the room for pieces.
+    #[cold]
+    #[inline(never)]
+    fn write_long(&mut self, bytes: &[u8]) {
+        self.spill();
+        self.overflow.extend_from_slice(bytes);
     }
 }
 
 impl Write for Line {
     #[inline(always)]
     fn prefix_of<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
+        const { assert!(N <= MAX_PIECES) };
         self.write(|cursor| cursor.prefix_of(bytes, length));
     }
 
     #[inline(always)]
     fn bytes(&mut self, bytes: &[u8]) {
-        self.write(|cursor| cursor.bytes(bytes));
+        if bytes.len() > MAX_PIECES {
+            self.write_long(bytes);
+        } else {
+            self.write(|cursor| cursor.bytes(bytes));
+        }
     }
 
     fn host_name(&mut self, address: IpAddr) -> bool {
@@ -171,30 +251,35 @@ impl Write for Line {
     }
 }
 
-/// A place in a [`Line`], to be kept in registers.
+/// A place in a [`Line`] with room for [`MAX_PIECES`] bytes, to be kept in registers. That there is room is not looked at for
+/// each piece: what to do without would be most of the code of whatever writes, and take the registers.
 pub(super) struct Cursor<'a> {
     bytes: &'a mut [u8; CAPACITY],
     end: usize,
-    overflow: &'a mut Vec<u8>,
+    /// What of the line is not in `bytes` any more.
+    before: usize,
 }
 
 impl Cursor<'_> {
+    /// Where it has come to.
+    #[inline(always)]
+    pub(super) fn end(&self) -> usize {
+        self.end
+    }
+
     /// As [`Line::position`].
     #[inline(always)]
     pub(super) fn position(&self) -> usize {
-        self.overflow.len() + self.end
+        self.before + self.end
     }
 }
 
 impl Write for Cursor<'_> {
     #[inline(always)]
     fn prefix_of<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
-        const { assert!(N <= CAPACITY) };
-        if self.end > CAPACITY - N {
-            spill(&self.bytes[..self.end], self.overflow);
-            self.end = 0;
-        }
-        if let Some(room) = self.bytes.get_mut(self.end..self.end + N) {
+        let room = self.bytes.get_mut(self.end..self.end + N);
+        debug_assert!(room.is_some(), "more than MAX_PIECES in one go");
+        if let Some(room) = room {
             room.copy_from_slice(bytes);
         }
         self.end += length;
@@ -202,25 +287,13 @@ impl Write for Cursor<'_> {
 
     #[inline(always)]
     fn bytes(&mut self, bytes: &[u8]) {
-        match self.bytes.get_mut(self.end..self.end + bytes.len()) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                self.end += bytes.len();
-            }
-            None => {
-                spill(&self.bytes[..self.end], self.overflow);
-                spill(bytes, self.overflow);
-                self.end = 0;
-            }
+        let room = self.bytes.get_mut(self.end..self.end + bytes.len());
+        debug_assert!(room.is_some(), "more than MAX_PIECES in one go");
+        if let Some(room) = room {
+            room.copy_from_slice(bytes);
+            self.end += bytes.len();
         }
     }
-}
-
-/// Makes room. A function of its own, not a method: a cursor that is lent to one is not in registers any more.
-#[cold]
-#[inline(never)]
-fn spill(bytes: &[u8], overflow: &mut Vec<u8>) {
-    overflow.extend_from_slice(bytes);
 }
 
 /// What can be written into a line: named after the conversions of printf, which tcpdump writes with.
@@ -254,7 +327,7 @@ pub(super) trait Write {
 
     #[inline(always)]
     fn kept<const N: usize>(&mut self, kept: &Kept<N>) {
-        self.prefix_of(&kept.bytes, kept.length);
+        self.prefix_of(&kept.bytes, usize::from(kept.length));
     }
 
     #[inline(always)]
@@ -285,13 +358,33 @@ pub(super) trait Write {
     /// `%06u ` of a value below 1 000 000.
     #[inline(always)]
     fn six_digits_and_blank(&mut self, value: u32) {
-        let text = (eight_digits(value) | ASCII_ZEROS) >> 16 | u64::from(b' ') << 48;
+        let text = six_digits(value) & 0xffff_ffff_ffff | u64::from(b' ') << 48;
         self.prefix(text.to_le_bytes(), 7);
     }
 
     /// `%u`.
     #[inline(always)]
     fn decimal(&mut self, value: u32) {
+        match value {
+            0..1000 => {
+                let digits = THREE_DIGITS[value as usize];
+                let zeros = digits >> 24;
+                self.prefix((digits >> zeros).to_le_bytes(), 3 - zeros as usize / 8);
+            }
+            1000..1_000_000 => {
+                let zeros = THREE_DIGITS[(value / 1000) as usize] >> 24;
+                self.prefix((six_digits(value) >> zeros).to_le_bytes(), 6 - zeros as usize / 8);
+            }
+            _ => {
+                let text = seven_digits_and_more(value);
+                self.prefix_of(&text.to_le_bytes(), (text >> 120) as usize);
+            }
+        }
+    }
+
+    /// As [`decimal`](Self::decimal), for a number that is long as a rule.
+    #[inline(always)]
+    fn long_decimal(&mut self, value: u32) {
         if value < 100_000_000 {
             self.up_to_eight_digits(value);
         } else {
@@ -393,6 +486,10 @@ mod tests {
         let spread = (0..200_000_u32).map(|n| n.wrapping_mul(2_654_435_761));
         for value in edges.chain(spread).chain([u32::MAX - 1, u32::MAX]) {
             assert_eq!(written(|line| line.decimal(value)), format!("{value}"));
+            assert_eq!(written(|line| line.decimal(value % 10_000_000)), format!("{}", value % 10_000_000));
+            assert_eq!(written(|line| line.long_decimal(value)), format!("{value}"));
+            let fraction = value % 1_000_000;
+            assert_eq!(written(|line| line.six_digits_and_blank(fraction)), format!("{fraction:06} "));
             assert_eq!(written(|line| line.octet(value as u8)), format!("{}", value as u8));
             assert_eq!(written(|line| line.decimal_padded(value, 6)), format!("{value:06}"));
             assert_eq!(written(|line| line.hex(value.into())), format!("{value:x}"));

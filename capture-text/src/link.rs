@@ -1,8 +1,11 @@
 //! Link headers: print-ether.c, print-sll.c, print-null.c and print-raw.c.
 
-use capture_common::headers::ethernet;
+use capture_common::{
+    headers::ethernet,
+    parse::{Layers, Network},
+};
 use capture_packet::{
-    LinkType,
+    LinkType, Packet,
     link::{bsd_loopback, linux_sll, linux_sll2},
 };
 
@@ -27,7 +30,27 @@ const SLL_802_2: u16 = 4;
 impl Dissector<'_> {
     /// Prints a frame and gives the length of its link header, which `-x`, `-X` and `-A` leave out.
     #[inline]
-    pub(super) fn link(&mut self, link_type: LinkType, wire_len: u32) -> Result<usize, Truncated> {
+    pub(super) fn link(&mut self, packet: &Packet<'_>) -> Result<usize, Truncated> {
+        let &Packet { link_type, layers, wire_len, .. } = packet;
+        // Where nothing of the link header is printed, it need not be read again.
+        if let Some(Layers { network, l3_offset, .. }) = layers
+            && l3_offset <= self.data.len()
+            && !self.options.link_header
+            && link_type != LinkType::LinuxSll2
+        {
+            let length = wire_len - l3_offset as u32;
+            match network {
+                Network::Ipv4 => self.ipv4(l3_offset, length)?,
+                Network::Ipv6 => self.ipv6(l3_offset, length)?,
+            }
+            return Ok(l3_offset);
+        }
+        self.link_header(link_type, wire_len)
+    }
+
+    /// Prints a frame from its first byte on.
+    #[inline(never)]
+    fn link_header(&mut self, link_type: LinkType, wire_len: u32) -> Result<usize, Truncated> {
         match link_type {
             LinkType::Ethernet => self.ethernet(wire_len),
             LinkType::Raw | LinkType::Ipv4 | LinkType::Ipv6 => self.raw(wire_len),
@@ -213,7 +236,8 @@ impl Dissector<'_> {
         let header = *self.array::<{ linux_sll2::LENGTH }>(0)?;
         let protocol = u16::from_be_bytes([header[0], header[1]]);
         let interface = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-        let name = self.interfaces.iter().find(|(index, _)| *index == interface);
+        let place = self.interfaces.binary_search_by_key(&interface, |(index, _)| *index).ok();
+        let name = place.and_then(|place| self.interfaces.get(place));
         let name = name.map_or("?", |(_, name)| name.as_str());
         self.left_aligned(name, 5);
         self.left_aligned(packet_type_name(header[10].into()), 3);
@@ -480,7 +504,7 @@ mod tests {
         printer.set_interfaces(vec![(6, "lo".to_owned()), (7, "enp0s31f6".to_owned())]);
         let mut out = bytes::BytesMut::new();
         let (time, wire_len) = (Default::default(), frame.len() as u32);
-        let packet = capture_packet::Packet::new(time, LinkType::LinuxSll2, wire_len, &frame);
+        let packet = Packet::new(time, LinkType::LinuxSll2, wire_len, &frame);
         printer.print(&packet, &mut out);
         assert_eq!(
             str::from_utf8(&out).unwrap(),

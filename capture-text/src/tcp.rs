@@ -5,10 +5,11 @@ use capture_packet::tcp::flag;
 use super::{
     address::WriteAddress,
     checksum,
-    conversations::{Numbers, SequenceFields},
+    conversations::{NOWHERE, Numbers, SequenceFields},
     dissector::{Dissector, Truncated},
     ip_addresses::IpAddresses,
-    line::Write,
+    line::{Cursor, Write},
+    tcp_options::known_options,
 };
 
 const MIN_LENGTH: usize = 20;
@@ -16,12 +17,12 @@ const MIN_LENGTH: usize = 20;
 /// What of the data of a reset is printed at most (`MAX_RST_DATA_LEN`).
 const MAX_RESET_DATA: u32 = 30;
 
-/// What `Flags [` `]` holds, for each value of the byte, and how long that is.
-pub(super) const FLAGS: [([u8; 8], u8); 256] = {
-    let mut texts = [(*b"none\0\0\0\0", 4); 256];
+/// `Flags [S.]` for each value of the byte, and how long that is.
+static FLAGS: [([u8; 16], u8); 256] = {
+    let mut texts = [(*b"Flags [none]\0\0\0\0", 12); 256];
     let mut flags = 1;
     while flags < 256 {
-        let (mut text, mut length, mut bit) = ([0; 8], 0, 0);
+        let (mut text, mut length, mut bit) = (*b"Flags [\0\0\0\0\0\0\0\0\0", FLAGS_START, 0);
         while bit < 8 {
             if flags >> bit & 1 != 0 {
                 text[length] = b"FSRP.UEW"[bit];
@@ -29,11 +30,27 @@ pub(super) const FLAGS: [([u8; 8], u8); 256] = {
             }
             bit += 1;
         }
-        texts[flags] = (text, length as u8);
+        text[length] = b']';
+        texts[flags] = (text, length as u8 + 1);
         flags += 1;
     }
     texts
 };
+
+const FLAGS_START: usize = "Flags [".len();
+
+/// What stands between the brackets of `Flags [S.]`.
+pub(super) fn flags_text(flags: u8) -> &'static [u8] {
+    let (text, length) = &FLAGS[usize::from(flags)];
+    text.get(FLAGS_START..usize::from(*length) - 1).unwrap_or_default()
+}
+
+/// `, length 0`.
+#[inline(always)]
+fn write_length(length: u32, line: &mut Cursor<'_>) {
+    line.text(", length ");
+    line.decimal(length);
+}
 
 /// A TCP segment, or what the network layer says is one.
 pub(super) struct LocatedSegment<'p> {
@@ -49,18 +66,28 @@ pub(super) struct LocatedSegment<'p> {
 }
 
 impl Dissector<'_> {
-    #[inline]
+    /// Prints a segment. It is compiled into each of the two callers: what only the other needs is left out.
+    #[inline(always)]
     pub(super) fn tcp(&mut self, segment: &LocatedSegment<'_>) -> Result<(), Truncated> {
         self.protocol = "tcp";
-        let &LocatedSegment { offset, length, addresses, ports_only, fragmented } = segment;
-        let Ok(&header) = self.array::<MIN_LENGTH>(offset) else {
+        let &LocatedSegment { offset, length, .. } = segment;
+        let Ok(header) = self.array::<MIN_LENGTH>(offset) else {
             self.short_header(segment);
             return Ok(());
         };
-        let [s1, s0, d1, d0, n3, n2, n1, n0, a3, a2, a1, a0, data_offset, flags, w1, w0, c1, c0, u1, u0] =
-            header;
-        let ports = [u16::from_be_bytes([s1, s0]), u16::from_be_bytes([d1, d0])];
-        self.endpoints(addresses, ports, ports_only);
+        // Each field is read where it is printed: there are not so many registers.
+        let half = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let word =
+            |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let mut nowhere = NOWHERE;
+        let place = if segment.ports_only {
+            self.ports([half(0), half(2)]);
+            &mut nowhere
+        } else {
+            let place = self.endpoints.print(segment.addresses, [half(0), half(2)], self.line);
+            place.unwrap_or(&mut nowhere)
+        };
+        let (data_offset, flags) = (header[12], header[13]);
         let header_length = usize::from(data_offset >> 4) * 4;
         // It wraps where the header claims to be longer than the segment.
         let data_length = length.wrapping_sub(header_length as u32);
@@ -78,65 +105,62 @@ impl Dissector<'_> {
             }
             return Ok(());
         }
-        let (text, text_length) = FLAGS[usize::from(flags)];
-        self.line.write(|line| {
-            line.text("Flags [");
-            line.prefix(text, usize::from(text_length));
-            line.byte(b']');
-        });
+        let (text, text_length) = &FLAGS[usize::from(flags)];
+        self.line.prefix_of(text, usize::from(*text_length));
 
-        let seq = u32::from_be_bytes([n3, n2, n1, n0]);
-        let ack = u32::from_be_bytes([a3, a2, a1, a0]);
+        let (seq, ack) = (word(4), word(8));
         let numbers = if self.options.absolute_sequence || flags & flag::ACK == 0 {
             Numbers { seq, ack, ..Numbers::default() }
         } else {
-            let [source_port, destination_port] = ports;
-            let syn = flags & flag::SYN != 0;
+            let (source_port, destination_port, syn) = (half(0), half(2), flags & flag::SYN != 0);
             let fields = SequenceFields { source_port, destination_port, seq, ack, syn };
-            self.conversations.numbers(addresses, fields)
+            self.conversations.numbers(segment.addresses, fields, place)
         };
         if too_long {
             self.header_too_long(header_length, length);
             return Ok(());
         }
-        if self.options.verbosity > 0 && !self.options.skip_checksums && !fragmented {
-            self.checksum(segment, u16::from_be_bytes([c1, c0]))?;
+        if self.options.verbosity > 0 && !self.options.skip_checksums && !segment.fragmented {
+            self.checksum(segment, half(16))?;
         }
         let shows_seq =
             self.options.verbosity > 1 || data_length > 0 || flags & (flag::SYN | flag::FIN | flag::RST) != 0;
-        self.line.write(|line| {
-            if shows_seq {
-                line.text(", seq ");
-                line.decimal(numbers.seq);
-                if data_length > 0 {
-                    line.byte(b':');
-                    line.decimal(numbers.seq.wrapping_add(data_length));
-                }
+        let (frame, options, data) = (self.data, offset + MIN_LENGTH, offset + header_length);
+        let mut line = self.line.cursor();
+        if shows_seq {
+            line.text(", seq ");
+            line.decimal(numbers.seq);
+            if data_length > 0 {
+                line.byte(b':');
+                line.decimal(numbers.seq.wrapping_add(data_length));
             }
-            if flags & flag::ACK != 0 {
-                line.text(", ack ");
-                line.decimal(numbers.ack);
-            }
-            line.text(", win ");
-            line.decimal(u16::from_be_bytes([w1, w0]).into());
-        });
-        if flags & flag::URG != 0 {
-            self.labelled(", urg ", u16::from_be_bytes([u1, u0]).into());
         }
-        let data = offset + header_length;
-        if header_length > MIN_LENGTH
-            && !self.tcp_options(offset + MIN_LENGTH, data, data_length, flags, numbers.sack_base)?
-        {
-            return Ok(());
+        if flags & flag::ACK != 0 {
+            line.text(", ack ");
+            line.decimal(numbers.ack);
+        }
+        line.text(", win ");
+        line.decimal(half(14).into());
+        if flags & flag::URG != 0 {
+            line.text(", urg ");
+            line.decimal(half(18).into());
+        }
+        let known = known_options(frame, options, data, &mut line);
+        if options + known == data {
+            write_length(data_length, &mut line);
+        }
+        let end = line.end();
+        self.line.set_end(end);
+        if options + known < data {
+            let sack_base = numbers.sack_base;
+            if !self.tcp_options(options, known, data, data_length, flags, sack_base)? {
+                return Ok(());
+            }
+            self.line.write(|line| write_length(data_length, line));
         }
         if data_length == 0 {
-            self.line.text(", length 0");
             return Ok(());
         }
-        self.line.write(|line| {
-            line.text(", length ");
-            line.decimal(data_length);
-        });
         if !self.has(offset, header_length) {
             self.labelled(" [remaining caplen(", self.available(offset) as u32);
             self.labelled(") < header length(", header_length as u32);
@@ -149,17 +173,12 @@ impl Dissector<'_> {
         Ok(())
     }
 
-    /// Addresses and ports, with colon and blank.
-    #[inline]
-    fn endpoints(&mut self, addresses: IpAddresses<'_>, ports: [u16; 2], ports_only: bool) {
-        if ports_only {
-            self.line.port(ports[0]);
-            self.line.text(" > ");
-            self.line.port(ports[1]);
-            self.line.text(": ");
-        } else {
-            self.endpoints.print(addresses, ports, self.line);
-        }
+    #[inline(never)]
+    fn ports(&mut self, [source, destination]: [u16; 2]) {
+        self.line.port(source);
+        self.line.text(" > ");
+        self.line.port(destination);
+        self.line.text(": ");
     }
 
     /// What is left of a segment whose header was not captured whole.
@@ -167,7 +186,11 @@ impl Dissector<'_> {
     fn short_header(&mut self, segment: &LocatedSegment<'_>) {
         if let Ok(&[s1, s0, d1, d0]) = self.array(segment.offset) {
             let ports = [u16::from_be_bytes([s1, s0]), u16::from_be_bytes([d1, d0])];
-            self.endpoints(segment.addresses, ports, segment.ports_only);
+            if segment.ports_only {
+                self.ports(ports);
+            } else {
+                self.endpoints.print(segment.addresses, ports, self.line);
+            }
         } else {
             match segment.addresses {
                 IpAddresses::V4 { source, destination, .. } => {
@@ -194,6 +217,7 @@ impl Dissector<'_> {
     }
 
     /// `, cksum 0x1234 (correct)`, if all of the segment was captured.
+    #[inline(never)]
     fn checksum(&mut self, segment: &LocatedSegment<'_>, field: u16) -> Result<(), Truncated> {
         let &LocatedSegment { offset, length, addresses, .. } = segment;
         let Some(covered) = self.data.get(offset..offset + length as usize) else { return Ok(()) };
@@ -221,6 +245,7 @@ impl Dissector<'_> {
     }
 
     /// The data of a reset, which may say why (`print_tcp_rst_data`; RFC 9293 section 3.5.3).
+    #[inline(never)]
     fn reset_data(&mut self, offset: usize, length: u32) {
         self.line.text(if self.has(offset, length as usize) { " [RST" } else { " [!RST" });
         self.line.text(if length > MAX_RESET_DATA { "+ " } else { " " });

@@ -4,7 +4,7 @@ use capture_packet::tcp::option;
 
 use super::{
     dissector::{Dissector, Truncated},
-    line::Write,
+    line::{Cursor, Write},
 };
 
 /// RFC 6994's identifier of the experimental form of Fast Open (RFC 7413).
@@ -42,21 +42,62 @@ struct Options {
     sack_base: u32,
 }
 
+/// Prints, in one go, the beginning of the list that nearly every segment has, and gives its length: two NOPs and the
+/// timestamps (RFC 7323 appendix A), or all that a SYN of Linux has (net/ipv4/tcp_output.c, `tcp_options_write`). If the
+/// list begins otherwise, nothing is printed. The options are what `frame` has from `offset` to `data`.
+#[inline(always)]
+pub(super) fn known_options(frame: &[u8], offset: usize, data: usize, line: &mut Cursor<'_>) -> usize {
+    const TIMESTAMPS: usize = 12;
+    const SYN: usize = 20;
+
+    let length = data - offset;
+    let Some(rest) = frame.get(offset..) else { return 0 };
+    if length >= TIMESTAMPS
+        && let Some(&[option::NOP, option::NOP, option::TIMESTAMPS, 10, v3, v2, v1, v0, e3, e2, e1, e0]) =
+            rest.first_chunk()
+    {
+        line.text(", options [nop,nop,TS val ");
+        line.long_decimal(u32::from_be_bytes([v3, v2, v1, v0]));
+        line.text(" ecr ");
+        line.long_decimal(u32::from_be_bytes([e3, e2, e1, e0]));
+        if length == TIMESTAMPS {
+            line.byte(b']');
+        }
+        return TIMESTAMPS;
+    }
+    if length == SYN
+        && let Some(
+            &[option::MSS, 4, m1, m0, option::SACK_PERMITTED, 2, option::TIMESTAMPS, 10, ref rest @ ..],
+        ) = rest.first_chunk::<SYN>()
+        && let [v3, v2, v1, v0, e3, e2, e1, e0, option::NOP, option::WINDOW_SCALE, 3, scale] = *rest
+    {
+        line.text(", options [mss ");
+        line.decimal(u16::from_be_bytes([m1, m0]).into());
+        line.text(",sackOK,TS val ");
+        line.long_decimal(u32::from_be_bytes([v3, v2, v1, v0]));
+        line.text(" ecr ");
+        line.decimal(u32::from_be_bytes([e3, e2, e1, e0]));
+        line.text(",nop,wscale ");
+        line.octet(scale);
+        line.byte(b']');
+        return SYN;
+    }
+    0
+}
+
 impl Dissector<'_> {
-    /// Prints the options from `offset` to `data`. Whether they were printed to their end; if not, so is the line.
-    #[inline]
+    /// Prints the options from `offset` to `data`, of which the first `known` bytes have been printed. Whether they were
+    /// printed to their end; if not, so is the line.
+    #[inline(never)]
     pub(super) fn tcp_options(
         &mut self,
         offset: usize,
+        known: usize,
         data: usize,
         data_length: u32,
         flags: u8,
         sack_base: u32,
     ) -> Result<bool, Truncated> {
-        let known = self.known_options(offset, data);
-        if known == data - offset {
-            return Ok(true);
-        }
         let mut options = Options {
             at: offset + known,
             remaining: data - offset - known,
@@ -90,52 +131,6 @@ impl Dissector<'_> {
         }
         self.line.byte(b']');
         Ok(true)
-    }
-
-    /// Prints, in one go, the beginning of the list that nearly every segment has, and gives its length: two NOPs and
-    /// the timestamps (RFC 7323 appendix A), or all that a SYN of Linux has (net/ipv4/tcp_output.c,
-    /// `tcp_options_write`). If the list begins otherwise, nothing is printed.
-    #[inline(always)]
-    fn known_options(&mut self, offset: usize, data: usize) -> usize {
-        const TIMESTAMPS: usize = 12;
-        const SYN: usize = 20;
-
-        let length = data - offset;
-        if length >= TIMESTAMPS
-            && let Ok(&[option::NOP, option::NOP, option::TIMESTAMPS, 10, v3, v2, v1, v0, e3, e2, e1, e0]) =
-                self.array(offset)
-        {
-            self.line.write(|line| {
-                line.text(", options [nop,nop,TS val ");
-                line.decimal(u32::from_be_bytes([v3, v2, v1, v0]));
-                line.text(" ecr ");
-                line.decimal(u32::from_be_bytes([e3, e2, e1, e0]));
-                if length == TIMESTAMPS {
-                    line.byte(b']');
-                }
-            });
-            return TIMESTAMPS;
-        }
-        if length == SYN
-            && let Ok(
-                &[option::MSS, 4, m1, m0, option::SACK_PERMITTED, 2, option::TIMESTAMPS, 10, ref rest @ ..],
-            ) = self.array::<SYN>(offset)
-            && let [v3, v2, v1, v0, e3, e2, e1, e0, option::NOP, option::WINDOW_SCALE, 3, scale] = *rest
-        {
-            self.line.write(|line| {
-                line.text(", options [mss ");
-                line.decimal(u16::from_be_bytes([m1, m0]).into());
-                line.text(",sackOK,TS val ");
-                line.decimal(u32::from_be_bytes([v3, v2, v1, v0]));
-                line.text(" ecr ");
-                line.decimal(u32::from_be_bytes([e3, e2, e1, e0]));
-                line.text(",nop,wscale ");
-                line.octet(scale);
-                line.byte(b']');
-            });
-            return SYN;
-        }
-        0
     }
 
     /// Prints the option at `options.at`, moves past it and gives its kind.

@@ -72,26 +72,35 @@ pub(super) fn header_checksum(packet: &mut [u8]) {
     packet[10..12].copy_from_slice(&checksum.to_be_bytes());
 }
 
+/// What packets give, which is the same whether their layers have been located or not.
+pub(super) fn print(options: TextOptions, packets: &[Packet<'_>]) -> String {
+    let [located, walked] = [true, false].map(|is_located| {
+        let mut printer = Printer::new(options, TimeZone::UTC, Conversations::new(16));
+        let mut out = BytesMut::new();
+        for &packet in packets {
+            printer.print(&if is_located { packet.located() } else { packet }, &mut out);
+        }
+        String::from_utf8(out.to_vec()).unwrap()
+    });
+    assert_eq!(located, walked);
+    located
+}
+
 /// What all of `packets` give, captured as a whole, one each microsecond from [`SECOND`] on.
 pub(super) fn print_all<P: AsRef<[u8]>>(options: TextOptions, link_type: LinkType, packets: &[P]) -> String {
-    let mut printer = Printer::new(options, TimeZone::UTC, Conversations::new(16));
-    let mut out = BytesMut::new();
-    for (n, packet) in packets.iter().enumerate() {
+    let packets = (0..).zip(packets).map(|(n, packet)| {
         let data = packet.as_ref();
-        let time = Timestamp { seconds: SECOND, nanoseconds: n as i64 * 1000 };
-        printer.print(&Packet::new(time, link_type, data.len() as u32, data), &mut out);
-    }
-    String::from_utf8(out.to_vec()).unwrap()
+        let time = Timestamp { seconds: SECOND, nanoseconds: n * 1000 };
+        Packet::new(time, link_type, data.len() as u32, data)
+    });
+    print(options, &packets.collect::<Vec<_>>())
 }
 
 /// What one packet gives without a time stamp, of which `captured` bytes were captured.
 pub(super) fn print_cut(options: TextOptions, link_type: LinkType, packet: &[u8], captured: usize) -> String {
     let options = TextOptions { timestamp: super::options::TimestampStyle::None, ..options };
-    let mut printer = Printer::new(options, TimeZone::UTC, Conversations::new(16));
-    let mut out = BytesMut::new();
     let (time, wire_len) = (Timestamp { seconds: SECOND, nanoseconds: 0 }, packet.len() as u32);
-    printer.print(&Packet::new(time, link_type, wire_len, &packet[..captured]), &mut out);
-    String::from_utf8(out.to_vec()).unwrap()
+    print(options, &[Packet::new(time, link_type, wire_len, &packet[..captured])])
 }
 
 /// What one raw IP packet gives without a time stamp.

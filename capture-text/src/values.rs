@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::{address::WriteAddress, line::Write, tcp::FLAGS};
+use super::{address::WriteAddress, line::Write, tcp::flags_text};
 
 /// The longest IPv6 address, and what a number is stored with beyond its own digits.
 const CAPACITY: usize = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".len() + 8;
@@ -58,9 +58,8 @@ pub fn address(address: IpAddr) -> ValueText {
 /// TCP's flags, such as `P.`, or `none`.
 #[inline]
 pub fn flags(flags: u8) -> ValueText {
-    let (bytes, length) = FLAGS[usize::from(flags)];
     let mut text = ValueText::EMPTY;
-    text.prefix(bytes, usize::from(length));
+    text.bytes(flags_text(flags));
     text
 }
 

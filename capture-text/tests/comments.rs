@@ -87,7 +87,7 @@ fn without_its_comments_the_output_is_the_same() {
             let (frame, wire_len) = frame(&mut random, time);
             let stamp =
                 Timestamp { seconds: 1_700_000_000 + time / 1000, nanoseconds: time % 1000 * 1_000_000 + 1 };
-            let packet = Packet::new(stamp, LinkType::Ethernet, wire_len as u32, &frame);
+            let packet = Packet::new(stamp, LinkType::Ethernet, wire_len as u32, &frame).located();
             plain.0.print(&packet, &mut plain.1);
             let comments_from = explained.1.len();
             tracker.track(&packet, |event| write_comment(event, &mut explained.1));
@@ -144,8 +144,9 @@ fn noise() {
             seconds: time.div_euclid(1_000_000_000),
             nanoseconds: time.rem_euclid(1_000_000_000),
         };
-        tracker
-            .track(&Packet::new(time, link_type, wire_len, &bytes), |event| write_comment(event, &mut out));
+        tracker.track(&Packet::new(time, link_type, wire_len, &bytes).located(), |event| {
+            write_comment(event, &mut out)
+        });
     }
     tracker.finish(|event| write_comment(event, &mut out));
     assert!(!out.is_empty());

@@ -17,20 +17,26 @@ use std::{
 
 use bytes::BytesMut;
 use capture::{
+    filter::Filter,
     kernel::merge::{Left, Merge, Queue},
-    output::{
-        encoder::Encoder, interface::InterfaceDescription, json::JsonEncoder, pcap::PcapEncoder,
-        pcapng::PcapngEncoder,
+    output::{encoder::Encoder, json::JsonEncoder, pcap::PcapEncoder, pcapng::PcapngEncoder},
+    source::{
+        file::FileSource,
+        filter::{Selected, Selector},
+        interface::InterfaceDescription,
     },
-    source::file::FileSource,
 };
 use capture_common::{
-    parse::select_ethernet,
-    ports::Ports,
+    parse::{Layers, locate_ethernet},
     record::{ABI_VERSION, RecordHeader},
 };
+use capture_filter::{
+    interpret::{self, Matcher},
+    names::NoNames,
+    target::{Link, Place, Target},
+};
 use capture_flow::Tracker;
-use capture_packet::{Direction, LinkType, Packet, Precision, Timestamp};
+use capture_packet::{Direction, LinkType, Packet, Precision, Timestamp, layers::locate};
 use capture_text::{Conversations, Printer, comments::write_comment, options::TextOptions};
 use jiff::tz::TimeZone;
 use test_support::packets::{
@@ -56,7 +62,7 @@ struct Case {
     prepare: fn(usize) -> Box<dyn FnMut()>,
 }
 
-const CASES: [Case; 23] = [
+const CASES: [Case; 24] = [
     Case { name: "merge-1", packets: 100_000, prepare: |n| merge(n, 1, 1) },
     Case { name: "merge-2-in-turns", packets: 100_000, prepare: |n| merge(n, 2, 1) },
     Case { name: "merge-64-in-bursts", packets: 100_000, prepare: |n| merge(n, 64, 32) },
@@ -76,6 +82,7 @@ const CASES: [Case; 23] = [
     Case { name: "print-sack", packets: 20_000, prepare: |n| print(n, vec![segment(0, 0x10, SACK, 0)]) },
     Case { name: "print-ipv6", packets: 20_000, prepare: |n| print(n, vec![segment_v6(TIMESTAMPS)]) },
     Case { name: "print-mixed", packets: 20_000, prepare: |n| print(n, mixed()) },
+    Case { name: "print-file", packets: 50_000, prepare: |n| print_file(pcap(n)) },
     Case { name: "json", packets: 20_000, prepare: |n| json(n, vec![segment(0, 0x10, TIMESTAMPS, 0)]) },
     Case { name: "json-mixed", packets: 20_000, prepare: |n| json(n, mixed()) },
     Case { name: "conversations-known", packets: 200_000, prepare: known_conversations },
@@ -101,23 +108,42 @@ fn measured(body: &mut dyn FnMut()) {
     body();
 }
 
-/// A frame of flow number `flow`, with `length` bytes of data of which none was captured: the frame, and its length on
-/// the wire.
-fn segment(flow: u32, flags: u8, options: &[u8], length: u16) -> (Vec<u8>, u32) {
+/// A frame whose layers have been located, as a source gives it.
+#[derive(Clone)]
+struct Frame {
+    data: Vec<u8>,
+    wire_len: u32,
+    layers: Option<Layers>,
+}
+
+impl Frame {
+    fn new(data: Vec<u8>, wire_len: u32) -> Self {
+        let layers = locate(LinkType::Ethernet, &data);
+        Self { data, wire_len, layers }
+    }
+
+    fn packet(&self, time: Timestamp) -> Packet<'_> {
+        let packet = Packet::new(time, LinkType::Ethernet, self.wire_len, &self.data);
+        Packet { layers: self.layers, ..packet }
+    }
+}
+
+/// A frame of flow number `flow`, with `length` bytes of data of which none was captured.
+fn segment(flow: u32, flags: u8, options: &[u8], length: u16) -> Frame {
     let (source, destination) = ([10, 1, (flow >> 22) as u8, (flow >> 14) as u8], [192, 168, 100, 200]);
     let segment = tcp(20_000 + (flow & 0x3fff) as u16, flags, options);
     let segment = segment.encode(&Addresses::V4(source, destination));
     let header = Ipv4 { total_length: Some(20 + segment.len() as u16 + length), ..Ipv4::default() };
     let frame = frame(&[], &header.encode(source, destination, &segment));
     let wire_len = packets::length(&frame) + u32::from(length);
-    (frame, wire_len)
+    Frame::new(frame, wire_len)
 }
 
-fn segment_v6(options: &[u8]) -> (Vec<u8>, u32) {
+fn segment_v6(options: &[u8]) -> Frame {
     let [source, destination] = [0x1201, 0x1202].map(|end| ((0x2001_0db8_u128 << 96) + end).to_be_bytes());
     let frame = frame(&[], &tcp(20_000, 0x10, options).packet(&Addresses::V6(source, destination)));
     let wire_len = packets::length(&frame);
-    (frame, wire_len)
+    Frame::new(frame, wire_len)
 }
 
 fn tcp(source: u16, flags: u8, options: &[u8]) -> Segment {
@@ -134,7 +160,7 @@ fn tcp(source: u16, flags: u8, options: &[u8]) -> Segment {
 }
 
 /// What a server sees: mostly data and acknowledgements, some connections that come and go.
-fn mixed() -> Vec<(Vec<u8>, u32)> {
+fn mixed() -> Vec<Frame> {
     let segments = (0..8).map(|flow| segment(flow, 0x10, TIMESTAMPS, 0));
     let data = (0..8).map(|flow| segment(flow, 0x18, TIMESTAMPS, 100 + 150 * flow as u16));
     let others = [
@@ -151,7 +177,7 @@ fn mixed() -> Vec<(Vec<u8>, u32)> {
 /// A ring in ordinary memory.
 #[derive(Clone)]
 struct Memory {
-    records: Vec<[u8; RecordHeader::SIZE + 72]>,
+    records: Vec<[u8; RecordHeader::SIZE + 68]>,
     next: usize,
 }
 
@@ -169,15 +195,15 @@ impl Queue for Memory {
 
 /// Packets that have come on several CPUs in turns, in bursts of so many.
 fn merge(packets: usize, cpus: usize, burst: usize) -> Box<dyn FnMut()> {
-    let (frame, wire_len) = segment(0, 0x10, TIMESTAMPS, 0);
+    let Frame { data, wire_len, .. } = segment(0, 0x10, TIMESTAMPS, 0);
     let mut queues = vec![Memory { records: Vec::new(), next: 0 }; cpus];
     for number in 0..packets {
-        let mut record = [0; RecordHeader::SIZE + 72];
+        let mut record = [0; RecordHeader::SIZE + 68];
         record[..8].copy_from_slice(&(number as u64).to_ne_bytes());
         record[8..12].copy_from_slice(&wire_len.to_ne_bytes());
-        record[12..16].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
-        record[RecordHeader::ABI_VERSION_OFFSET] = ABI_VERSION;
-        record[RecordHeader::SIZE..][..frame.len()].copy_from_slice(&frame);
+        record[12..16].copy_from_slice(&(data.len() as u32).to_ne_bytes());
+        record[RecordHeader::ABI_VERSION_OFFSET..][..2].copy_from_slice(&ABI_VERSION.to_ne_bytes());
+        record[RecordHeader::SIZE..][..data.len()].copy_from_slice(&data);
         queues[number / burst % cpus].records.push(record);
     }
     let mut merge = Merge::default();
@@ -191,23 +217,22 @@ fn merge(packets: usize, cpus: usize, burst: usize) -> Box<dyn FnMut()> {
     })
 }
 
-struct OnePort(u16);
-
-impl Ports for OnePort {
-    fn any(&self) -> bool {
-        false
-    }
-
-    fn contains(&self, port: u16) -> bool {
-        port == self.0
-    }
+fn one_port(port: u16) -> Filter {
+    let list = port.to_string().parse().expect("a port is a list");
+    Filter::new(&[list], String::new(), &mut NoNames).expect("a port is a filter")
 }
 
 fn filter(packets: usize, port: u16) -> Box<dyn FnMut()> {
-    let (frame, _) = segment(0, 0x10, TIMESTAMPS, 0);
+    let Frame { data, .. } = segment(0, 0x10, TIMESTAMPS, 0);
+    let target = Target { link: Link::Ethernet, place: Place::File, only_tcp: false };
+    let program = Matcher::new(one_port(port).program(&target).expect("Ethernet frames have ports"));
+    let wire_len = data.len() as u32;
     Box::new(move || {
         for _ in 0..packets {
-            black_box(select_ethernet(black_box(frame.as_slice()), &OnePort(port)));
+            let frame = interpret::Frame { data: &data, wire_len, ifindex: 0, tag: None };
+            if program.matches(black_box(&frame)) {
+                black_box(locate_ethernet(black_box(data.as_slice())));
+            }
         }
     })
 }
@@ -225,36 +250,39 @@ impl Sink {
         Self { printer, text: BytesMut::with_capacity(2 * CHUNK), microseconds: 0 }
     }
 
-    fn print(&mut self, (data, wire_len): &(Vec<u8>, u32)) {
-        let Self { printer, text, microseconds } = self;
-        *microseconds += 1;
-        let seconds = 1_700_000_000 + *microseconds / 1_000_000;
-        let time = Timestamp { seconds, nanoseconds: *microseconds % 1_000_000 * 1000 };
-        let packet = Packet::new(time, LinkType::Ethernet, *wire_len, data);
-        printer.print(black_box(&packet), text);
+    fn print_frame(&mut self, frame: &Frame) {
+        self.microseconds += 1;
+        let seconds = 1_700_000_000 + self.microseconds / 1_000_000;
+        let time = Timestamp { seconds, nanoseconds: self.microseconds % 1_000_000 * 1000 };
+        self.print(&frame.packet(time));
+    }
+
+    fn print(&mut self, packet: &Packet<'_>) {
+        let Self { printer, text, .. } = self;
+        printer.print(black_box(packet), text);
         if text.len() > CHUNK {
             text.clear();
         }
     }
 }
 
-fn print(packets: usize, frames: Vec<(Vec<u8>, u32)>) -> Box<dyn FnMut()> {
+fn print(packets: usize, frames: Vec<Frame>) -> Box<dyn FnMut()> {
     let mut sink = Sink::new();
     // What is done once, for the first packet of a conversation, does not count.
-    frames.iter().for_each(|frame| sink.print(frame));
-    Box::new(move || frames.iter().cycle().take(packets).for_each(|frame| sink.print(frame)))
+    frames.iter().for_each(|frame| sink.print_frame(frame));
+    Box::new(move || frames.iter().cycle().take(packets).for_each(|frame| sink.print_frame(frame)))
 }
 
 /// Makes objects of packets and forgets them.
-fn json(packets: usize, frames: Vec<(Vec<u8>, u32)>) -> Box<dyn FnMut()> {
+fn json(packets: usize, frames: Vec<Frame>) -> Box<dyn FnMut()> {
     let conversations = Conversations::reproducible(LIMIT);
     let mut encoder = JsonEncoder::with_conversations(Vec::new(), conversations);
     let mut block = BytesMut::with_capacity(2 * CHUNK);
     let mut microseconds = 0;
-    let mut encode = move |(data, wire_len): &(Vec<u8>, u32)| {
+    let mut encode = move |frame: &Frame| {
         microseconds += 1;
         let time = Timestamp { seconds: 1_700_000_000, nanoseconds: microseconds % 1_000_000 * 1000 };
-        encoder.packet(black_box(&Packet::new(time, LinkType::Ethernet, *wire_len, data)), &mut block);
+        encoder.packet(black_box(&frame.packet(time)), &mut block);
         if block.len() > CHUNK {
             block.clear();
         }
@@ -263,7 +291,7 @@ fn json(packets: usize, frames: Vec<(Vec<u8>, u32)>) -> Box<dyn FnMut()> {
     Box::new(move || frames.iter().cycle().take(packets).for_each(&mut encode))
 }
 
-fn flows(packets: usize) -> Vec<(Vec<u8>, u32)> {
+fn flows(packets: usize) -> Vec<Frame> {
     (0..packets as u32).map(|flow| segment(flow, 0x10, TIMESTAMPS, 0)).collect()
 }
 
@@ -275,7 +303,7 @@ fn new_conversations(packets: usize) -> Box<dyn FnMut()> {
     let frames = flows(packets);
     Box::new(move || {
         let mut sink = Sink::new();
-        frames.iter().for_each(|frame| sink.print(frame));
+        frames.iter().for_each(|frame| sink.print_frame(frame));
     })
 }
 
@@ -283,8 +311,8 @@ fn known_connections(packets: usize) -> Box<dyn FnMut()> {
     let mut tracker = Tracker::new(1 << 12);
     let mut text = BytesMut::new();
     let frames: Vec<_> = (0..1 << 10).map(|flow| segment(flow, 0x10, TIMESTAMPS, 0)).collect();
-    let mut track = move |(data, wire_len): &(Vec<u8>, u32)| {
-        let packet = Packet::new(Timestamp::default(), LinkType::Ethernet, *wire_len, data);
+    let mut track = move |frame: &Frame| {
+        let packet = frame.packet(Timestamp::default());
         tracker.track(black_box(&packet), |event| write_comment(event, &mut text));
         text.clear();
     };
@@ -298,8 +326,8 @@ fn new_connections(packets: usize) -> Box<dyn FnMut()> {
         // Few, so that most are forgotten.
         let mut tracker = Tracker::new(1 << 12);
         let mut text = BytesMut::with_capacity(1 << 12);
-        for (data, wire_len) in &frames {
-            let packet = Packet::new(Timestamp::default(), LinkType::Ethernet, *wire_len, data);
+        for frame in &frames {
+            let packet = frame.packet(Timestamp::default());
             tracker.track(black_box(&packet), |event| write_comment(event, &mut text));
             text.clear();
         }
@@ -308,16 +336,16 @@ fn new_connections(packets: usize) -> Box<dyn FnMut()> {
 
 /// A file in memory, little-endian.
 fn pcap(packets: usize) -> Vec<u8> {
-    let (frame, _) = segment(0, 0x10, TIMESTAMPS, 0);
-    let packet =
-        |number: u32| packets::Packet::whole(1_700_000_000, number % 1_000_000 * 1000, frame.clone());
+    let packet = |number: u32| {
+        let Frame { data, .. } = segment(number % 8, 0x10, TIMESTAMPS, 0);
+        packets::Packet::whole(1_700_000_000, number % 1_000_000 * 1000, data)
+    };
     file::pcap(1, (0..packets as u32).map(packet))
 }
 
 /// The same in enhanced packet blocks.
 fn pcapng(packets: usize) -> Vec<u8> {
-    let (frame, _) = segment(0, 0x10, TIMESTAMPS, 0);
-    let packet = packets::Packet::whole(0, 0, frame);
+    let packet = packets::Packet::whole(0, 0, segment(0, 0x10, TIMESTAMPS, 0).data);
     file::written(ByteOrder::Little, |file| {
         file.section();
         file.interface_with(1, 262_144, &[]);
@@ -337,9 +365,26 @@ fn read(file: Vec<u8>) -> Box<dyn FnMut()> {
     })
 }
 
+/// All that a file's packets go through but the engine: read, selected, printed.
+fn print_file(file: Vec<u8>) -> Box<dyn FnMut()> {
+    let (mut sink, filter) = (Sink::new(), one_port(8888));
+    let mut print = move || {
+        let source = FileSource::new(Cursor::new(file.as_slice()), Precision::Micro);
+        let mut source = source.expect("the file is well-formed");
+        let mut selector = Selector::new(&filter, source.byte_order());
+        while let Some(mut packet) = source.next_packet().expect("the packets are well-formed") {
+            if selector.select(&mut packet) == Selected::Yes {
+                sink.print(&packet);
+            }
+        }
+    };
+    print();
+    Box::new(print)
+}
+
 fn interface() -> InterfaceDescription {
-    let link_type = LinkType::Ethernet;
-    InterfaceDescription { name: Some("eth0".into()), link_type, snaplen: 262_144, filter: None, hook: None }
+    let unnamed = InterfaceDescription::new(LinkType::Ethernet, 262_144);
+    InterfaceDescription { name: Some("eth0".into()), ..unnamed }
 }
 
 fn pcap_encoder() -> Box<dyn Encoder> {
@@ -352,7 +397,7 @@ fn pcapng_encoder() -> Box<dyn Encoder> {
 
 /// Frames with `length` bytes of data, captured whole.
 fn write(packets: usize, mut encoder: Box<dyn Encoder>, length: usize) -> Box<dyn FnMut()> {
-    let (mut frame, _) = segment(0, 0x18, TIMESTAMPS, length as u16);
+    let Frame { data: mut frame, .. } = segment(0, 0x18, TIMESTAMPS, length as u16);
     frame.resize(frame.len() + length, 0);
     let mut block = BytesMut::with_capacity(2 * CHUNK);
     Box::new(move || {

@@ -20,6 +20,7 @@ use crate::{
 
 /// The headings of the help.
 const CAPTURE: &str = "What to capture";
+const FILTERS: &str = "What a filter means";
 const OUTPUTS: &str = "Where packets go";
 const LINES: &str = "How packets are printed";
 
@@ -27,7 +28,7 @@ const LINES: &str = "How packets are printed";
 ///
 /// Exit status: 0 after a complete capture, 1 when something failed, 2 for a wrong command line.
 ///
-/// An option given again replaces the earlier one, except --port, --ring-buffer and --autostop. Long options may be abbreviated.
+/// An option given again replaces the earlier one, except -i, --port, --ring-buffer and --autostop. Long options may be abbreviated.
 #[derive(Clone, Debug, Parser)]
 #[command(
     version,
@@ -39,12 +40,36 @@ const LINES: &str = "How packets are printed";
 )]
 pub struct Cli {
     /// Interface to capture on, by name (an alternative one, or an address's label, also) or by its number in -D;
-    /// without it, the first that is up, has a carrier and is not loopback
+    /// repeatable; any for all that are up, also those that come later. Without it, the first that is up, has a carrier
+    /// and is not loopback, or else any
     #[arg(help_heading = CAPTURE, short = 'i', long = "interface", visible_alias = "iface", value_name = "INTERFACE")]
-    pub interface: Option<OsString>,
+    pub interfaces: Vec<OsString>,
 
-    /// Select TCP packets from or to these ports: 8888, 80,443 or 8000-8100; repeatable. Without it and without an
-    /// expression, every TCP packet
+    /// Capture inside another network namespace, instead of this one: by its name in `ip netns`, by its path, or by a process
+    /// in it; repeatable. 1 is that of the machine itself, as a rule. Without -i, all interfaces in it
+    #[arg(help_heading = CAPTURE, long, value_name = "NAME|PATH|PID")]
+    pub netns: Vec<OsString>,
+
+    /// The same of a container, by its id as docker, podman and crictl show it; repeatable
+    #[arg(help_heading = CAPTURE, long, value_name = "ID")]
+    pub container: Vec<OsString>,
+
+    /// Remove what captures have left on interfaces that were killed, and exit: needed below Linux 6.6 only, where the next
+    /// capture on the interface does it, too
+    #[arg(help_heading = CAPTURE, long)]
+    pub cleanup: bool,
+
+    /// Wait for the interface if it is not there or down, and again whenever it disappears
+    #[arg(help_heading = CAPTURE, long)]
+    pub wait: bool,
+
+    /// Link type of the packets: LINUX_SLL2, which has a place for the interface, also where there is one only, and in
+    /// pcapng files
+    #[arg(help_heading = CAPTURE, short = 'y', long = "linktype", value_name = "TYPE")]
+    pub link_type: Option<String>,
+
+    /// Select packets from or to these ports: 8888, 80,443 or 8000-8100; repeatable. With an expression, packets that
+    /// match both
     #[arg(help_heading = CAPTURE, long = "port", value_name = "PORTS")]
     pub ports: Vec<PortList>,
 
@@ -68,6 +93,22 @@ pub struct Cli {
     /// --hook then have no effect
     #[arg(help_heading = CAPTURE, short = 'r', value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub read: Option<PathBuf>,
+
+    /// Read the expression from a file instead of the command line
+    #[arg(help_heading = CAPTURE, short = 'F', value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub expression_file: Option<PathBuf>,
+
+    /// Say in plain words what the expression selects, for -i and --hook or -r if they are given, and exit
+    #[arg(help_heading = FILTERS, long)]
+    pub check: bool,
+
+    /// Print the filter as classic BPF, as tcpdump does, and exit: -d to read, -dd as C, -ddd as numbers
+    #[arg(help_heading = FILTERS, short = 'd', action = ArgAction::Count)]
+    pub dump: u8,
+
+    /// With -d, print the eBPF instructions that go in front of the programs in the kernel
+    #[arg(help_heading = FILTERS, long)]
+    pub ebpf: bool,
 
     /// Exit after printing this many packets
     #[arg(help_heading = CAPTURE, short = 'c', value_name = "COUNT")]
@@ -222,7 +263,7 @@ pub struct Cli {
     #[arg(long)]
     pub immediate_mode: bool,
 
-    /// What the programs in the kernel report on standard error
+    /// What the programs in the kernel report on standard error, and from info on, what the sandbox consists of
     #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
     pub log_level: LogLevel,
 
@@ -233,11 +274,15 @@ pub struct Cli {
     #[command(flatten)]
     _without_meaning: WithoutMeaning,
 
-    /// Where tcpdump's privileges would go
-    #[arg(short = 'Z', long = "relinquish-privileges", hide = true)]
+    /// Read packets without a sandbox, with all that the user may do (docs/security.md)
+    #[arg(help_heading = CAPTURE, long)]
+    pub no_sandbox: bool,
+
+    /// The user that root becomes before it reads packets; `nobody` without it
+    #[arg(help_heading = CAPTURE, short = 'Z', long = "relinquish-privileges", value_name = "USER")]
     pub user: Option<String>,
 
-    /// tcpdump's `tcp port 8888` or `tcp portrange 8000-8100`, several of these joined by `or`, or `tcp`
+    /// Which packets: the language of pcap-filter(7), such as `host 10.0.0.1 and tcp port 443`. Only TCP is captured
     #[arg(value_name = "EXPRESSION")]
     pub expression: Vec<OsString>,
 }
@@ -342,7 +387,6 @@ fn alternatives(values: &[String]) -> String {
 /// What capture says about an option that it does not have. Most often it is one of tcpdump's.
 fn no_such(flag: &str, similar: Option<&str>) -> String {
     let hint = match (flag, similar) {
-        ("-F", _) => ": write the expression on the command line".to_owned(),
         (_, Some(similar)) => format!("; did you mean {similar}?"),
         (_, None) => " (see capture --help)".to_owned(),
     };
@@ -352,6 +396,7 @@ fn no_such(flag: &str, similar: Option<&str>) -> String {
 const EXAMPLES: &str = "\
 Examples:
   capture -n -i lo tcp port 8888            what `tcpdump -n -i lo tcp port 8888` prints
+  capture -i eth0 host 10.0.0.1 and not port 22
   capture -i eth0 --port 443 -w packets.pcapng
   capture -r packets.pcap --port 8888
 

@@ -4,35 +4,62 @@ mod files;
 
 use std::{
     ffi::OsString,
+    fs::File,
+    io::Read as _,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use capture_common::record::MAX_SNAPLEN;
-use capture_packet::Precision;
+use capture_filter::names::Names;
+use capture_packet::{LinkType, Precision};
 use capture_text::options::{Dump, TextOptions, TimestampStyle};
 
 use self::files::Target;
 pub use self::files::{FileRules, FilesConfigError};
 use crate::{
     cli::{Cli, FileFormat},
-    expression,
+    filter::Filter,
     kernel::{DirectionFilter, Hook, LogLevel},
-    ports::{PortList, PortSet},
+    sandbox::SandboxOptions,
 };
 
 /// Memory for the rings where `-B` does not say, in KiB.
 const DEFAULT_BUFFER_SIZE: u64 = 32 * 1024;
+/// The same where payload is captured: what a full-size packet takes is 15 times what its headers take.
+const DEFAULT_BUFFER_SIZE_WITH_PAYLOAD: u64 = 64 * 1024;
 /// The largest `-B`, in KiB: a ring's size is a 32-bit number and its mapping twice that.
 const MAX_BUFFER_SIZE: u64 = 1024 * 1024;
+
+/// What `-i` calls all interfaces together.
+const ANY: &str = "any";
 
 /// What a run is to do.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// List the interfaces.
-    ListInterfaces,
+    /// List the interfaces of these network namespaces; with none, of the own one.
+    ListInterfaces(Vec<Namespace>),
+    /// Remove what dead captures have left in these network namespaces; with none, in the own one.
+    CleanUp(Vec<Namespace>),
+    /// Say what the expression selects.
+    Check(Box<Config>),
+    /// Print what the filter becomes.
+    Dump(Box<Config>, Form),
     /// Print packets.
     Print(Box<Config>),
+}
+
+/// How a filter is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `-d`: classic BPF, to be read.
+    Classic,
+    /// `-dd`: classic BPF, as a fragment of C.
+    C,
+    /// `-ddd`: classic BPF, as numbers.
+    Numbers,
+    /// `-d --ebpf`: what goes in front of the programs in the kernel.
+    Ebpf,
 }
 
 /// How packets are to be printed, and where they come from.
@@ -41,11 +68,11 @@ pub struct Config {
     /// Where packets come from.
     pub source: Source,
     /// Which are selected.
-    pub ports: PortSet,
-    /// Whether the command line asks for TCP, with an expression or with ports. If not, tcpdump prints all packets.
-    pub asks_for_tcp: bool,
+    pub filter: Filter,
     /// How many to print; `None` for all.
     pub count: Option<u64>,
+    /// How many the file of `-w` is to have: then all outputs end, with the same packet.
+    pub enough: Option<u64>,
     /// Whether only their number is printed. Never for a live capture.
     pub count_only: bool,
     /// How they are printed.
@@ -60,6 +87,8 @@ pub struct Config {
     pub line_buffered: bool,
     /// Where packets go.
     pub outputs: Outputs,
+    /// What a file is read in.
+    pub sandbox: SandboxOptions,
 }
 
 /// Where packets go. At least one is there.
@@ -80,8 +109,14 @@ impl Outputs {
         self.text || paths.into_iter().flatten().any(|path| is_standard_output(path))
     }
 
-    /// Whether one of them always has nanoseconds: then they are read, and the others cut them off themselves.
-    pub fn keep_nanoseconds(&self) -> bool {
+    /// Whether one of them has a place for the interfaces.
+    pub fn name_interfaces(&self) -> bool {
+        self.have_exact_times()
+    }
+
+    /// Whether one of them always has the times that the source means, to the nanosecond: then they are read, and the others
+    /// cut them off themselves.
+    pub fn have_exact_times(&self) -> bool {
         self.json.is_some() || self.write.as_ref().is_some_and(|file| file.format == FileFormat::Pcapng)
     }
 }
@@ -101,6 +136,13 @@ pub struct PacketFile {
     pub command: Option<OsString>,
 }
 
+impl PacketFile {
+    /// Whether its format is pcapng.
+    pub fn is_pcapng(&self) -> bool {
+        self.format == FileFormat::Pcapng
+    }
+}
+
 /// Where packets come from.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -110,11 +152,52 @@ pub enum Source {
     Live(Live),
 }
 
+/// The interfaces of a live capture, as they are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interfaces {
+    /// None was named.
+    Default,
+    /// One, by what it is called.
+    One(OsString),
+    /// Several.
+    Several(Vec<OsString>),
+    /// All that are up.
+    Any,
+}
+
+impl Interfaces {
+    fn new(names: Vec<OsString>) -> Result<Self, ConfigError> {
+        match <[OsString; 1]>::try_from(names) {
+            Ok([name]) if name != ANY => Ok(Self::One(name)),
+            Ok(_) => Ok(Self::Any),
+            Err(names) if names.is_empty() => Ok(Self::Default),
+            Err(names) if names.iter().all(|name| name == ANY) => Ok(Self::Any),
+            Err(names) if names.iter().any(|name| name == ANY) => Err(ConfigError::AnyAndOthers),
+            Err(names) => Ok(Self::Several(names)),
+        }
+    }
+}
+
+/// A network namespace, as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Namespace {
+    /// By a name, a path or a process.
+    Called(OsString),
+    /// By the id of a container.
+    OfContainer(OsString),
+}
+
 /// What a live capture needs to know.
 #[derive(Clone, Debug)]
 pub struct Live {
-    /// The interface's name; `None` for the first that is up and not loopback.
-    pub interface: Option<OsString>,
+    /// Which interfaces.
+    pub interfaces: Interfaces,
+    /// The network namespaces that they are in; none for the own one.
+    pub namespaces: Vec<Namespace>,
+    /// Whether to wait for those that are not there.
+    pub wait: bool,
+    /// `-y`: what the packets are to begin with.
+    pub link_type: Option<LinkType>,
     /// Where to attach.
     pub hook: Hook,
     /// Which packets.
@@ -132,14 +215,29 @@ pub struct Live {
 /// A command line that clap accepts and that means nothing all the same.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// A filter expression of which more would be needed than is understood.
-    #[error("the filter expression `{0}` is not understood: {hint}", hint = instead(.0))]
+    /// An expression that is none, with a line that points at the fault.
+    #[error("{0}")]
     Expression(String),
-    /// `-Z` with another user than root.
+    /// `-F` with a file that cannot be read.
+    #[error("-F {file}: {reason}")]
+    ExpressionFile {
+        /// The file.
+        file: String,
+        /// The system's answer.
+        reason: String,
+    },
+    /// `-i any` and another one.
+    #[error("-i any takes every interface: leave out the other -i, or name all that are meant")]
+    AnyAndOthers,
+    /// `-i any` at XDP.
     #[error(
-        "-Z {0}: capture keeps its privileges, which it needs until the end; leave it out, or write -Z root"
+        "--hook {0} takes the interfaces by their names: native XDP resets some network cards, and there is one program \
+         for each interface; name them with -i, or leave out --hook"
     )]
-    User(String),
+    AnyAtXdp(Hook),
+    /// `-y` with something that is no link type.
+    #[error("{0} is no data link type: -y takes LINUX_SLL2, or the interface's own")]
+    LinkType(String),
     /// `-Q out` at XDP.
     #[error("XDP sees incoming packets only: -Q out takes --hook tc")]
     OutgoingAtXdp,
@@ -152,6 +250,15 @@ pub enum ConfigError {
     /// `-B` with something else than a number, or out of range.
     #[error("invalid buffer size {0}: -B takes 1 to {MAX_BUFFER_SIZE}, in KiB")]
     BufferSize(String),
+    /// `--ebpf` without `-d`.
+    #[error("--ebpf is a form of -d: write -d --ebpf")]
+    EbpfOfNothing,
+    /// `--ebpf` with `-r`.
+    #[error("-d --ebpf is what runs in the kernel, and files are read without it: leave out -r or --ebpf")]
+    EbpfOfFile,
+    /// `--check` with `--port`.
+    #[error("--check explains an expression: leave out --port")]
+    CheckOfPorts,
     /// `-n --resolve`.
     #[error("-n asks for numbers and --resolve for names: leave one of them out")]
     NumbersAndNames,
@@ -160,6 +267,14 @@ pub enum ConfigError {
         "--count counts the packets of a file: name one with -r (a live capture ends with the count, on standard error)"
     )]
     LiveCount,
+    /// An output without a name.
+    #[error("{0} has an empty name: name a file, or give - for standard output")]
+    NoName(&'static str),
+    /// `--headers` with `-r`.
+    #[error(
+        "--headers is what a live capture takes of each packet, and -r has what is in the file: leave it out"
+    )]
+    HeadersOfFile,
     /// `--format` without `-w`.
     #[error("--format is the format of a file: name one with -w")]
     FormatOfNothing,
@@ -185,24 +300,48 @@ pub enum ConfigError {
     },
 }
 
-impl TryFrom<Cli> for Command {
-    type Error = ConfigError;
-
-    fn try_from(cli: Cli) -> Result<Self, ConfigError> {
+impl Command {
+    /// What a command line asks for. Names in the expression are looked up in `names`.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong with it.
+    pub fn new(cli: Cli, names: &mut dyn Names) -> Result<Self, ConfigError> {
         if cli.list_interfaces {
-            return Ok(Self::ListInterfaces);
+            return Ok(Self::ListInterfaces(namespaces(cli.netns, cli.container)));
         }
-        if let Some(user) = cli.user.as_ref().filter(|user| *user != "root" && cli.read.is_none()) {
-            return Err(ConfigError::User(user.clone()));
+        if cli.cleanup {
+            return Ok(Self::CleanUp(namespaces(cli.netns, cli.container)));
         }
-        let is_xdp = matches!(cli.hook, Hook::Xdp | Hook::XdpNative | Hook::XdpGeneric);
-        if cli.read.is_none() && is_xdp && cli.direction == DirectionFilter::Out {
+        if cli.read.is_none() && cli.hook.is_xdp() && cli.direction == DirectionFilter::Out {
             return Err(ConfigError::OutgoingAtXdp);
         }
-        let ports = cli.ports.iter().chain(&expression_ports(&cli.expression)?).collect();
-        let asks_for_tcp = !cli.ports.is_empty() || cli.expression.iter().any(|word| !word.is_empty());
+        let mut interfaces = Interfaces::new(cli.interfaces.clone())?;
+        // No interface of another namespace is the one that is meant as a rule.
+        if interfaces == Interfaces::Default && !(cli.netns.is_empty() && cli.container.is_empty()) {
+            interfaces = Interfaces::Any;
+        }
+        if cli.read.is_none() && cli.hook.is_xdp() && interfaces == Interfaces::Any {
+            return Err(ConfigError::AnyAtXdp(cli.hook));
+        }
+        let filter = filter(&cli, names)?;
+        if cli.check && !cli.ports.is_empty() {
+            return Err(ConfigError::CheckOfPorts);
+        }
+        let form = match (cli.dump, cli.ebpf) {
+            (0, false) => None,
+            (0, true) => return Err(ConfigError::EbpfOfNothing),
+            (_, true) if cli.read.is_some() => return Err(ConfigError::EbpfOfFile),
+            (_, true) => Some(Form::Ebpf),
+            (1, false) => Some(Form::Classic),
+            (2, false) => Some(Form::C),
+            (_, false) => Some(Form::Numbers),
+        };
         if cli.resolve && cli.numeric > 0 {
             return Err(ConfigError::NumbersAndNames);
+        }
+        if cli.headers && cli.read.is_some() {
+            return Err(ConfigError::HeadersOfFile);
         }
         if cli.count_only && cli.read.is_none() {
             return Err(ConfigError::LiveCount);
@@ -211,24 +350,27 @@ impl TryFrom<Cli> for Command {
         let outputs = outputs(&cli)?;
         let enough = outputs.write.as_ref().and_then(|file| file.rules.autostop.packets);
         let count = count(cli.count)?;
+        let snaplen = snaplen(cli.snaplen, cli.headers, &text, &outputs)?;
         let live = Live {
-            interface: cli.interface,
+            interfaces,
+            namespaces: namespaces(cli.netns, cli.container),
+            wait: cli.wait,
+            link_type: cli.link_type.map(link_type).transpose()?,
             hook: cli.hook,
             direction: cli.direction,
             promiscuous: !cli.no_promiscuous_mode,
-            snaplen: snaplen(cli.snaplen, cli.headers, &text, &outputs)?,
-            buffer_size: buffer_size(cli.buffer_size)?,
-            log_level: cli.log_level,
+            snaplen,
+            buffer_size: buffer_size(cli.buffer_size, snaplen)?,
+            // What is said at that level is not the programs'.
+            log_level: if cli.log_level == LogLevel::Info { LogLevel::Off } else { cli.log_level },
         };
         let source = cli.read.map_or(Source::Live(live), Source::File);
         text.headers_only = matches!(source, Source::Live(Live { snaplen: 0, .. }));
-        // All outputs end with the same packet.
-        let count = [count, enough].into_iter().flatten().min();
-        Ok(Self::Print(Box::new(Config {
+        let config = Box::new(Config {
             source,
-            ports,
-            asks_for_tcp,
+            filter,
             count,
+            enough,
             count_only: cli.count_only,
             text,
             resolve: cli.resolve,
@@ -236,8 +378,31 @@ impl TryFrom<Cli> for Command {
             explain: cli.explain,
             line_buffered: cli.line_buffered || cli.packet_buffered && outputs.write.is_none(),
             outputs,
-        })))
+            sandbox: SandboxOptions {
+                is_wanted: !cli.no_sandbox,
+                user: cli.user,
+                is_reported: cli.log_level != LogLevel::Off,
+            },
+        });
+        Ok(match form {
+            _ if cli.check => Self::Check(config),
+            Some(form) => Self::Dump(config, form),
+            None => Self::Print(config),
+        })
     }
+}
+
+fn namespaces(called: Vec<OsString>, of_containers: Vec<OsString>) -> Vec<Namespace> {
+    let of_containers = of_containers.into_iter().map(Namespace::OfContainer);
+    called.into_iter().map(Namespace::Called).chain(of_containers).collect()
+}
+
+/// A link type by the name that tcpdump has for it (libpcap, `pcap_datalink_name_to_val`).
+fn link_type(name: String) -> Result<LinkType, ConfigError> {
+    let is_it = |link_type: &LinkType| {
+        link_type.to_string().split(' ').next().is_some_and(|known| known.eq_ignore_ascii_case(&name))
+    };
+    LinkType::ALL.into_iter().find(is_it).ok_or(ConfigError::LinkType(name))
 }
 
 fn text_options(cli: &Cli) -> Result<TextOptions, ConfigError> {
@@ -272,24 +437,35 @@ fn text_options(cli: &Cli) -> Result<TextOptions, ConfigError> {
     })
 }
 
-/// The ports that an expression selects, if there is one. It may come in several words or in one.
-fn expression_ports(words: &[OsString]) -> Result<Vec<PortList>, ConfigError> {
-    if words.iter().all(|word| word.is_empty()) {
-        return Ok(Vec::new());
-    }
-    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-    let expression = words.join(" ");
-    expression::ports(&expression).ok_or(ConfigError::Expression(expression))
+/// The ports and the expression, which may come in several words, in one, or from a file.
+fn filter(cli: &Cli, names: &mut dyn Names) -> Result<Filter, ConfigError> {
+    let text = match &cli.expression_file {
+        Some(path) => expression_in(path)?,
+        None => {
+            let words: Vec<_> = cli.expression.iter().map(|word| word.to_string_lossy()).collect();
+            words.join(" ")
+        }
+    };
+    let filter = Filter::new(&cli.ports, text.clone(), names);
+    filter.map_err(|error| ConfigError::Expression(error.render(&text)))
 }
 
-/// What to write instead of a filter expression.
-fn instead(expression: &str) -> String {
-    let with_tcp = format!("tcp {expression}");
-    if expression::ports(&with_tcp).is_some() {
-        return format!("capture prints only TCP: write `{with_tcp}`");
+/// The expression in a file of `-F`, as tcpdump reads it: a line ends at a `#`, the text ends at a NUL.
+fn expression_in(path: &Path) -> Result<String, ConfigError> {
+    /// The longest file, in bytes.
+    const LIMIT: u64 = 1 << 20;
+
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes));
+    let refused = |reason| ConfigError::ExpressionFile { file: path.display().to_string(), reason };
+    read.map_err(|error| refused(error.to_string()))?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(refused(format!("it is longer than {LIMIT} bytes")));
     }
-    "write `tcp port 8888`, `tcp portrange 8000-8100`, several of these joined by `or`, or use --port"
-        .to_owned()
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    let lines = text.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b'#').next());
+    let lines: Vec<_> = lines.flatten().map(String::from_utf8_lossy).collect();
+    Ok(lines.join(" "))
 }
 
 /// A number that an option was given, if it was given; else `error` with what stands in its place.
@@ -333,6 +509,11 @@ fn outputs(cli: &Cli) -> Result<Outputs, ConfigError> {
         None if path.extension().is_some_and(|extension| extension == "pcapng") => FileFormat::Pcapng,
         None => FileFormat::Pcap,
     };
+    for (option, path) in [("-w", &cli.write), ("--json", &cli.json)] {
+        if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            return Err(ConfigError::NoName(option));
+        }
+    }
     let [write, json] = [&cli.write, &cli.json].map(|path| path.as_deref().map(output_path));
     let target = match &write {
         None => Target::None,
@@ -382,8 +563,9 @@ fn is_standard_output(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-fn buffer_size(asked: Option<String>) -> Result<usize, ConfigError> {
-    let size: u64 = number(asked, ConfigError::BufferSize)?.unwrap_or(DEFAULT_BUFFER_SIZE);
+fn buffer_size(asked: Option<String>, snaplen: u32) -> Result<usize, ConfigError> {
+    let default = if snaplen == 0 { DEFAULT_BUFFER_SIZE } else { DEFAULT_BUFFER_SIZE_WITH_PAYLOAD };
+    let size: u64 = number(asked, ConfigError::BufferSize)?.unwrap_or(default);
     let in_range = Some(size).filter(|size| (1..=MAX_BUFFER_SIZE).contains(size));
     let bytes = in_range.and_then(|size| usize::try_from(size * 1024).ok());
     bytes.ok_or_else(|| ConfigError::BufferSize(size.to_string()))

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::{
     output::{Output, statistics::Statistics},
+    source::interface::InterfaceDescription,
     summary::{Summary, packets},
 };
 
@@ -27,12 +28,13 @@ pub struct Engine {
     /// Is notified when an output fails, ends, or has something to say.
     news: Arc<Notify>,
     /// Packets that the outputs got, and how many bytes they had on the wire.
-    read: u64,
+    handed: u64,
     wire_bytes: u64,
     /// Packets that were read and that no output got, because the capture was over.
     skipped: u64,
-    /// How many the outputs are to get.
+    /// How many the outputs are to get: no more than were asked for, and so many that the first output has enough.
     count: u64,
+    asked: u64,
 }
 
 impl Engine {
@@ -43,7 +45,13 @@ impl Engine {
         news: Arc<Notify>,
         count: Option<u64>,
     ) -> Self {
-        Self { outputs, tracker, news, read: 0, wire_bytes: 0, skipped: 0, count: count.unwrap_or(u64::MAX) }
+        let count = count.unwrap_or(u64::MAX);
+        Self { outputs, tracker, news, handed: 0, wire_bytes: 0, skipped: 0, count, asked: count }
+    }
+
+    /// Ends when the first output has so many packets: those that [cannot be in it](Output::unfit) do not count.
+    pub fn until_first_has(self, packets: Option<u64>) -> Self {
+        Self { count: self.asked.min(packets.unwrap_or(u64::MAX)), ..self }
     }
 
     /// Replaces the outputs, before the first packet: what they are can depend on the source, and the source can be
@@ -52,16 +60,40 @@ impl Engine {
         self.outputs = outputs;
     }
 
+    /// Takes an interface of the source that becomes known only now, before any packet of it.
+    pub fn interface(&mut self, interface: &InterfaceDescription) {
+        self.outputs.iter_mut().for_each(|output| output.interface(interface));
+    }
+
+    /// Takes the name of the interface with this index in the kernel, or that no packet of it comes any more.
+    pub fn interface_name(&mut self, index: u32, name: Option<&str>) {
+        self.outputs.iter_mut().for_each(|output| output.interface_name(index, name));
+    }
+
+    /// Takes a comment that the source has on the next packet.
+    pub fn comment(&mut self, comment: &[u8]) {
+        self.outputs.iter_mut().for_each(|output| output.comment(comment));
+    }
+
+    /// Takes how many packets were lost before the next one, as the source has it.
+    pub fn lost(&mut self, packets: u64) {
+        self.outputs.iter_mut().for_each(|output| output.lost(packets));
+    }
+
     /// Takes one packet. Breaks when no further one is to be handed in before blocks have been [handed
     /// over](Self::hand_over), or none at all because it [is complete](Self::is_complete).
     #[inline]
     pub fn packet(&mut self, packet: &Packet<'_>) -> ControlFlow<()> {
-        self.read += 1;
+        self.handed += 1;
         self.wire_bytes += u64::from(packet.wire_len);
         let is_full = match (self.outputs.as_mut_slice(), &self.tracker) {
             ([only], None) => {
-                only.packet(packet);
-                only.is_full()
+                let fits = only.packet(packet);
+                let is_full = only.is_full();
+                if !fits {
+                    self.go_on();
+                }
+                is_full
             }
             _ => self.hand_to_all(packet),
         };
@@ -79,9 +111,19 @@ impl Engine {
         }
         let mut outputs = outputs.iter_mut().filter(|output| !output.has_failed());
         let Some(holding) = outputs.next() else { return false };
-        holding.packet(packet);
+        let fits = holding.packet(packet);
         outputs.for_each(|output| output.packet_or_drop(packet));
-        holding.is_full()
+        let is_full = holding.is_full();
+        if !fits {
+            self.go_on();
+        }
+        is_full
+    }
+
+    /// A packet is not in the first output: it needs one more to have enough.
+    #[cold]
+    fn go_on(&mut self) {
+        self.count = self.count.saturating_add(1).min(self.asked);
     }
 
     /// Counts a packet that no output gets any more.
@@ -92,17 +134,17 @@ impl Engine {
     /// Whether the outputs have got as many packets as they are to get.
     #[inline]
     pub fn is_complete(&self) -> bool {
-        self.read == self.count
+        self.handed == self.count
     }
 
     /// Packets that have been read from the source.
     pub fn read(&self) -> u64 {
-        self.read + self.skipped
+        self.handed + self.skipped
     }
 
     /// Whether an output has as much as it is to have: then the capture is over.
-    pub fn has_ended(&self) -> bool {
-        self.outputs.iter().any(Output::has_ended)
+    pub fn has_enough(&self) -> bool {
+        self.outputs.iter().any(Output::has_enough)
     }
 
     /// What outputs have to say on standard error since the last call.
@@ -118,6 +160,11 @@ impl Engine {
     /// Does what the time asks of outputs without a queue.
     pub fn tick(&mut self) {
         self.outputs.iter_mut().for_each(Output::tick);
+    }
+
+    /// Has each output look whether it can go on.
+    pub fn look(&mut self) {
+        self.outputs.iter_mut().for_each(Output::look);
     }
 
     /// How many bytes the packets had on the wire that the outputs got.
@@ -198,7 +245,7 @@ impl Engine {
         }
     }
 
-    /// Waits until an output has failed, has [ended](Self::has_ended) or has [something to say](Self::take_notes).
+    /// Waits until an output has failed, has [enough](Self::has_enough) or has [something to say](Self::take_notes).
     pub async fn news(&self) {
         self.news.notified().await;
     }
@@ -240,7 +287,7 @@ impl Engine {
     }
 
     /// Appends to each output what follows the last packet. `interrupted`: the source had not come to its end.
-    pub fn end(&mut self, interrupted: bool) {
+    pub fn epilogue(&mut self, interrupted: bool) {
         let Self { outputs, tracker, .. } = self;
         let mut forgotten = None;
         outputs.iter_mut().for_each(Output::take_the_rest);
@@ -248,7 +295,7 @@ impl Engine {
             tracker.finish(|event| outputs.iter_mut().for_each(|output| output.event(event)));
             forgotten = tracker.forgotten();
         }
-        outputs.iter_mut().for_each(|output| output.end(forgotten, interrupted));
+        outputs.iter_mut().for_each(|output| output.epilogue(forgotten, interrupted));
     }
 
     /// Says that no more blocks come.
@@ -257,10 +304,16 @@ impl Engine {
     }
 
     /// Waits until each output has failed or, once they are [closed](Self::close), has written everything.
-    pub async fn ended(&mut self) {
+    pub async fn closed(&mut self) {
         for output in &mut self.outputs {
-            output.ended().await;
+            output.closed().await;
         }
+    }
+
+    /// The first output of which it is not known, after [`take_errors`](Self::take_errors), that everything was written and
+    /// closed, although no more blocks come.
+    pub fn unsettled(&self) -> Option<&str> {
+        self.outputs.iter().find(|output| !output.is_settled()).map(Output::name)
     }
 
     /// Lets nothing more be written; see [`Output::stop`].
@@ -306,7 +359,7 @@ impl Engine {
     /// Packets that were handed to an output, and are neither in it nor accounted for otherwise.
     fn unwritten(&self, output: &Output) -> u64 {
         let accounted = output.dropped() + output.written() + output.left_out() + output.unfit();
-        self.read.saturating_sub(accounted)
+        self.handed.saturating_sub(accounted)
     }
 
     /// Whether packets that an output got are not in it, although it has a reader.
@@ -320,9 +373,9 @@ impl Engine {
     pub fn summary(&self, counters: Option<&Counters>) -> Summary {
         let (captured, left_out, unfit) = match self.outputs.as_slice() {
             [output] => (output.written(), output.left_out(), output.unfit()),
-            _ => (self.read, 0, 0),
+            _ => (self.handed, 0, 0),
         };
-        let is_over = self.is_complete() || self.has_ended();
+        let is_over = self.is_complete() || self.has_enough();
         let beyond_count = left_out + if is_over { self.skipped } else { 0 };
         Summary {
             captured,
@@ -331,7 +384,7 @@ impl Engine {
             unreadable: counters.map_or(0, |counters| counters.unreadable),
             unwritten: self.read().saturating_sub(captured + unfit + beyond_count),
             beyond_count,
-            has_limit: self.has_ended(),
+            has_limit: self.has_enough(),
             ..Summary::default()
         }
     }
@@ -435,6 +488,41 @@ mod tests {
         assert!(engine.is_incomplete());
     }
 
+    /// `-c` counts packets; the limit of the first output counts those that are in it.
+    #[test]
+    fn packets_that_do_not_fit_do_not_count_for_the_limit_of_the_first_output() {
+        #[derive(Debug)]
+        struct Long;
+
+        impl Encoder for Long {
+            fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) -> bool {
+                block.extend_from_slice(&packet.data[..1]);
+                packet.data.len() > 30
+            }
+        }
+
+        for (count, enough, others, expected) in [
+            (None, Some(3), 0, 6),
+            (None, Some(3), 1, 6),
+            (Some(4), Some(3), 0, 4),
+            (Some(4), Some(1), 1, 2),
+            (Some(5), None, 0, 5),
+        ] {
+            let mut outputs = engine(&vec![usize::MAX; others], None).outputs;
+            let long = Output::here("long".to_owned(), Box::new(Long), Box::new(Room(99)), Flush::WhenIdle);
+            outputs.insert(0, long);
+            let mut engine = Engine::new(outputs, None, Arc::default(), count).until_first_has(enough);
+            let mut packets = [&[7; 20][..], &[7; 60]].into_iter().cycle();
+            let mut read = 0;
+            while !engine.is_complete() {
+                let data = packets.next().unwrap();
+                let _flow = engine.packet(&Packet { data, ..packet() });
+                read += 1;
+            }
+            assert_eq!(read, expected, "{count:?} {enough:?} {others}");
+        }
+    }
+
     #[test]
     fn a_full_block_and_the_last_packet_break() {
         let mut engine = engine(&[usize::MAX], Some(3));
@@ -455,6 +543,40 @@ mod tests {
             written.push(engine.summary(None).captured);
         }
         assert_eq!(written, [0, 0, 0, 4, 4, 4, 7]);
+    }
+
+    /// Closing can take as long as writing, as on a network file system, and show that what was written is not there.
+    #[tokio::test(start_paused = true)]
+    async fn an_output_that_is_being_closed_is_not_settled() {
+        #[derive(Debug)]
+        struct Hanging(std::sync::mpsc::Receiver<()>);
+
+        impl Destination for Hanging {
+            fn write(&mut self, _: &[u8], ends: &[usize], progress: &Progress) -> io::Result<()> {
+                progress.wrote(ends.len());
+                Ok(())
+            }
+
+            fn close(&mut self, _: &Progress) -> io::Result<()> {
+                self.0.recv().map_err(io::Error::other)
+            }
+        }
+
+        let (release, hanging) = std::sync::mpsc::channel();
+        let hanging = Box::new(Hanging(hanging));
+        let news = Arc::default();
+        let mut output = Output::queued("x".to_owned(), Box::new(Bytes), hanging, Flush::WhenIdle, &news);
+        output.start().unwrap();
+        let mut engine = Engine::new(vec![output], None, news, None);
+        let _flow = engine.packet(&packet());
+        engine.flush_all().await;
+        engine.close();
+        let blocked = tokio::time::timeout(Duration::from_secs(1), engine.closed()).await;
+        assert!(blocked.is_err() && engine.take_errors().is_empty());
+        assert_eq!(engine.unsettled(), Some("x"));
+        release.send(()).unwrap();
+        engine.closed().await;
+        assert_eq!((engine.unsettled(), engine.is_incomplete()), (None, false));
     }
 
     /// That its reader has gone is no failure of an output, and others have all packets.

@@ -2,7 +2,7 @@
 
 use std::{env, process::ExitCode};
 
-use capture::{cli::Cli, config::Command, run};
+use capture::{cli::Cli, config::Command, lookup::SystemNames, run};
 
 /// Exit status for a wrong command line, as clap's.
 const USAGE: u8 = 2;
@@ -17,9 +17,9 @@ fn main() -> ExitCode {
         }
         Err(help) => return run::print_text(&help.to_string()),
     };
-    match Command::try_from(cli) {
+    match Command::new(cli, &mut SystemNames::default()) {
         Ok(command) => run::run(&command),
-        Err(error) => refuse(&error.to_string()),
+        Err(error) => refuse(&run::without_number(&error.to_string())),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     io::{self, Write},
     os::fd::AsFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -29,8 +30,15 @@ pub struct Messages {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+/// What messages are written to.
+trait Target: Write + AsFd + Send {}
+
+impl<T: Write + AsFd + Send> Target for T {}
+
+#[derive(Default)]
 struct Shared {
+    /// What they are written to, until the thread takes it.
+    target: Mutex<Option<Box<dyn Target>>>,
     queue: Mutex<Queue>,
     /// Signalled when the queue has changed.
     changed: Condvar,
@@ -54,16 +62,22 @@ struct Queue {
 }
 
 impl Messages {
-    /// Starts the thread, which writes to `output`.
+    /// Messages for `output`, which wait for the thread to be [started](Self::start).
+    pub fn new(output: impl Write + AsFd + Send + 'static) -> Self {
+        let target = Mutex::new(Some(Box::new(output) as Box<dyn Target>));
+        Self { shared: Arc::new(Shared { target, ..Shared::default() }) }
+    }
+
+    /// Starts the thread, unless it has been started.
     ///
     /// # Errors
     ///
     /// When the system has no more threads.
-    pub fn spawn(output: impl Write + AsFd + Send + 'static) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let thread = Arc::clone(&shared);
-        thread::Builder::new().name("messages".to_owned()).spawn(move || thread.write(output))?;
-        Ok(Self { shared })
+    pub fn start(&self) -> io::Result<()> {
+        let target = self.shared.target.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(target) = target else { return Ok(()) };
+        let shared = Arc::clone(&self.shared);
+        thread::Builder::new().name("messages".to_owned()).spawn(move || shared.write(target)).map(drop)
     }
 
     /// Says `text`, which ends with a newline. Never waits.
@@ -104,6 +118,12 @@ impl Messages {
                 return;
             }
         }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Shared").field("queue", &self.queue).finish_non_exhaustive()
     }
 }
 
@@ -153,7 +173,7 @@ impl Shared {
     }
 
     /// Writes what comes until writing fails.
-    fn write(&self, mut output: impl Write + AsFd) {
+    fn write(&self, mut output: Box<dyn Target>) {
         loop {
             let mut queue = self.lock();
             if queue.messages.is_empty() && queue.dropped > 0 {
@@ -202,7 +222,9 @@ mod tests {
 
     fn messages() -> (io::PipeReader, Messages) {
         let (reader, writer) = io::pipe().unwrap();
-        (reader, Messages::spawn(File::from(OwnedFd::from(writer))).unwrap())
+        let messages = Messages::new(File::from(OwnedFd::from(writer)));
+        messages.start().unwrap();
+        (reader, messages)
     }
 
     /// Messages whose standard error has no room left, and of which the thread has taken the first.
@@ -211,7 +233,8 @@ mod tests {
         while poll(&mut [PollFd::new(writer.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(1) {
             writer.write_all(&[b'.'; PIECE]).unwrap();
         }
-        let messages = Messages::spawn(File::from(OwnedFd::from(writer))).unwrap();
+        let messages = Messages::new(File::from(OwnedFd::from(writer)));
+        messages.start().unwrap();
         messages.say("the first\n");
         let start = Instant::now();
         while !messages.shared.lock().is_writing {

@@ -1,8 +1,6 @@
-//! The ports of `--port`: the text on the command line, and the set the filter looks into.
+//! The ports of `--port` on the command line.
 
-use std::{fmt, ops::RangeInclusive, str::FromStr};
-
-use capture_common::ports::{self, PortBitmap, Ports, WORDS};
+use std::{ops::RangeInclusive, str::FromStr};
 
 /// One value of `--port`: `8888`, `80,443`, `8000-8100`, or any of these joined by commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,75 +61,10 @@ fn parse_item(item: &str) -> Result<RangeInclusive<u16>, PortListError> {
     Ok(start..=end)
 }
 
-/// The set of ports a filter selects. Empty stands for "any": the filter is then `tcp` without a port.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PortSet {
-    bitmap: Box<PortBitmap>,
-    any: bool,
-}
-
-impl PortSet {
-    /// The set without a port in it, which selects TCP on any port.
-    pub fn any() -> Self {
-        Self { bitmap: Box::new([0; WORDS]), any: true }
-    }
-
-    /// The bitmap, as the programs in the kernel look into it. All zero if [`any`](Ports::any) is true.
-    pub fn bitmap(&self) -> &PortBitmap {
-        &self.bitmap
-    }
-}
-
-impl<'a> FromIterator<&'a PortList> for PortSet {
-    fn from_iter<I: IntoIterator<Item = &'a PortList>>(lists: I) -> Self {
-        let mut set = Self::any();
-        for port in lists.into_iter().flat_map(|list| &list.0).cloned().flatten() {
-            let (word, mask) = ports::position(port);
-            set.bitmap[word] |= mask;
-            set.any = false;
-        }
-        set
-    }
-}
-
-impl Ports for PortSet {
-    fn any(&self) -> bool {
-        self.any
-    }
-
-    fn contains(&self, port: u16) -> bool {
-        let (word, mask) = ports::position(port);
-        self.bitmap[word] & mask != 0
-    }
-}
-
-/// The filter as tcpdump's expression: `tcp`, `tcp port 8888`, `tcp portrange 8000-8100 or tcp port 80`.
-impl fmt::Display for PortSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.any {
-            return f.write_str("tcp");
-        }
-        let mut ports = (0..=u16::MAX).filter(|port| self.contains(*port)).peekable();
-        let mut or = "";
-        while let Some(first) = ports.next() {
-            let mut last = first;
-            while let Some(next) = ports.next_if(|port| Some(*port) == last.checked_add(1)) {
-                last = next;
-            }
-            if first == last {
-                write!(f, "{or}tcp port {first}")?;
-            } else {
-                write!(f, "{or}tcp portrange {first}-{last}")?;
-            }
-            or = " or ";
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for PortSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries((0..=u16::MAX).filter(|port| self.contains(*port))).finish()
+impl PortList {
+    /// The ports.
+    pub fn ranges(&self) -> &[RangeInclusive<u16>] {
+        &self.0
     }
 }
 
@@ -139,33 +72,15 @@ impl fmt::Debug for PortSet {
 mod tests {
     use super::*;
 
-    fn set(values: &[&str]) -> Vec<u16> {
-        let lists: Vec<PortList> = values.iter().map(|value| value.parse().unwrap()).collect();
-        let set: PortSet = lists.iter().collect();
-        assert_eq!(set.any(), values.is_empty());
-        (0..=u16::MAX).filter(|port| set.contains(*port)).collect()
-    }
-
     #[test]
-    fn ports_lists_and_ranges_add_up() {
-        assert_eq!(set(&[]), [0_u16; 0]);
-        assert_eq!(set(&["8888"]), [8888]);
-        assert_eq!(set(&["443,80", "80"]), [80, 443]);
-        assert_eq!(set(&["8000-8002,1", "0-0"]), [0, 1, 8000, 8001, 8002]);
-        assert_eq!(set(&["65535"]), [65535]);
-        assert_eq!(set(&["0-65535"]).len(), 65536);
-    }
-
-    #[test]
-    fn a_set_is_an_expression() {
-        for (values, expected) in [
-            (&[][..], "tcp"),
-            (&["8888"], "tcp port 8888"),
-            (&["0,8000-8100,80"], "tcp port 0 or tcp port 80 or tcp portrange 8000-8100"),
-            (&["65534-65535"], "tcp portrange 65534-65535"),
+    fn a_list_has_ports_and_ranges() {
+        for (list, expected) in [
+            ("8888", &[8888..=8888][..]),
+            ("443,80", &[443..=443, 80..=80]),
+            ("8000-8002,1,0-0", &[8000..=8002, 1..=1, 0..=0]),
+            ("0-65535", &[0..=65535]),
         ] {
-            let lists: Vec<PortList> = values.iter().map(|value| value.parse().unwrap()).collect();
-            assert_eq!(lists.iter().collect::<PortSet>().to_string(), expected);
+            assert_eq!(list.parse::<PortList>().unwrap().ranges(), expected, "{list}");
         }
     }
 

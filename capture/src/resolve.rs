@@ -5,8 +5,7 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{self, BufRead as _, BufReader, Read},
+    fmt, io,
     net::IpAddr,
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel},
     thread,
@@ -15,16 +14,14 @@ use std::{
 
 use capture_text::names::Names;
 
+use crate::etc::{self, SERVICES};
+
 /// Addresses whose names are kept. When there are more, all are forgotten and asked for again.
 const LIMIT: usize = 1 << 16;
 /// Questions that wait for an answer at most.
 const QUESTIONS: usize = 1024;
 /// How long lines are not held up after they have been.
 const REST: Duration = Duration::from_millis(100);
-/// Where the names of ports are from.
-pub const SERVICES: &str = "/etc/services";
-/// How much of that is read, in bytes. The largest that distributions ship has 0.7 MiB.
-const SERVICES_LIMIT: u64 = 2 << 20;
 
 /// How long lines wait for names.
 #[derive(Clone, Copy, Debug)]
@@ -49,13 +46,29 @@ pub struct Resolver {
     deadline: Option<Instant>,
 }
 
-impl Resolver {
-    /// Starts the thread. With `no_domain`, names end before their first dot.
+/// What asks for names: a thread that is to be started.
+pub struct LookUps(Box<dyn FnOnce() + Send>);
+
+impl LookUps {
+    /// Starts the thread.
     ///
     /// # Errors
     ///
-    /// When the system starts no thread.
-    pub fn new(wait: Wait, no_domain: bool) -> io::Result<Self> {
+    /// When the system has no more threads.
+    pub fn start(self) -> io::Result<()> {
+        thread::Builder::new().name("resolver".to_owned()).spawn(self.0).map(drop)
+    }
+}
+
+impl fmt::Debug for LookUps {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("LookUps")
+    }
+}
+
+impl Resolver {
+    /// A resolver, and what answers its questions when it is started. With `no_domain`, names end before their first dot.
+    pub fn new(wait: Wait, no_domain: bool) -> (Self, LookUps) {
         Self::asking(wait, move |address| {
             let name = look_up(address)?;
             Some(if no_domain { without_domain(name) } else { name })
@@ -66,21 +79,22 @@ impl Resolver {
     fn asking(
         wait: Wait,
         mut look_up: impl FnMut(IpAddr) -> Option<String> + Send + 'static,
-    ) -> io::Result<Self> {
+    ) -> (Self, LookUps) {
         let (questions, queue) = sync_channel::<IpAddr>(QUESTIONS);
         let (replies, answers) = channel();
-        thread::Builder::new().name("resolver".to_owned()).spawn(move || {
+        let run = move || {
             for address in queue {
                 if replies.send((address, look_up(address))).is_err() {
                     break;
                 }
             }
-        })?;
+        };
         let mut services = HashMap::new();
-        let read = File::open(SERVICES).and_then(|file| read_services(file, &mut services));
+        let read = etc::entries(SERVICES, |entry| add_service(&mut services, entry));
         let hosts = HashMap::new();
         let services_error = read.err();
-        Ok(Self { services, services_error, hosts, questions, answers, wait, deadline: None })
+        let resolver = Self { services, services_error, hosts, questions, answers, wait, deadline: None };
+        (resolver, LookUps(Box::new(run)))
     }
 
     /// Why [`SERVICES`] could not be read, or not to its end. The ports that are missing have no names.
@@ -160,28 +174,15 @@ fn is_printable(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
-/// Adds the TCP services in a file as services(5) describes it. The first name of a port counts, as for tcpdump
-/// (addrtoname.c, `init_servarray`). Other bytes than ASCII, in comments or names, concern only the line they are in.
-fn read_services(file: impl Read, services: &mut HashMap<u16, String>) -> io::Result<()> {
-    let mut file = BufReader::new(file.take(SERVICES_LIMIT));
-    let mut line = Vec::new();
-    while file.read_until(b'\n', &mut line)? > 0 {
-        if let Some((name, port)) = service(&line) {
-            services.entry(port).or_insert_with(|| name.to_owned());
-        }
-        line.clear();
+/// Adds an entry of services(5), if it is a TCP service. The first name of a port counts, as for tcpdump (addrtoname.c,
+/// `init_servarray`).
+fn add_service(services: &mut HashMap<u16, String>, entry: &[&str]) {
+    if let [name, port, ..] = entry
+        && let Some(port) = port.strip_suffix("/tcp").and_then(|port| port.parse().ok())
+        && !name.is_empty()
+    {
+        services.entry(port).or_insert_with(|| (*name).to_owned());
     }
-    Ok(())
-}
-
-/// The name and the port of a line, if it is a TCP service whose name can be printed.
-fn service(line: &[u8]) -> Option<(&str, u16)> {
-    let line = line.split(|byte| *byte == b'#').next()?;
-    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let (name, port) = (words.next()?, words.next()?);
-    let name = str::from_utf8(name).ok().filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()))?;
-    let port = str::from_utf8(port).ok()?.strip_suffix("/tcp")?.parse().ok()?;
-    Some((name, port))
 }
 
 #[cfg(test)]
@@ -190,52 +191,22 @@ mod tests {
 
     use super::*;
 
-    fn services(text: &[u8]) -> HashMap<u16, String> {
-        let mut services = HashMap::new();
-        read_services(text, &mut services).unwrap();
-        services
-    }
-
     #[test]
     fn the_first_tcp_name_of_a_port_counts() {
-        let text = b"# services\nhttp 80/tcp www # web\nwww-old 80/tcp\ndomain 53/udp\nhttps\t443/tcp\nbad name/tcp\n";
-        let expected = [(80, "http"), (443, "https")].map(|(port, name)| (port, name.to_owned()));
-        assert_eq!(services(text), HashMap::from(expected));
-    }
-
-    /// What is wrong with one line costs no other line its name.
-    #[test]
-    fn bytes_that_are_not_ascii_concern_their_line_only() {
-        let long = [&b"long 7/tcp # "[..], &[b'x'; 100_000], b"\n"].concat();
-        let crowd = b"caf\xe9 1/tcp\nfirst 2/tcp # caf\xe9\r\n\xff\n\n  second\t3/tcp\talias\r\n\0 4/tcp\n\
-            esc\x1b[m 5/tcp\nwhois++ 63/tcp\nlast 6/tcp";
-        let text = [&long[..], crowd].concat();
-        let expected = [(2, "first"), (3, "second"), (6, "last"), (7, "long"), (63, "whois++")];
-        assert_eq!(services(&text), HashMap::from(expected.map(|(port, name)| (port, name.to_owned()))));
-    }
-
-    #[test]
-    fn a_file_without_an_end_is_read_up_to_the_limit() {
         let mut services = HashMap::new();
-        read_services(io::repeat(b'x'), &mut services).unwrap();
-        assert_eq!(services, HashMap::new());
-        let first = b"http 80/tcp\n".chain(io::repeat(b'\n'));
-        read_services(first, &mut services).unwrap();
-        assert_eq!(services.len(), 1);
-    }
-
-    /// What was read before an error counts.
-    #[test]
-    fn a_file_that_fails_half_way_names_what_it_had() {
-        struct Fails;
-        impl Read for Fails {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(io::Error::other("broken"))
-            }
+        for entry in [
+            &["http", "80/tcp", "www"][..],
+            &["www-old", "80/tcp"],
+            &["domain", "53/udp"],
+            &["https", "443/tcp"],
+            &["bad", "name/tcp"],
+            &["", "7/tcp"],
+            &["alone"],
+        ] {
+            add_service(&mut services, entry);
         }
-        let mut services = HashMap::new();
-        assert!(read_services(b"http 80/tcp\n".chain(Fails), &mut services).is_err());
-        assert_eq!(services.len(), 1);
+        let expected = [(80, "http"), (443, "https")].map(|(port, name)| (port, name.to_owned()));
+        assert_eq!(services, HashMap::from(expected));
     }
 
     #[test]
@@ -253,7 +224,8 @@ mod tests {
     fn an_address_is_asked_for_once() {
         let address = IpAddr::from([127, 0, 0, 1]);
         let named = move |asked| (asked == address).then(|| "localhost".to_owned());
-        let mut resolver = Resolver::asking(Wait::Each(NEVER), named).unwrap();
+        let (mut resolver, look_ups) = Resolver::asking(Wait::Each(NEVER), named);
+        look_ups.start().unwrap();
         assert_eq!(resolver.host(address), Some("localhost"));
         resolver.questions = sync_channel(0).0;
         assert_eq!(resolver.host(address), Some("localhost"));
@@ -269,8 +241,10 @@ mod tests {
     /// A resolver whose questions are answered when the test says so, with the name `host`.
     fn blocked(wait: Wait) -> (Resolver, Sender<()>) {
         let (answer, answers) = channel();
-        let resolver = Resolver::asking(wait, move |_| answers.recv().ok().map(|()| "host".to_owned()));
-        (resolver.unwrap(), answer)
+        let look_up = move |_| answers.recv().ok().map(|()| "host".to_owned());
+        let (resolver, look_ups) = Resolver::asking(wait, look_up);
+        look_ups.start().unwrap();
+        (resolver, answer)
     }
 
     #[test]

@@ -10,11 +10,11 @@ use std::{
 
 use bytes::BytesMut;
 use capture::{
-    output::{
-        encoder::Encoder, interface::InterfaceDescription, json::JsonEncoder, pcap::PcapEncoder,
-        pcapng::PcapngEncoder,
+    output::{encoder::Encoder, json::JsonEncoder, pcap::PcapEncoder, pcapng::PcapngEncoder},
+    source::{
+        file::{FileSource, Record},
+        interface::InterfaceDescription,
     },
-    source::file::FileSource,
 };
 use capture_flow::Tracker;
 use capture_packet::{LinkType, Precision};
@@ -72,7 +72,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn described(link_type: LinkType) -> InterfaceDescription {
-    InterfaceDescription { name: None, link_type, snaplen: 0, filter: None, hook: None }
+    InterfaceDescription::new(link_type, 0)
 }
 
 /// Allocations per packet of a second pass over the goldens, when tables and buffers have their size.
@@ -104,10 +104,15 @@ fn reading_explaining_and_encoding_a_packet_allocates_nothing() {
             let mut text = BytesMut::with_capacity(1 << 22);
             for pass in 0..2 {
                 let Ok(mut source) = FileSource::new(Cursor::new(&bytes), Precision::Micro) else { break };
+                let mut known = source.interfaces().len();
                 loop {
                     let start = ALLOCATIONS.get();
-                    let Ok(Some(packet)) = source.next_packet() else { break };
+                    let Ok(Some(Record { packet, options, interfaces })) = source.next_record() else {
+                        break;
+                    };
+                    let packet = packet.located();
                     let read = ALLOCATIONS.get();
+                    options.comments().for_each(|comment| pcapng.comment(comment));
                     tracker.track(&packet, |event| {
                         write_comment(event, &mut text);
                         pcapng.event(event, &mut text);
@@ -120,8 +125,10 @@ fn reading_explaining_and_encoding_a_packet_allocates_nothing() {
                     let printed = ALLOCATIONS.get();
                     text.clear();
                     packets += pass;
-                    // The file's buffer grows with its longest packet.
-                    let to_read = if packet.data.len() > 1 << 16 { 0 } else { read - start };
+                    // The file's buffer grows with its longest packet, and the list of interfaces with each.
+                    let is_new = std::mem::replace(&mut known, interfaces.len()) < interfaces.len();
+                    let grows = is_new || packet.data.len() > 1 << 16;
+                    let to_read = if grows { 0 } else { read - start };
                     let allocations = to_read + printed - read;
                     assert!(pass == 0 || allocations == 0, "{}: {allocations}", path.display());
                 }
@@ -149,6 +156,10 @@ fn interface(offset: u64) -> Vec<u8> {
     let option: (u16, &[u8]) = (14, &offset.to_le_bytes());
     let options = if offset == 0 { &[][..] } else { &[option] };
     written(ByteOrder::Little, |file| file.interface_with(1, 0x7fff_ffff, options))
+}
+
+fn named(name: &[u8]) -> Vec<u8> {
+    written(ByteOrder::Little, |file| file.interface_with(1, 96, &[(2, name)]))
 }
 
 fn packet(interface: u32) -> Vec<u8> {
@@ -241,7 +252,14 @@ fn the_memory_that_a_pcapng_file_takes_is_bounded() {
             "",
             MIB / 2,
         ),
-        // Any number of interfaces, and of sections.
+        // Any number of interfaces, and of sections, with names however long. The block itself is in memory.
+        (
+            "interfaces with long names",
+            Box::new(start().chain(blocks(MANY / 100, |_| named(&[b'x'; 60_000]))).chain(end())),
+            1,
+            "",
+            3 * MIB / 2,
+        ),
         (
             "interfaces that are alike",
             Box::new(start().chain(blocks(MANY, |_| interface(0))).chain(Cursor::new(packet(MANY)))),

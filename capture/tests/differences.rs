@@ -247,6 +247,13 @@ fn what_is_left_out_of_a_file_is_said() {
         (&mixed, "tcp", 7, ""),
         (&mixed, "tcp port 8888", 7, ""),
         (&mixed, "--port 53", 0, ""),
+        // Four others are over Ethernet and not IPv4 with this address; UDP is.
+        (
+            &mixed,
+            "not port 9",
+            7,
+            "\ncapture: 5 packets were not printed: capture prints what the filter `tcp` selects\n",
+        ),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_capture"));
         let output =

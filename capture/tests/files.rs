@@ -10,11 +10,8 @@ use std::{
 
 use bytes::BytesMut;
 use capture::{
-    output::{
-        encoder::Encoder, interface::InterfaceDescription, pcap::PcapEncoder, pcapng::PcapngEncoder,
-        statistics::Statistics,
-    },
-    source::file::FileSource,
+    output::{encoder::Encoder, pcap::PcapEncoder, pcapng::PcapngEncoder, statistics::Statistics},
+    source::{file::FileSource, interface::InterfaceDescription},
 };
 use capture_flow::{Forgotten, Tracker};
 use capture_packet::{Direction, LinkType, Packet, Precision, SourceId, Timestamp};
@@ -38,7 +35,7 @@ struct Seen {
 impl Seen {
     fn packet(&self) -> Packet<'_> {
         let &Self { source, direction, time, link_type, wire_len, ref data } = self;
-        Packet { source, direction, time, link_type, wire_len, data }
+        Packet { source, direction, ..Packet::new(time, link_type, wire_len, data) }.located()
     }
 }
 
@@ -47,7 +44,7 @@ fn read(file: &[u8], precision: Precision) -> Vec<Seen> {
     let mut packets = Vec::new();
     let Ok(mut source) = FileSource::new(file, precision) else { return packets };
     while let Ok(Some(packet)) = source.next_packet() {
-        let Packet { source, direction, time, link_type, wire_len, data } = packet;
+        let Packet { source, direction, time, link_type, wire_len, data, .. } = packet;
         packets.push(Seen { source, direction, time, link_type, wire_len, data: data.into() });
     }
     packets
@@ -74,7 +71,7 @@ fn encode(encoder: &mut dyn Encoder, packets: &[Seen]) -> Vec<u8> {
 }
 
 fn interface(link_type: LinkType) -> InterfaceDescription {
-    InterfaceDescription { name: None, link_type, snaplen: 0, filter: None, hook: None }
+    InterfaceDescription::new(link_type, 0)
 }
 
 fn pcap(packets: &[Seen], precision: Precision) -> Vec<u8> {
@@ -173,15 +170,18 @@ fn packets_of_another_link_type_are_left_out_and_told() {
     assert_ne!(ethernet.link_type, raw.link_type);
     let packets: Vec<Seen> = [ethernet.clone(), raw].into_iter().cycle().take(10).collect();
     let source = Written::new("two.pcapng", &pcapng(&packets));
-    for arguments in [&[][..], &["--ring-buffer", "packets:5"]] {
+    // With the fifth that is in the file, the run ends.
+    for (arguments, left_out) in
+        [(&[][..], 5), (&["--ring-buffer", "packets:5"], 5), (&["--autostop", "packets:5"], 4)]
+    {
         let folder = tempfile::tempdir().unwrap();
         let mut capture = Command::new(env!("CARGO_BIN_EXE_capture"));
         capture.arg("-r").arg(&source.0).arg("-w").arg(folder.path().join("x.pcap")).args(arguments);
         let output = capture.output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{said}");
-        let line = ": 5 packets left out: of another link type than the file\n";
-        assert!(said.contains(line), "{arguments:?}: {said}");
+        let line = format!(": {left_out} packets left out: of another link type than the file\n");
+        assert!(said.contains(&line), "{arguments:?}: {said}");
         let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()).collect();
         let [file] = &files[..] else { panic!("{files:?}") };
         assert_eq!(
@@ -268,7 +268,7 @@ fn live_capture() -> (Vec<u8>, Vec<String>) {
         encoder.statistics(&statistics, &mut file);
     }
     // A comment that no packet follows.
-    encoder.end(Some(Forgotten { connections: 1, limit: 16 }), true, &mut file);
+    encoder.epilogue(Some(Forgotten { connections: 1, limit: 16 }), true, &mut file);
     (file.to_vec(), said)
 }
 

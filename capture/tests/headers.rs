@@ -3,15 +3,12 @@
 use std::{fs, path::Path};
 
 use bytes::BytesMut;
-use capture::{
-    ports::PortSet,
-    source::{
-        file::{ByteOrder, FileSource},
-        filter::select,
-    },
+use capture::source::file::FileSource;
+use capture_common::{
+    parse::{Layers, Location},
+    record::RecordHeader,
 };
-use capture_common::parse::Selection;
-use capture_packet::{LinkType, Packet, Precision};
+use capture_packet::{LinkType, Packet, Precision, layers::location};
 use capture_text::{Conversations, Printer, options::TextOptions};
 use jiff::tz::TimeZone;
 
@@ -59,18 +56,16 @@ fn headers_print_as_whole_packets() {
                 if !matches!(link_type, LinkType::Ethernet | LinkType::Raw) {
                     continue;
                 }
-                let layers = |data: &[u8]| {
-                    let packet = Packet::new(time, link_type, data.len() as u32, data);
-                    match select(&packet, ByteOrder::Little, &PortSet::any()) {
-                        Selection::Match(layers) => Some(layers),
-                        _ => None,
-                    }
+                let located = |data: &[u8]| match location(link_type, data) {
+                    Location::Tcp { layers, headers_end } => Some((layers, headers_end)),
+                    _ => None,
                 };
-                let Some(l3_offset) = layers(frame).map(|layers| layers.l3_offset) else { continue };
+                let Some((Layers { l3_offset, .. }, _)) = located(frame) else { continue };
                 for data in variants(frame, l3_offset) {
-                    let Some(layers) = layers(&data) else { continue };
+                    let Some((layers, headers_end)) = located(&data) else { continue };
                     let whole = Packet::new(time, link_type, data.len() as u32, &data);
-                    let headers = Packet { data: &data[..layers.headers_end.min(data.len())], ..whole };
+                    let whole = Packet { layers: Some(layers), ..whole };
+                    let headers = Packet { data: &data[..headers_end.min(data.len())], ..whole };
                     let [expected, printed] = [(0, whole), (1, headers)].map(|(printer, packet)| {
                         let mut text = BytesMut::new();
                         printers[printer].print(&packet, &mut text);
@@ -86,4 +81,13 @@ fn headers_print_as_whole_packets() {
         }
     }
     assert!(packets > 10_000 && cut > 3000 && md5 > 10 && missing > 10, "{packets} {cut} {md5} {missing}");
+}
+
+/// The fuzzer starts with records that are accepted.
+#[test]
+fn the_committed_records_are_of_this_layout() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/record");
+    let records = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let read = |path| RecordHeader::from_record(&fs::read(path).unwrap()).map(|(header, _)| header.layers());
+    assert!(records.map(read).filter(|layers| matches!(layers, Some(Some(_)))).count() > 10);
 }

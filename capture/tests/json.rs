@@ -12,8 +12,8 @@ use std::{
 
 use bytes::BytesMut;
 use capture::{
-    output::{encoder::Encoder, interface::InterfaceDescription, json::JsonEncoder, statistics::Statistics},
-    source::file::FileSource,
+    output::{encoder::Encoder, json::JsonEncoder, statistics::Statistics},
+    source::{file::FileSource, interface::InterfaceDescription},
 };
 use capture_flow::{Endpoint, Event, EventKind, Forgotten, Side, Tracker, Tries};
 use capture_packet::{Direction, LinkType, Packet, Precision, Timestamp};
@@ -40,26 +40,18 @@ fn read(path: &Path, mut each: impl FnMut(&Packet<'_>)) {
     let bytes = fs::read(path).unwrap();
     let Ok(mut source) = FileSource::new(Cursor::new(bytes), Precision::Nano) else { return };
     while let Ok(Some(packet)) = source.next_packet() {
-        each(&packet);
+        each(&packet.located());
     }
 }
 
 fn interfaces() -> Vec<InterfaceDescription> {
     let named = InterfaceDescription {
         name: Some("eth0 \"\u{1f40c}\"\n".to_owned()),
-        link_type: LinkType::Ethernet,
-        snaplen: 0,
         filter: Some("tcp port 8888".to_owned()),
         hook: Some("tc ingress and egress (tcx)".to_owned()),
+        ..InterfaceDescription::new(LinkType::Ethernet, 0)
     };
-    let unnamed = InterfaceDescription {
-        name: None,
-        link_type: LinkType::LinuxSll2,
-        filter: None,
-        hook: None,
-        ..named
-    };
-    vec![named, unnamed]
+    vec![named, InterfaceDescription::new(LinkType::LinuxSll2, 0)]
 }
 
 /// The lines of a file with the events in front of their packets.
@@ -163,12 +155,21 @@ fn every_line_is_as_the_schema_says() {
     }
     let mut encoder = JsonEncoder::new(interfaces());
     lines.unsplit(encode(&golden("walkthrough.pcap"), &mut encoder));
+    let text = || Some("x".to_owned());
+    let named = InterfaceDescription {
+        description: text(),
+        hardware: text(),
+        os: text(),
+        ..interfaces().swap_remove(0)
+    };
+    encoder.interface(&named, &mut lines);
+    lines.extend_from_slice(&JsonEncoder::new(vec![named]).header());
     events().iter().for_each(|event| encoder.event(event, &mut lines));
     let many = Statistics { received: u64::MAX, dropped: 1 << 60, is_last: true, ..STATISTICS };
     [STATISTICS, many].iter().for_each(|statistics| encoder.statistics(statistics, &mut lines));
-    encoder.end(Some(Forgotten { connections: 12, limit: 65536 }), true, &mut lines);
+    encoder.epilogue(Some(Forgotten { connections: 12, limit: 65536 }), true, &mut lines);
     let types: BTreeSet<String> = objects(&lines).iter().map(|object| object["type"].to_string()).collect();
-    assert_eq!(types.len(), 6, "{types:?}");
+    assert_eq!(types.len(), 7, "{types:?}");
     assert!(objects(&lines).len() > 2000, "{}", objects(&lines).len());
     assert_eq!(refused("every-line.json", &lines), Vec::<String>::new());
 }
@@ -330,7 +331,7 @@ fn losses_are_counted_since_the_last_report() {
         encoder.statistics(&statistics, &mut lines);
         if statistics.is_last {
             events()[..1].iter().for_each(|event| encoder.event(event, &mut lines));
-            encoder.end(None, false, &mut lines);
+            encoder.epilogue(None, false, &mut lines);
         }
         String::from_utf8(lines.to_vec()).unwrap()
     };

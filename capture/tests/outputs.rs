@@ -97,9 +97,12 @@ fn each_file_has_one_use() {
         ("-r io -w same --json=./same", "./same", format!("{other}same")),
         ("-r io -w same --print > same", "same", format!("{other}standard output")),
         ("-r io --json -w /dev/fd/3 > same 3>> same", "/dev/fd/3", format!("{other}standard output")),
+        ("-r io -w fifo --json=./fifo", "./fifo", format!("{other}fifo")),
+        ("-r io -w fifo --print 1<> fifo", "fifo", format!("{other}standard output")),
     ] {
         fs::copy(golden(), folder.join("io")).unwrap();
-        let line = format!("cd {}; ln -f io link; exec $0 {arguments}", folder.display());
+        let line =
+            format!("cd {}; ln -f io link; mkfifo -m 600 fifo 2>&-; exec $0 {arguments}", folder.display());
         let ended = shell(&line);
         let said = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(1), "{arguments}: {said}");

@@ -5,11 +5,16 @@
 
 use std::io::{self, Read};
 
+use std::sync::LazyLock;
+
 use capture::{
-    ports::{PortList, PortSet},
-    source::{file::FileSource, filter},
+    filter::Filter,
+    source::{
+        file::FileSource,
+        filter::{Selected, Selector},
+    },
 };
-use capture_common::parse::Selection;
+use capture_filter::names::NoNames;
 use capture_packet::Precision;
 use libfuzzer_sys::fuzz_target;
 
@@ -26,23 +31,29 @@ impl Read for Trickle<'_> {
     }
 }
 
+static FILTERS: LazyLock<[Filter; 2]> = LazyLock::new(|| {
+    [[].as_slice(), &["8888,0"]].map(|lists| {
+        let lists: Vec<_> = lists.iter().map(|list| list.parse().expect("a list of ports")).collect();
+        Filter::new(&lists, String::new(), &mut NoNames).expect("ports are a filter")
+    })
+});
+
 /// The lengths of all packets, whether a port was found in each, and how it ended.
 fn read(file: impl Read, precision: Precision) -> (Vec<(u32, usize, bool)>, String) {
-    let ports: PortSet = "8888,0".parse::<PortList>().iter().collect();
     let mut packets = Vec::new();
     let mut source = match FileSource::new(file, precision) {
         Ok(source) => source,
         Err(error) => return (packets, error.to_string()),
     };
-    let byte_order = source.byte_order();
+    let [mut everything, mut ports] = FILTERS.each_ref().map(|filter| Selector::new(filter, source.byte_order()));
     loop {
         match source.next_packet() {
-            Ok(Some(packet)) => {
-                let any = filter::select(&packet, byte_order, &PortSet::any());
-                let port = filter::select(&packet, byte_order, &ports);
-                let found = matches!(port, Selection::Match(_));
-                assert!(!found || matches!(any, Selection::Match(_)), "a port without TCP");
-                packets.push((packet.wire_len, packet.data.len(), found));
+            Ok(Some(mut packet)) => {
+                let any = everything.select(&mut packet) == Selected::Yes;
+                let layers = packet.layers;
+                let port = ports.select(&mut packet) == Selected::Yes;
+                assert!(!port || any && packet.layers == layers, "a port without TCP");
+                packets.push((packet.wire_len, packet.data.len(), port));
             }
             Ok(None) => return (packets, String::new()),
             Err(error) => return (packets, error.to_string()),

@@ -75,7 +75,7 @@ fuzz_target!(|input: &[u8]| {
         time.seconds += i64::from(*missing) * 100;
         let wire_len = data.len() as u32 + u32::from(*missing);
         out.clear();
-        let packet = Packet::new(time, link_type, wire_len, data);
+        let packet = Packet::new(time, link_type, wire_len, data).located();
         printer.print(&packet, &mut out);
         assert_eq!(out.last(), Some(&b'\n'), "a line has an end");
         let safe = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');

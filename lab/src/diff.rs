@@ -1,5 +1,6 @@
 //! `cargo lab diff`.
 
+mod expressions;
 mod flags;
 pub(crate) use self::flags::FIXED;
 mod generate;
@@ -36,6 +37,9 @@ use crate::{
 /// Ports whose payload tcpdump decodes do not occur: what is printed of a payload differs on purpose.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    /// Compare so many random filter expressions instead: whether they are refused, and which packets they select
+    #[arg(long, value_name = "N")]
+    expressions: Option<u64>,
     /// How many packets to make
     #[arg(long, default_value_t = 20_000, value_name = "N")]
     packets: u64,
@@ -70,6 +74,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
     oracle::check()?;
+    if let Some(count) = arguments.expressions {
+        return expressions::compare(count, arguments.seed);
+    }
     let fixed: Vec<Invocation> = if arguments.flags_set.is_empty() {
         flags::fixed()
     } else {
@@ -267,6 +274,7 @@ mod tests {
     fn a_program_that_prints_nothing_is_found_out() {
         let keep = tempfile::tempdir().unwrap();
         let arguments = Arguments {
+            expressions: None,
             packets: 200,
             seed: 1,
             file_packets: 200,

@@ -9,7 +9,7 @@ use crate::{
     workspace::{self, cargo},
 };
 
-/// Fuzz what reads files, records and packets
+/// Fuzz what reads expressions, files, records and packets
 ///
 /// Runs each target in fuzz/ with libFuzzer for some seconds, from the inputs that are committed. It needs a C++
 /// compiler for libFuzzer (on Debian: apt-get install g++), but no nightly Rust. New inputs go to target/fuzz; one that
@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     seeds: bool,
 }
 
-const TARGETS: [&str; 3] = ["file", "print", "record"];
+const TARGETS: [&str; 5] = ["expression", "file", "helper", "print", "record"];
 
 /// Instrumentation as `cargo fuzz` asks for it, but without a sanitizer, which only nightly compilers have: what is
 /// fuzzed has no unsafe code. All of it is stable.
@@ -95,12 +95,24 @@ const PACKETS: usize = 8;
 /// Packets longer than this are left out.
 const LONGEST_PACKET: usize = 200;
 
-/// Makes inputs for the printer and for the records from the packets of the goldens. For the files, the goldens are
-/// the inputs.
+/// Makes inputs for the printer and for the records from the packets of the goldens, and for the messages. For the files, the goldens are
+/// the inputs; for the expressions, those that the tests of capture-filter look at.
 fn write_seeds(folder: &Path) -> Result<()> {
     let Corpus { files, .. } = corpus()?;
-    for name in ["print", "record"] {
+    for name in ["expression", "helper", "print", "record"] {
         fs::create_dir_all(folder.join(name))?;
+    }
+    // Messages begin with their kind. Zeros are numbers, empty texts, and that something is not there.
+    for (kind, length) in (0..8_u8).flat_map(|kind| [10, 26].map(|length| (kind, length))) {
+        let input = [vec![kind], vec![0; length]].concat();
+        fs::write(folder.join("helper").join(format!("{kind}-{length}")), input)?;
+    }
+    let list = workspace::root().join("capture-filter/tests/acceptance.txt");
+    let list = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+    for (number, text) in list.lines().filter(|line| !line.starts_with('#')).enumerate() {
+        // A target, the text, and no frame.
+        let input = [&[number as u8], text.as_bytes(), &[0]].concat();
+        fs::write(folder.join("expression").join(format!("{number:02}")), input)?;
     }
     for (name, bytes) in &files {
         let Some((link, packets)) = packets(bytes) else { continue };
@@ -118,9 +130,11 @@ fn write_seeds(folder: &Path) -> Result<()> {
             let mut record = 1_700_000_000_u64.to_ne_bytes().to_vec();
             record.extend((data.len() as u32 + u32::from(*missing)).to_ne_bytes());
             record.extend((data.len() as u32).to_ne_bytes());
-            // The interface, the offsets of the headers, the hook, the version of the layout.
+            // The interface, the instance of the programs, the version of the layout; the offsets of the headers, the
+            // version of IP, the packet type (capture-common, `RecordHeader`).
             record.extend(1_u32.to_ne_bytes());
-            record.extend([14, 34, 0, 1]);
+            record.extend([0_u16, 3].map(u16::to_ne_bytes).concat());
+            record.extend([14, 34, 4, 0]);
             record.extend(*data);
             fs::write(folder.join("record").join(stem), record)?;
         }

@@ -4,9 +4,14 @@
 
 mod bench;
 mod bless;
+mod bpf;
 mod diff;
+mod frames;
 mod fuzz;
 mod golden;
+mod memory;
+mod packet_socket;
+mod soak;
 mod vmtest;
 
 use std::process::ExitCode;
@@ -32,6 +37,7 @@ enum Task {
     Bless(bless::Arguments),
     Fuzz(fuzz::Arguments),
     Bench(bench::Arguments),
+    Soak(soak::Arguments),
     Vmtest(vmtest::Arguments),
 }
 
@@ -51,6 +57,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Bless(arguments) => bless::perform(&arguments),
         Task::Fuzz(arguments) => fuzz::perform(&arguments),
         Task::Bench(arguments) => bench::perform(&arguments),
+        Task::Soak(arguments) => soak::perform(&arguments),
         Task::Vmtest(arguments) => vmtest::perform(&arguments),
     }
 }

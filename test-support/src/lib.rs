@@ -1,7 +1,9 @@
 //! What the tests of several crates share, and `lab`. No product code depends on it.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod bpf;
+pub mod expressions;
 pub mod namespace;
 pub mod oracle;
 pub mod packets;

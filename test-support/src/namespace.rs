@@ -66,6 +66,11 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// What other namespaces can name it by: the id of its thread.
+    pub fn thread(&self) -> String {
+        self.thread.to_string()
+    }
+
     /// Two namespaces joined by a veth pair: `veth0` (10.0.0.1, fd00::1) here and `veth1` (10.0.0.2, fd00::2) there.
     pub fn pair() -> (Self, Self) {
         // Without duplicate address detection an IPv6 address is usable at once.

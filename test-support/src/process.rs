@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io,
-    os::unix::fs::FileExt as _,
+    os::unix::{fs::FileExt as _, process::CommandExt as _},
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     time::Duration,
@@ -11,7 +11,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        prctl::set_pdeathsig,
+        signal::{Signal, kill},
+    },
     unistd::Pid,
 };
 use tempfile::tempfile_in;
@@ -103,6 +106,13 @@ impl Drop for Process {
         let _ended = self.child.kill();
         let _ended = self.child.wait();
     }
+}
+
+/// Has the kernel end a program when the thread that started it ends, however that comes about.
+#[expect(unsafe_code, reason = "code between fork and exec")]
+pub fn end_with_us(command: &mut Command) {
+    // SAFETY: prctl(2) is a plain system call: it neither allocates nor takes locks.
+    unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
 }
 
 /// What a file has, not through the position of its descriptor, which the program has too.

@@ -77,7 +77,7 @@ fn comments(sketches: &[Sketch], limit: usize) -> Vec<String> {
     for sketch in sketches {
         let frame = sketch.ip();
         let mut out = BytesMut::new();
-        let packet = Packet::new(time(sketch.time + 1), LinkType::Raw, frame.len() as u32, &frame);
+        let packet = Packet::new(time(sketch.time + 1), LinkType::Raw, frame.len() as u32, &frame).located();
         tracker.track(&packet, |event| write_comment(event, &mut out));
         let [from, to] = sketch.endpoints.map(written);
         let client = if sketch.from == CLIENT { &from } else { &to };

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use capture_common::ports::Ports as _;
+use capture_filter::names::NoNames;
 use clap::CommandFactory as _;
 
 use super::*;
@@ -14,9 +14,9 @@ use super::*;
 fn config(arguments: &str) -> Result<Config, ConfigError> {
     let words = ["capture"].into_iter().chain(arguments.split_whitespace());
     let cli = Cli::read(words.map(OsString::from)).unwrap();
-    match Command::try_from(cli)? {
+    match Command::new(cli, &mut NoNames)? {
         Command::Print(config) => Ok(*config),
-        Command::ListInterfaces => panic!("not -D"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -56,8 +56,36 @@ fn the_smallest_snaplen_that_serves_is_chosen() {
 }
 
 #[test]
+fn interfaces_are_one_several_or_all() {
+    let several = |names: &[&str]| Interfaces::Several(names.iter().map(OsString::from).collect());
+    for (arguments, expected) in [
+        ("", Interfaces::Default),
+        ("-i lo", Interfaces::One("lo".into())),
+        ("-i lo --iface eth0 --interface lo", several(&["lo", "eth0", "lo"])),
+        ("-i any", Interfaces::Any),
+        ("-i any -i any", Interfaces::Any),
+        ("-i anyone", Interfaces::One("anyone".into())),
+    ] {
+        assert_eq!(live(arguments).interfaces, expected, "{arguments}");
+    }
+    for (arguments, expected) in [
+        ("-y LINUX_SLL2", Some(LinkType::LinuxSll2)),
+        ("--linktype linux_sll2", Some(LinkType::LinuxSll2)),
+        ("-y en10mb", Some(LinkType::Ethernet)),
+        ("", None),
+    ] {
+        assert_eq!(live(arguments).link_type, expected, "{arguments}");
+    }
+}
+
+#[test]
 fn refusals_say_what_is_accepted() {
     for (arguments, expected) in [
+        (
+            "-r x --headers",
+            "--headers is what a live capture takes of each packet, and -r has what is in the file: leave it out",
+        ),
+        ("-r x --json=", "--json has an empty name: name a file, or give - for standard output"),
         ("--format pcap", "--format is the format of a file: name one with -w"),
         ("-r x --count -w y", "--count prints only how many packets there are: leave out -w and --json"),
         (
@@ -82,10 +110,7 @@ fn refusals_say_what_is_accepted() {
         ("-B -1", "invalid buffer size -1: -B takes 1 to 1048576, in KiB"),
         ("-tttttt", "too many -t: 5 at most"),
         ("--hook xdp -Q out", "XDP sees incoming packets only: -Q out takes --hook tc"),
-        (
-            "-Z daemon",
-            "-Z daemon: capture keeps its privileges, which it needs until the end; leave it out, or write -Z root",
-        ),
+        ("-i any -i lo", "-i any takes every interface: leave out the other -i, or name all that are meant"),
         ("-n --resolve", "-n asks for numbers and --resolve for names: leave one of them out"),
     ] {
         assert_eq!(config(arguments).unwrap_err().to_string(), expected, "{arguments}");
@@ -93,35 +118,73 @@ fn refusals_say_what_is_accepted() {
     assert_eq!(config("--count").unwrap_err(), ConfigError::LiveCount);
 }
 
-/// Who comes from tcpdump types its expressions.
 #[test]
-fn an_expression_is_answered_with_the_option() {
-    const GENERAL: &str =
-        "write `tcp port 8888`, `tcp portrange 8000-8100`, several of these joined by `or`, or use --port";
-    for (expression, expected) in [
-        ("port 443", "capture prints only TCP: write `tcp port 443`"),
-        ("portrange 1-2 or 80", "capture prints only TCP: write `tcp portrange 1-2 or 80`"),
-        ("tcp port http", GENERAL),
-        ("host 10.0.0.1", GENERAL),
-    ] {
-        let expected = format!("the filter expression `{expression}` is not understood: {expected}");
-        assert_eq!(config(expression).unwrap_err().to_string(), expected);
-    }
+fn a_broken_expression_is_pointed_at() {
+    let error = config("tcp and port 70000 or port 1").unwrap_err().to_string();
+    let expected = "port 70000: ports go up to 65535\n  tcp and port 70000 or port 1\n               ^~~~~";
+    assert_eq!(error, expected);
 }
 
 #[test]
-fn an_expression_and_ports_add_up() {
-    for (arguments, expected) in
-        [("tcp", &[][..]), ("tcp port 443 -n", &[443]), ("--port 80 tcp port 443 or 8888", &[80, 443, 8888])]
-    {
-        let ports = config(arguments).unwrap().ports;
-        assert_eq!(ports.any(), expected.is_empty());
-        let selected: Vec<u16> = (0..=u16::MAX).filter(|port| ports.contains(*port)).collect();
-        assert_eq!(selected, expected, "{arguments}");
+fn an_expression_and_ports_are_one_filter() {
+    for (arguments, expected) in [
+        ("", "tcp"),
+        ("tcp port 443 -n", "tcp port 443"),
+        ("host 10.0.0.1 and not port 22", "host 10.0.0.1 and not port 22"),
+        ("--port 80,443 src 10.0.0.1", "(tcp port 80 or tcp port 443) and (src 10.0.0.1)"),
+        ("--port 2 --port 1", "tcp portrange 1-2"),
+    ] {
+        assert_eq!(config(arguments).unwrap().filter.to_string(), expected, "{arguments}");
     }
     // In one word, as a script may have it.
     let cli = Cli::read(["capture", "tcp port 80 or tcp port 443"].map(OsString::from)).unwrap();
-    assert_eq!(expression_ports(&cli.expression).unwrap().len(), 2);
+    let Ok(Command::Print(config)) = Command::new(cli, &mut NoNames) else { panic!("a command") };
+    assert_eq!(config.filter.text(), "tcp port 80 or tcp port 443");
+}
+
+/// As tcpdump reads the file: lines are joined, `#` begins a comment, the text ends at a NUL.
+#[test]
+fn an_expression_may_come_from_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("expression");
+    let read = |text: &[u8]| {
+        std::fs::write(&path, text).unwrap();
+        config(&format!("-F {} tcp port 1", path.display())).unwrap().filter.text().to_owned()
+    };
+    assert_eq!(
+        read(b"host 10.0.0.1 # the server\n# not:\nor\nport 22\n\0 and ("),
+        "host 10.0.0.1   or port 22 "
+    );
+    assert_eq!(read(b""), "");
+    let long = |length: usize| {
+        std::fs::write(&path, " ".repeat(length)).unwrap();
+        config(&format!("-F {}", path.display())).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(long(1 << 20), Ok(()));
+    assert!(long((1 << 20) + 1).unwrap_err().ends_with(": it is longer than 1048576 bytes"));
+    let missing = config("-F /nonexistent/x").unwrap_err().to_string();
+    assert_eq!(missing, "-F /nonexistent/x: No such file or directory (os error 2)");
+}
+
+#[test]
+fn a_filter_can_be_looked_at() {
+    let command = |arguments: &str| {
+        let words = ["capture"].into_iter().chain(arguments.split_whitespace());
+        Command::new(Cli::read(words.map(OsString::from)).unwrap(), &mut NoNames)
+    };
+    assert!(matches!(command("--check tcp"), Ok(Command::Check(config)) if config.filter.text() == "tcp"));
+    for (arguments, expected) in [
+        ("-d tcp", Form::Classic),
+        ("-dd tcp", Form::C),
+        ("-d -d tcp", Form::C),
+        ("-ddd", Form::Numbers),
+        ("-d --ebpf tcp", Form::Ebpf),
+    ] {
+        assert!(matches!(command(arguments), Ok(Command::Dump(_, form)) if form == expected), "{arguments}");
+    }
+    assert_eq!(command("--ebpf tcp").unwrap_err(), ConfigError::EbpfOfNothing);
+    assert_eq!(command("-d --ebpf -r x tcp").unwrap_err(), ConfigError::EbpfOfFile);
+    assert_eq!(command("--check --port 80 tcp").unwrap_err(), ConfigError::CheckOfPorts);
 }
 
 /// As getopt(3) has it: an option may come again, and the last one counts.
@@ -139,12 +202,13 @@ fn the_last_of_an_option_counts() {
         assert_eq!(config(arguments).unwrap().text.nanoseconds, nanoseconds, "{arguments}");
     }
     assert_eq!(config("-c 1 -c 2").unwrap().count, Some(2));
-    assert_eq!(live("-i lo -i eth0 -s 60 -s 70 -B 1 -B 2").interface, Some("eth0".into()));
+    assert_eq!(live("-i lo -s 60 -s 70 -B 1 -B 2").snaplen, 70);
     let file = config("-r a -r b -i lo -B 4096 --hook xdp --hook tc").unwrap().source;
     assert!(matches!(file, Source::File(path) if path == Path::new("b")));
-    assert_eq!(format!("{:?}", config("--port 1 --port 2").unwrap().ports), "{1, 2}");
     let cli = Cli::read(["capture", "-r", "x", "-D", "tcp"].map(OsString::from)).unwrap();
-    assert!(matches!(Command::try_from(cli), Ok(Command::ListInterfaces)));
+    assert!(
+        matches!(Command::new(cli, &mut NoNames), Ok(Command::ListInterfaces(namespaces)) if namespaces.is_empty())
+    );
 }
 
 #[test]
@@ -188,7 +252,7 @@ fn packets_go_where_the_command_line_says() {
     }
     assert!(outputs("-U -w x").write.unwrap().packet_buffered);
     // An expression is no file.
-    assert_eq!(config("--json tcp port 80").unwrap().ports.to_string(), "tcp port 80");
+    assert_eq!(config("--json tcp port 80").unwrap().filter.to_string(), "tcp port 80");
 }
 
 /// A file has whole packets, unless less is asked for.
@@ -209,9 +273,23 @@ fn a_file_has_whole_packets() {
 }
 
 #[test]
+fn payload_has_a_larger_buffer() {
+    const MIB: usize = 1 << 20;
+    for (arguments, size) in [
+        ("", 32 * MIB),
+        ("-w x --headers", 32 * MIB),
+        ("-w x", 64 * MIB),
+        ("-v", 64 * MIB),
+        ("-w x -B 100", 100 << 10),
+    ] {
+        assert_eq!(live(arguments).buffer_size, size, "{arguments}");
+    }
+}
+
+#[test]
 fn flags_that_there_are_not_are_named() {
     for (flag, expected) in [
-        ("-F", "no such option: -F: write the expression on the command line\n"),
+        ("-k", "no such option: -k (see capture --help)\n"),
         ("-V", "no such option: -V (see capture --help)\n"),
         ("-Jin", "no such option: -J (see capture --help)\n"),
         ("--prot", "no such option: --prot; did you mean --port?\n"),
@@ -267,7 +345,7 @@ fn values_may_begin_with_a_hyphen() {
     }
     assert!(options >= 5 * 10, "{options}");
     let cli = words(&["-i", "-x", "-r", "--", "-c", "-e", "-e"]).unwrap();
-    assert_eq!((cli.interface, cli.read), (Some("-x".into()), Some("--".into())));
+    assert_eq!((cli.interfaces, cli.read), (vec!["-x".into()], Some("--".into())));
     assert_eq!((cli.count.as_deref(), cli.link_header), (Some("-e"), true));
 }
 
@@ -279,7 +357,7 @@ fn wrong_values_are_answered_in_one_sentence() {
         (&["-n", "--interface"], "a value is missing: --interface <INTERFACE>"),
         (&["--hook"], "a value is missing: --hook <HOOK> takes auto, tc, xdp, xdp-native or xdp-generic"),
         (&["-Q", ""], "a value is missing: --direction <DIRECTION> takes in, out or inout"),
-        (&["--log-level=-"], "invalid value -: --log-level <LEVEL> takes off, debug or trace"),
+        (&["--log-level=-"], "invalid value -: --log-level <LEVEL> takes off, info, debug or trace"),
         (
             &["--time-stamp-precision", "-1"],
             "invalid value for --time-stamp-precision <PRECISION>: `-1` is not a precision: give micro or nano",
@@ -301,6 +379,6 @@ fn wrong_values_are_answered_in_one_sentence() {
 fn names_need_not_be_utf8() {
     let name = OsStr::from_bytes(b"a\xff");
     let cli = Cli::read([OsStr::new("capture"), OsStr::new("-r"), name].map(OsString::from)).unwrap();
-    let Ok(Command::Print(config)) = Command::try_from(cli) else { panic!("a command") };
+    let Ok(Command::Print(config)) = Command::new(cli, &mut NoNames) else { panic!("a command") };
     assert!(matches!(config.source, Source::File(path) if path == name));
 }

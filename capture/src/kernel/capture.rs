@@ -1,30 +1,46 @@
-//! One capture, from loading to detaching.
+//! One capture, from loading to detaching, as the process sees it that reads packets.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    collections::VecDeque,
+    ops::ControlFlow,
+    os::fd::{AsRawFd, RawFd},
+};
 
-use capture_common::{counters::Counters, ports::PortBitmap};
-use capture_packet::{LinkType, Packet, Timestamp};
-use tokio::time::sleep;
+use aya::maps::MapData;
+use capture_common::counters::Counters;
+use capture_packet::{Packet, Timestamp};
+use nix::poll::PollTimeout;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::sleep,
+};
 
 use super::{
-    KernelError,
-    attach::Attached,
-    chain::{Chains, Notice},
+    attacher::{Place, Prepared},
+    attachment::Manner,
+    capture_error::{CaptureError, DetachError, HelperError, StartError, WaitError},
+    chain::Notice,
+    clock::shift_of_this_process,
+    counters::CounterPages,
     cpus,
+    helper::{
+        Broken, ReaderEnd,
+        message::{Event, Request},
+        split,
+    },
     hook::{DirectionFilter, Hook},
     interface::Interface,
-    log::{KernelLog, LogLevel},
+    log::{KernelLog, LogLevel, Logger},
     merge::Left,
-    object::{OBJECT, Object, ObjectOptions},
-    promiscuity::Promiscuity,
+    object::{LoadError, ObjectOptions, RingsError},
+    objects::{Kind, Objects},
     rings::Rings,
-    timer::Timer,
-    watch::Watch,
+    set::Listed,
 };
 use crate::messages::Messages;
 
-/// How often the programs of others are looked at: the only timer on a silent wire.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the helper has for its answer to a question for a number; it may be attaching to an interface meanwhile.
+const PATIENCE: u16 = 200;
 /// What a ring should have at least, in bytes: a CPU's packets of several drain intervals. Where the memory does not
 /// go so far, CPUs share rings.
 const RING_SHARE: usize = 1 << 20;
@@ -43,16 +59,16 @@ const fn smallest_ring(snaplen: u32) -> usize {
 /// What to capture and where.
 #[derive(Clone, Debug)]
 pub struct CaptureOptions<'a> {
-    /// The interface.
-    pub interface: &'a Interface,
+    /// The interfaces, at least of one namespace, and of each only once.
+    pub places: &'a [Place<'a>],
     /// The hook.
     pub hook: Hook,
     /// Which packets.
     pub direction: DirectionFilter,
-    /// Whether to put the interface into promiscuous mode.
+    /// Whether to put the interfaces into promiscuous mode, unless they are all there are.
     pub promiscuous: bool,
-    /// The selected ports; `None` for every TCP packet.
-    pub ports: Option<&'a PortBitmap>,
+    /// What to load. Interfaces with frames of another kind are left out.
+    pub kinds: &'a [Kind<'a>],
     /// Bytes to capture of each frame, 0 for the headers alone.
     pub snaplen: u32,
     /// Memory for all rings together, in bytes. A ring's share is rounded up to a power of two and a whole page.
@@ -63,107 +79,191 @@ pub struct CaptureOptions<'a> {
     pub messages: &'a Messages,
 }
 
+/// What is to be known of the interfaces of packets, in front of the packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The next in the list that a packet's [`SourceId`](capture_packet::SourceId) is a place in.
+    Listed(Listed),
+    /// The name of an interface, which is new or has changed.
+    Named {
+        /// Its [number](super::Origin::number), which its packets have.
+        number: u32,
+        /// What is printable of the name.
+        name: String,
+    },
+    /// An interface is gone, and no packet of it comes any more.
+    Forgotten {
+        /// Its number.
+        number: u32,
+    },
+}
+
+/// A capture that is attached, and whose process has [split](super::helper). It has no threads yet, and reads nothing.
+/// Dropping it detaches.
+#[derive(Debug)]
+pub struct Started {
+    helper: Helper,
+    rings: Vec<MapData>,
+    ring_size: usize,
+    snaplen: u32,
+    clock_shift: i64,
+    counters: Vec<CounterPages>,
+    logs: Vec<Logger>,
+    description: String,
+    interfaces: Vec<Interface>,
+    events: Vec<Event>,
+}
+
 /// A running capture. Dropping it detaches.
 #[derive(Debug)]
 pub struct Capture {
-    object: Object,
+    helper: AsyncFd<Helper>,
     rings: Rings,
-    attached: Option<Attached>,
-    promiscuity: Option<Promiscuity>,
-    watch: Watch,
-    log: Option<KernelLog>,
-    description: String,
-    link_type: LinkType,
-    buffers: (usize, usize),
-    interface: Interface,
-    chains: Chains,
-    /// Says when a look at the chains is due, and wakes the process for it.
-    timer: Timer,
+    counters: Vec<CounterPages>,
+    logs: Vec<KernelLog>,
     /// What has been noticed and not been asked for yet.
     notices: Vec<Notice>,
-    /// Why no packet comes any more at a side.
-    lost: Option<KernelError>,
-    /// What the interface had [dropped](Interface::dropped) before.
-    dropped_before: u64,
+    changes: Vec<Change>,
+    /// Why no packet comes any more.
+    lost: Option<CaptureError>,
+    remarks: String,
 }
 
-impl Capture {
-    /// Loads and attaches. To be called within a tokio runtime.
+/// The helper, as long as something is attached.
+#[derive(Debug)]
+struct Helper {
+    channel: ReaderEnd,
+    is_attached: bool,
+    /// What it said while an answer was waited for.
+    said: VecDeque<Event>,
+    /// Packets that the interfaces had no room for, when it said so last.
+    dropped: u64,
+}
+
+impl Started {
+    /// Loads and attaches, and splits the process, which must have one thread: the other process, the helper, calls
+    /// `confine` and keeps the programs attached.
     ///
     /// # Errors
     ///
-    /// Any of [`KernelError`]'s; nothing is left attached.
-    pub fn start(options: &CaptureOptions<'_>) -> Result<Self, KernelError> {
+    /// [`StartError`]; nothing is left attached.
+    pub fn new(
+        options: &CaptureOptions<'_>,
+        confine: impl FnOnce() -> Result<(), String>,
+    ) -> Result<Self, StartError> {
         let CaptureOptions {
-            interface,
+            places,
             hook,
             direction,
             promiscuous,
-            ports,
+            kinds,
             snaplen,
             buffer_size,
             log_level,
             messages,
         } = *options;
-        let link_type = interface.link_type()?;
-        // Before anything is attached, so that no change of the interface goes unnoticed.
-        let watch = Watch::new(interface)?;
+        let prepared = Prepared::new(places, Manner { hook, direction, promiscuous })?;
         let (rings, ring_size) = layout(buffer_size, online_cpus(), snaplen);
-        let mut object = Object::load(
-            OBJECT,
-            &ObjectOptions {
-                ports,
-                link_header: link_type == LinkType::Ethernet,
-                snaplen,
-                ring_size,
-                rings,
-                log_level,
-            },
-        )?;
-        let maps = std::mem::take(&mut object.rings);
-        let buffers = (maps.len(), ring_size);
-        let rings = Rings::new(maps, ring_size, snaplen, link_type).map_err(|source| KernelError::Rings {
-            count: buffers.0,
-            size: ring_size,
-            source,
-        })?;
-        let log = KernelLog::start(&mut object.ebpf, log_level, messages)?;
-        let mut notices = Vec::new();
-        // On loopback there is nothing that is addressed to others.
-        let promiscuity = if promiscuous && !interface.is_loopback() {
-            let wanted = Promiscuity::new(interface.index)
-                .map_err(|source| KernelError::NotPromiscuous { interface: interface.name.clone(), source });
-            wanted.map_err(|error| notices.push(Notice::Warning(error.to_string()))).ok()
-        } else {
-            None
-        };
-        let attached = Attached::new(&mut object, interface, hook, direction)?;
-        let timer = Timer::new(LOOK_INTERVAL).map_err(KernelError::Wait)?;
-        let mut chains = Chains::new(interface, attached.own());
-        notices.extend(attached.notice(interface));
-        notices.extend(chains.look()?);
-        Ok(Self {
-            object,
+        let of_each = ObjectOptions {
+            filter: None,
+            link_header: true,
+            instance: 0,
+            snaplen,
+            ring_size,
             rings,
-            description: attached.to_string(),
-            attached: Some(attached),
-            promiscuity,
-            watch,
-            log,
-            link_type,
-            buffers,
-            interface: interface.clone(),
-            chains,
-            timer,
-            notices,
-            lost: None,
-            dropped_before: interface.dropped(),
+            log_level,
+        };
+        let mut objects = Objects::load(kinds, u16::try_from(places.len()).unwrap_or(u16::MAX), &of_each)?;
+        let rings = objects.take_rings();
+        let logs = objects.logs(log_level, messages)?;
+        let counters = objects.counter_pages()?;
+        let mut events = Vec::new();
+        let attacher = prepared.attach(objects, &mut |event| events.push(event))?;
+        let description = attacher.description().map_or_else(|| hook.to_string(), str::to_owned);
+        let interfaces = attacher.interfaces().cloned().collect();
+        let (channel, rings) = split(attacher, rings, confine).map_err(StartError::Helper)?;
+        let helper = Helper { channel, is_attached: true, said: VecDeque::new(), dropped: 0 };
+        let clock_shift = shift_of_this_process();
+        Ok(Self {
+            helper,
+            rings,
+            ring_size,
+            snaplen,
+            clock_shift,
+            counters,
+            logs,
+            description,
+            interfaces,
+            events,
         })
     }
 
-    /// Where it is attached, in words.
+    /// Where it is attached, in words; the hook, while there is nothing to attach to.
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// The interfaces that it is attached to.
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// The list that a packet's [`SourceId`](capture_packet::SourceId) is a place in, so far.
+    pub fn listed(&self) -> impl Iterator<Item = &Listed> {
+        self.events.iter().filter_map(|event| match event {
+            Event::Listed(listed) => Some(listed),
+            _ => None,
+        })
+    }
+
+    /// How many rings there are, and the size of each in bytes.
+    pub fn buffers(&self) -> (usize, usize) {
+        (self.rings.len(), self.ring_size)
+    }
+
+    /// Begins to read. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no more memory, descriptors or threads. Nothing is left attached.
+    pub fn listen(self) -> Result<Capture, StartError> {
+        let Self { helper, rings, ring_size: size, snaplen, clock_shift, counters, logs, events, .. } = self;
+        let count = rings.len();
+        let rings = Rings::new(rings, size, snaplen, clock_shift)
+            .map_err(|source| LoadError::Rings(RingsError { count, size, source }))?;
+        #[expect(unsafe_code, reason = "tokio's registration of a file descriptor")]
+        // SAFETY: the helper owns its channel's descriptor, and neither closes nor replaces it while it lives.
+        let helper = unsafe { AsyncFd::register_with_interest(helper, Interest::READABLE) };
+        let helper = helper.map_err(|error| WaitError(error.into()))?;
+        let logs = logs.into_iter().map(Logger::start).collect::<Result<_, _>>()?;
+        let mut capture = Capture {
+            helper,
+            rings,
+            counters,
+            logs,
+            notices: Vec::new(),
+            changes: Vec::new(),
+            lost: None,
+            remarks: String::new(),
+        };
+        events.into_iter().for_each(|event| capture.take(event));
+        Ok(capture)
+    }
+}
+
+impl Capture {
+    /// What there is to be known of interfaces since the last call: to be asked for in front of each
+    /// [`drain`](Self::drain), after [`refresh`](Self::refresh).
+    pub fn changes(&mut self) -> Vec<Change> {
+        let mut changes = std::mem::take(&mut self.changes);
+        let forgotten = self.rings.take_forgotten().into_iter();
+        changes.extend(forgotten.map(|number| Change::Forgotten { number }));
+        changes
+    }
+
+    /// What there is to say of the interfaces at the end, whole lines.
+    pub fn remarks(&self) -> &str {
+        &self.remarks
     }
 
     /// What has been noticed since the last call. To be asked for at the start, after each [`drain`](Self::drain) and
@@ -172,30 +272,57 @@ impl Capture {
         std::mem::take(&mut self.notices)
     }
 
-    /// How many rings there are, and the size of each in bytes.
-    pub fn buffers(&self) -> (usize, usize) {
-        self.buffers
-    }
-
-    /// What its frames begin with.
-    pub fn link_type(&self) -> LinkType {
-        self.link_type
+    /// Takes in what the helper has said, and sets the time up to which [`drain`](Self::drain) reads.
+    pub fn refresh(&mut self) {
+        // In this order: what the helper says of an interface it says before the interface has packets.
+        self.rings.refresh();
+        if self.helper.get_ref().is_attached {
+            self.listen();
+        }
     }
 
     /// Hands packets to `each`, oldest first, until it breaks or what is due has been read.
     pub fn drain(&mut self, each: impl FnMut(&Packet<'_>) -> ControlFlow<()>) -> Left {
-        if self.attached.is_some() && self.timer.is_due() {
-            match self.chains.look() {
-                Ok(noticed) => self.notices.extend(noticed),
-                Err(error) => self.lost = Some(error),
-            }
-        }
-        self.rings.drain(self.attached.is_none(), each)
+        let all = !self.helper.get_ref().is_attached;
+        self.rings.drain(all, each)
     }
 
-    /// Why no packet comes any more at a side of the interface, if another process has detached a program. To be asked
-    /// for after each [`drain`](Self::drain), which finds it out: packets of the other side may go on without an end.
-    pub fn lost(&mut self) -> Option<KernelError> {
+    /// Takes in what the helper has said.
+    fn listen(&mut self) {
+        loop {
+            match self.helper.get_mut().next() {
+                Ok(Some(event)) => self.take(event),
+                Ok(None) => return,
+                Err(error) => {
+                    self.lost.get_or_insert(CaptureError::Helper(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Listed(listed) => self.changes.push(Change::Listed(listed)),
+            Event::Attached { source, name, origin } => {
+                self.rings.add(source, origin);
+                self.changes.push(Change::Named { number: origin.number, name });
+            }
+            Event::Gone { source } => self.rings.remove(source),
+            Event::Note(text) => self.notices.push(Notice::Note(text)),
+            Event::Warning(text) => self.notices.push(Notice::Warning(text)),
+            Event::Lost(text) => drop(self.lost.get_or_insert(CaptureError::Lost(text))),
+            Event::Dropped(count) => self.helper.get_mut().dropped = count,
+            Event::Detached { dropped, remarks, .. } => {
+                self.helper.get_mut().dropped = dropped;
+                self.remarks = remarks;
+            }
+        }
+    }
+
+    /// Why no packet comes any more: the one interface is gone, or another process has detached a program. To be asked for
+    /// after each [`refresh`](Self::refresh), which finds it out: packets of the other side may go on without an end.
+    pub fn lost(&mut self) -> Option<CaptureError> {
         self.lost.take()
     }
 
@@ -205,47 +332,48 @@ impl Capture {
     }
 
     /// Waits for packets: `asleep` for the next one, as armed by [`sleep`](Self::sleep), otherwise for the time after
-    /// which the rings are drained again. Ends also when it is time to look at the chains, which [`drain`](Self::drain)
-    /// does.
+    /// which the rings are drained again. Ends also when the helper says something, which
+    /// [`refresh`](Self::refresh) takes in.
     ///
     /// # Errors
     ///
-    /// When the interface is gone, or tokio's runtime is shutting down.
-    pub async fn wait(&mut self, asleep: bool) -> Result<(), KernelError> {
-        let Self { rings, watch, timer, .. } = self;
+    /// When tokio's runtime is shutting down.
+    pub async fn wait(&mut self, asleep: bool) -> Result<(), CaptureError> {
+        let Self { helper, rings, .. } = self;
         let interval = rings.next_interval();
         let packets = async {
             if asleep {
-                rings.readable().await.map_err(KernelError::Wait)
+                rings.readable().await.map_err(WaitError)
             } else {
                 sleep(interval).await;
                 Ok(())
             }
         };
         tokio::select! {
-            result = packets => result,
-            error = watch.lost() => Err(error),
-            elapsed = timer.elapsed() => elapsed.map_err(KernelError::Wait),
+            result = packets => Ok(result?),
+            ready = helper.readable() => {
+                // It has been said completely when the next refresh has taken it in.
+                ready.map_err(WaitError)?.clear_ready();
+                Ok(())
+            }
         }
     }
 
-    /// Looks at the chains for the last time, detaches, and waits until the last program has ended: from here on nothing
-    /// changes in the rings and the counters, and what is in the rings is due at once.
+    /// Has the helper look at the chains for the last time, detach, and wait until the last program has ended: from here on
+    /// nothing changes in the rings and the counters, and what is in the rings is due at once.
     ///
     /// # Errors
     ///
-    /// When the kernel does not say when the last program has ended, or one was no longer attached.
-    pub fn detach(&mut self) -> Result<(), KernelError> {
-        let Self { object, rings, attached, promiscuity, log, chains, notices, .. } = self;
-        let looked = if attached.is_some() { chains.look() } else { Ok(Vec::new()) };
-        let looked = looked.map(|noticed| notices.extend(noticed));
-        *attached = None;
-        *promiscuity = None;
-        let ended = rings.any_map().map_or(Ok(()), |ring| object.wait_for_programs(ring));
-        if let Some(log) = log.take() {
-            log.finish();
+    /// When the kernel does not say when the last program has ended, one was no longer attached, or the helper is gone.
+    pub fn detach(&mut self) -> Result<(), DetachError> {
+        let detached = self.helper.get_mut().detach();
+        let events = std::mem::take(&mut self.helper.get_mut().said);
+        events.into_iter().for_each(|event| self.take(event));
+        self.logs.drain(..).for_each(KernelLog::finish);
+        match detached? {
+            Some(failure) => Err(DetachError::Told(failure)),
+            None => Ok(()),
         }
-        looked.and(ended)
     }
 
     /// The time of day when the rings were last drained.
@@ -253,9 +381,10 @@ impl Capture {
         self.rings.now()
     }
 
-    /// Packets that the interface had no room for since the capture began: no program has seen them.
-    pub fn dropped_by_interface(&self) -> u64 {
-        self.interface.dropped().saturating_sub(self.dropped_before)
+    /// Packets that the interfaces had no room for since they were attached to: no program has seen them. The number of
+    /// the last time, if the helper does not answer soon.
+    pub fn dropped_by_interface(&mut self) -> u64 {
+        self.helper.get_mut().dropped()
     }
 
     /// Records in the rings that were not of this daemon's layout: of an object from another release, or put there by
@@ -265,13 +394,83 @@ impl Capture {
     }
 
     /// The counters.
-    ///
-    /// # Errors
-    ///
-    /// When the counters cannot be read.
-    pub fn counters(&self) -> Result<Counters, KernelError> {
-        self.object.counters()
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        self.counters.iter().for_each(|pages| sum.add(&pages.sum()));
+        sum
     }
+}
+
+impl Helper {
+    /// The next thing it has said.
+    fn next(&mut self) -> Result<Option<Event>, HelperError> {
+        match self.said.pop_front() {
+            Some(event) => Ok(Some(event)),
+            None => self.channel.next().map_err(no_use),
+        }
+    }
+
+    /// Asks for something, and waits for the `answer`; what it says before that is kept. `None` if there was none in time.
+    fn ask(
+        &mut self,
+        request: Request,
+        patience: PollTimeout,
+        answer: impl Fn(&Event) -> bool,
+    ) -> Result<Option<Event>, HelperError> {
+        self.channel.say(&request).map_err(no_use)?;
+        while self.channel.wait(patience).map_err(no_use)? {
+            while let Some(event) = self.channel.next().map_err(no_use)? {
+                if answer(&event) {
+                    return Ok(Some(event));
+                }
+                self.said.push_back(event);
+            }
+        }
+        Ok(None)
+    }
+
+    fn dropped(&mut self) -> u64 {
+        let is_it = |event: &Event| matches!(event, Event::Dropped(_));
+        if self.is_attached
+            && let Ok(Some(Event::Dropped(count))) =
+                self.ask(Request::Dropped, PollTimeout::from(PATIENCE), is_it)
+        {
+            self.dropped = count;
+        }
+        self.dropped
+    }
+
+    /// Has it detach. Returns what went wrong there.
+    fn detach(&mut self) -> Result<Option<String>, HelperError> {
+        if !std::mem::replace(&mut self.is_attached, false) {
+            return Ok(None);
+        }
+        let is_it = |event: &Event| matches!(event, Event::Detached { .. });
+        let last = self.ask(Request::Detach, PollTimeout::NONE, is_it)?;
+        let failure = match &last {
+            Some(Event::Detached { failure, .. }) => failure.clone(),
+            _ => None,
+        };
+        self.said.extend(last);
+        Ok(failure)
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // Without it nothing is attached either.
+        let _gone = self.detach();
+    }
+}
+
+impl AsRawFd for Helper {
+    fn as_raw_fd(&self) -> RawFd {
+        self.channel.as_raw_fd()
+    }
+}
+
+fn no_use(why: Broken) -> HelperError {
+    HelperError(why.to_string())
 }
 
 /// How many rings there are, and the size of each: one for each CPU, or as many as have [their share](RING_SHARE) of

@@ -55,11 +55,14 @@ struct Sample {
     offset: i64,
 }
 
+/// By how much the time namespace of this process shifts `CLOCK_BOOTTIME`, in nanoseconds.
+pub(super) fn shift_of_this_process() -> i64 {
+    fs::read_to_string("/proc/self/timens_offsets").map_or(0, |offsets| boot_time_shift(&offsets))
+}
+
 impl Clock {
-    /// A clock with a fresh sample.
-    pub(super) fn new() -> Self {
-        let shift =
-            fs::read_to_string("/proc/self/timens_offsets").map_or(0, |offsets| boot_time_shift(&offsets));
+    /// A clock with a fresh sample, in a process whose clocks are shifted by [`shift_of_this_process`].
+    pub(super) fn new(shift: i64) -> Self {
         let Sample { stamp, offset } = sample(shift);
         Self {
             shift,
@@ -78,6 +81,11 @@ impl Clock {
         let sample = sample(self.shift);
         self.take(sample);
         sample.stamp
+    }
+
+    /// What the kernel stamped with at the last sample.
+    pub(super) fn stamp(&self) -> u64 {
+        self.sampled
     }
 
     /// The time of day of the last sample.
@@ -235,7 +243,7 @@ mod tests {
         // However long this test is kept from running in between, and slewed clocks may differ a little.
         const TOLERANCE: i64 = 30 * NANOSECONDS;
 
-        let mut clock = Clock::new();
+        let mut clock = Clock::new(shift_of_this_process());
         let now = clock.refresh();
         let wall = clock.wall(now);
         let real = nanoseconds(ClockId::CLOCK_REALTIME);

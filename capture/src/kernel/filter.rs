@@ -53,7 +53,19 @@ pub(super) struct FilterProgram {
     pub(super) tag: u64,
 }
 
+/// Where a filter that runs a program on all packets is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) priority: u16,
+    pub(super) handle: u32,
+}
+
 impl Filter {
+    /// Its place at its side.
+    pub(super) fn place(&self) -> Place {
+        Place { priority: self.priority, handle: self.handle }
+    }
+
     /// Whether a program for all packets can have the same priority.
     pub(super) fn shares_its_priority(&self) -> bool {
         self.kind == BPF && i32::from(self.protocol) == ETH_P_ALL
@@ -115,6 +127,26 @@ pub(super) fn ingress_qdisc(interface: u32) -> io::Result<Option<String>> {
 /// The kernel's.
 pub(super) fn filters(interface: u32, side: Side) -> io::Result<Vec<Filter>> {
     dump(RouteNetlinkMessage::GetTrafficFilter(message(interface, side.parent())), filter)
+}
+
+/// The filter at this place, if there is one. The list of [`filters`] comes in parts, and the kernel does not say that
+/// it has changed between two of them (net/sched/cls_api.c, `tc_dump_tfilter`): while others come and go, one that stays
+/// can be missing from it.
+///
+/// # Errors
+///
+/// The kernel's.
+pub(super) fn filter_at(interface: u32, side: Side, place: Place) -> io::Result<Option<Filter>> {
+    let mut wanted = message(interface, side.parent());
+    wanted.header.handle = place.handle.into();
+    wanted.header.info = info(place.priority, ETH_P_ALL as u16);
+    wanted.attributes.push(TcAttribute::Kind(BPF.to_owned()));
+    match request(RouteNetlinkMessage::GetTrafficFilter(wanted), 0, filter) {
+        Ok(found) => Ok(found.into_iter().next()),
+        // There is none, or others have the priority.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Adds a filter that runs a program on all packets. `priority` is free, or [shared](Filter::shares_its_priority).

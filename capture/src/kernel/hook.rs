@@ -18,6 +18,13 @@ pub enum Hook {
     XdpGeneric,
 }
 
+impl Hook {
+    /// Whether it is XDP in one of its modes.
+    pub fn is_xdp(self) -> bool {
+        matches!(self, Self::Xdp | Self::XdpNative | Self::XdpGeneric)
+    }
+}
+
 impl fmt::Display for Hook {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

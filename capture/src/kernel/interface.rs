@@ -1,14 +1,11 @@
 //! Network interfaces: which there are, and what a frame on them begins with.
 
-use std::{cmp::Reverse, ffi::OsStr, fmt, os::unix::ffi::OsStrExt as _};
+use std::{cmp::Reverse, ffi::OsStr, fmt, io, os::unix::ffi::OsStrExt as _};
 
 use capture_packet::LinkType;
 use strsim::jaro_winkler;
 
-use super::{
-    KernelError,
-    link::{Link, link_at, link_called, links},
-};
+use super::link::{Link, link_at, link_called, links};
 
 /// `ARPHRD_RAWIP` of linux/if_arp.h, which the libc crate does not have.
 const ARPHRD_RAWIP: u16 = 519;
@@ -32,9 +29,48 @@ pub struct Interface {
     hardware_type: u16,
 }
 
+/// Why an interface cannot be captured on.
+#[derive(Debug, thiserror::Error)]
+pub enum InterfaceError {
+    /// The interfaces cannot be listed.
+    #[error("cannot list the network interfaces: {0}")]
+    List(#[source] io::Error),
+
+    /// There is no interface of that name.
+    #[error("cannot attach to {}: no such interface (have: {})", printable(.name), printable(.have))]
+    NoSuchInterface {
+        /// The name asked for.
+        name: String,
+        /// The names that exist.
+        have: String,
+    },
+
+    /// Frames on the interface begin with something that is not understood.
+    #[error(
+        "cannot capture on {}: its hardware type {hardware_type} (ARPHRD_ in linux/if_arp.h) is neither Ethernet nor \
+         plain IP",
+        printable(.interface)
+    )]
+    LinkType {
+        /// The interface.
+        interface: String,
+        /// The hardware type.
+        hardware_type: u32,
+    },
+}
+
+/// The interface was removed, or moved to another network namespace, during the capture.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} disappeared: the capture has ended", printable(.name))]
+pub struct Disappeared {
+    /// The interface.
+    pub name: String,
+}
+
 impl From<Link> for Interface {
     fn from(link: Link) -> Self {
-        let Link { name, index, flags, hardware_type, xdp: _, dropped: _, kind: _ } = link;
+        let Link { name, index, flags, hardware_type, xdp: _, dropped: _, kind: _, master: _, parent: _ } =
+            link;
         Self { name, asked: None, index, flags, hardware_type }
     }
 }
@@ -60,9 +96,9 @@ impl Interface {
     /// # Errors
     ///
     /// When the kernel does not list them.
-    pub fn list() -> Result<Vec<Self>, KernelError> {
+    pub fn list() -> Result<Vec<Self>, InterfaceError> {
         let mut interfaces: Vec<Self> =
-            links().map_err(KernelError::Interfaces)?.into_iter().map(Self::from).collect();
+            links().map_err(InterfaceError::List)?.into_iter().map(Self::from).collect();
         interfaces.sort_by_key(|interface| interface.index);
         Ok(interfaces)
     }
@@ -73,10 +109,10 @@ impl Interface {
     ///
     /// # Errors
     ///
-    /// [`KernelError::NoSuchInterface`] names those that exist.
-    pub fn find(name: impl AsRef<OsStr>) -> Result<Self, KernelError> {
+    /// [`InterfaceError::NoSuchInterface`] names those that exist.
+    pub fn find(name: impl AsRef<OsStr>) -> Result<Self, InterfaceError> {
         let asked = name.as_ref().as_bytes();
-        let called = |name: &[u8]| link_called(name).map_err(KernelError::Interfaces);
+        let called = |name: &[u8]| link_called(name).map_err(InterfaceError::List);
         if let Some(link) = called(asked)? {
             return Ok(Self::from(link).asked_for_as(asked));
         }
@@ -95,11 +131,7 @@ impl Interface {
         }
         let name = String::from_utf8_lossy(asked).into_owned();
         let have = Self::some(&interfaces, &name);
-        Err(if name == "any" {
-            KernelError::Any { have }
-        } else {
-            KernelError::NoSuchInterface { name, have }
-        })
+        Err(InterfaceError::NoSuchInterface { name, have })
     }
 
     /// The names of these interfaces, for a message; of many, the ones that are most like `wanted`.
@@ -138,6 +170,11 @@ impl Interface {
         self.has(libc::IFF_RUNNING)
     }
 
+    /// `ARPHRD_` hardware type, linux/if_arp.h.
+    pub(super) fn hardware_type(&self) -> u16 {
+        self.hardware_type
+    }
+
     fn has(&self, flag: i32) -> bool {
         self.flags & flag as u32 != 0
     }
@@ -168,8 +205,8 @@ impl Interface {
     ///
     /// # Errors
     ///
-    /// [`KernelError::LinkType`] for any other hardware type.
-    pub fn link_type(&self) -> Result<LinkType, KernelError> {
+    /// [`InterfaceError::LinkType`] for any other hardware type.
+    pub fn link_type(&self) -> Result<LinkType, InterfaceError> {
         match self.hardware_type {
             libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => Ok(LinkType::Ethernet),
             libc::ARPHRD_NONE
@@ -179,7 +216,7 @@ impl Interface {
             | libc::ARPHRD_TUNNEL6
             | libc::ARPHRD_SIT
             | libc::ARPHRD_IPGRE => Ok(LinkType::Raw),
-            hardware_type => Err(KernelError::LinkType {
+            hardware_type => Err(InterfaceError::LinkType {
                 interface: self.name.clone(),
                 hardware_type: hardware_type.into(),
             }),

@@ -3,8 +3,8 @@
 use std::io;
 
 use libc::{
-    IFLA_ALT_IFNAME, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_STATS64, IFLA_XDP, RTM_DELLINK,
-    RTM_NEWLINK,
+    IFLA_ALT_IFNAME, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER, IFLA_STATS64,
+    IFLA_XDP, RTM_DELLINK, RTM_NEWLINK,
 };
 use netlink_packet_core::{DefaultNla, NlaBuffer, ParseableParametrized as _};
 use netlink_packet_route::{
@@ -34,6 +34,10 @@ pub(super) struct Link {
     pub(super) dropped: u64,
     /// `veth`, `bridge` ..; empty for hardware.
     pub(super) kind: String,
+    /// The index of the bridge, bond .. of which it is a port; 0 if it is none.
+    pub(super) master: u32,
+    /// The index of the interface that it is made on, in whichever network namespace; 0 if there is none.
+    pub(super) parent: u32,
 }
 
 /// All links of the network namespace, without their counters.
@@ -45,6 +49,16 @@ pub(super) fn links() -> io::Result<Vec<Link>> {
     let mut all = LinkMessage::default();
     all.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     dump(RouteNetlinkMessage::GetLink(all), link)
+}
+
+/// What each link of the network namespace had no room for since it was made, by its index.
+///
+/// # Errors
+///
+/// When the kernel does not list them.
+pub(super) fn drops() -> io::Result<Vec<(u32, u64)>> {
+    let all = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    dump(all, |message| link(message).map(|link| (link.index, link.dropped)))
 }
 
 /// The link with this index, if there is one.
@@ -88,7 +102,8 @@ pub(super) fn gone(message: Message<'_>) -> Option<u32> {
     (message.kind == RTM_DELLINK).then_some(header(message)?.index)
 }
 
-fn link(message: Message<'_>) -> Option<Link> {
+/// The link that is there, if that is what a message says.
+pub(super) fn link(message: Message<'_>) -> Option<Link> {
     if message.kind != RTM_NEWLINK {
         return None;
     }
@@ -102,6 +117,8 @@ fn link(message: Message<'_>) -> Option<Link> {
     for attribute in message.attributes(HEADER) {
         match attribute.kind() {
             IFLA_IFNAME => link.name = text(attribute.value()),
+            IFLA_MASTER => link.master = number(attribute.value()),
+            IFLA_LINK => link.parent = number(attribute.value()),
             IFLA_LINKINFO => {
                 let kind = attributes(attribute.value()).find(|part| part.kind() == IFLA_INFO_KIND);
                 link.kind = kind.map_or_else(String::new, |kind| text(kind.value()));
@@ -118,6 +135,10 @@ fn link(message: Message<'_>) -> Option<Link> {
         }
     }
     Some(link)
+}
+
+fn number(value: &[u8]) -> u32 {
+    value.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
 }
 
 /// `None` for a message of another address family: a bridge announces its ports with `AF_BRIDGE`, and that one has
@@ -169,10 +190,12 @@ mod tests {
         xdp: None,
         dropped: 0,
         kind: String::new(),
+        master: 0,
+        parent: 0,
     };
 
     #[test]
-    fn links_are_read_with_name_type_flags_and_xdp_program() {
+    fn links_are_read_with_their_attributes() {
         let xdp =
             [attribute(2, &[2]), attribute(4, &77_u32.to_ne_bytes()), attribute(6, &77_u32.to_ne_bytes())];
         let counters: Vec<u8> = (0..25_u64).flat_map(u64::to_ne_bytes).collect();
@@ -180,8 +203,17 @@ mod tests {
             attribute(IFLA_IFNAME, b"lo\0"),
             attribute(IFLA_STATS64, &counters),
             attribute(IFLA_XDP, &xdp.concat()),
+            attribute(IFLA_MASTER, &3_u32.to_ne_bytes()),
+            attribute(IFLA_LINK, &4_u32.to_ne_bytes()),
         ]);
-        let expected = Link { name: "lo".to_owned(), xdp: Some((77, "generic")), dropped: 14 + 15, ..PLAIN };
+        let expected = Link {
+            name: "lo".to_owned(),
+            xdp: Some((77, "generic")),
+            dropped: 14 + 15,
+            master: 3,
+            parent: 4,
+            ..PLAIN
+        };
         assert_eq!(link, expected);
         assert_eq!(read(&[attribute(IFLA_XDP, &attribute(2, &[0]))]), PLAIN);
     }
@@ -194,6 +226,7 @@ mod tests {
             attribute(IFLA_XDP, &[1; 3]),
             attribute(libc::IFLA_MTU, &[1]),
             attribute(libc::IFLA_VFINFO_LIST, &[1; 2]),
+            attribute(IFLA_MASTER, &[1; 3]),
             attribute(IFLA_IFNAME, b"c\xff\0"),
         ];
         assert_eq!(read(&broken), Link { name: "c\u{fffd}".to_owned(), ..PLAIN });

@@ -1,6 +1,7 @@
 //! Diagnostics of the programs in the kernel, which aya-log brings through a ring of its own.
 
 use std::{
+    fmt,
     io::{self, PipeReader, PipeWriter},
     os::fd::AsFd,
     thread::{self, JoinHandle},
@@ -13,7 +14,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use super::{KernelError, error::causes};
+use super::error::causes;
 use crate::messages::Messages;
 
 /// What the programs log: those levels of aya-log that they use, of which each includes those before it.
@@ -23,11 +24,18 @@ pub enum LogLevel {
     /// Nothing; the programs then hold no code for it.
     #[default]
     Off = 0,
+    /// What the process may still do that reads a file; the programs report nothing.
+    Info = 3,
     /// Packets that are lost or too short for the filter.
     Debug = 4,
     /// Every packet that matches, as far as standard error keeps up: slow.
     Trace = 5,
 }
+
+/// The log of the programs cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read the log of the eBPF programs: {0}; leave out `--log-level`")]
+pub struct LogError(pub String);
 
 /// Makes each message a line on standard error.
 #[derive(Debug)]
@@ -54,34 +62,54 @@ pub(super) struct KernelLog {
     thread: JoinHandle<()>,
 }
 
-impl KernelLog {
-    /// Takes the log's map, and starts the thread; `None` where nothing is to be logged.
+/// What the programs log into, before the thread reads it.
+pub(super) struct Logger(EbpfLogger<Lines>);
+
+impl fmt::Debug for Logger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Logger")
+    }
+}
+
+impl Logger {
+    /// Takes the log's map; `None` where nothing is to be logged.
     ///
     /// # Errors
     ///
-    /// [`KernelError::Log`] when there is no way to read it.
-    pub(super) fn start(
+    /// [`LogError`] when there is no way to read it.
+    pub(super) fn new(
         ebpf: &mut Ebpf,
         level: LogLevel,
         messages: &Messages,
-    ) -> Result<Option<Self>, KernelError> {
+    ) -> Result<Option<Self>, LogError> {
         if level == LogLevel::Off {
             return Ok(None);
         }
-        let failed = |error: &dyn std::error::Error| KernelError::Log(causes(error));
-        let lines = Lines(messages.clone());
-        let mut logger = EbpfLogger::init_with_logger(ebpf, lines).map_err(|error| failed(&error))?;
-        let (stopped, stop) = io::pipe().map_err(|error| failed(&error))?;
+        let logger = EbpfLogger::init_with_logger(ebpf, Lines(messages.clone()));
+        logger.map(|logger| Some(Self(logger))).map_err(|error| LogError(causes(&error)))
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] when the system has no more threads or descriptors.
+    pub(super) fn start(self) -> Result<KernelLog, LogError> {
+        let failed = |error: io::Error| LogError(causes(&error));
+        let Self(mut logger) = self;
+        let (stopped, stop) = io::pipe().map_err(failed)?;
         let run = move || {
             while wait(&logger, &stopped) {
                 logger.flush();
             }
             logger.flush();
         };
-        let thread = thread::Builder::new().name("log".to_owned()).spawn(run);
-        Ok(Some(Self { stop, thread: thread.map_err(|error| failed(&error))? }))
+        let thread = thread::Builder::new().name("log".to_owned()).spawn(run).map_err(failed)?;
+        Ok(KernelLog { stop, thread })
     }
+}
 
+impl KernelLog {
     /// Reads the messages there are, once the programs have ended.
     pub(super) fn finish(self) {
         let Self { stop, thread } = self;

@@ -108,6 +108,10 @@ mod tests {
 
     use super::*;
 
+    fn set_version(record: &mut [u8], version: u16) {
+        record[RecordHeader::ABI_VERSION_OFFSET..][..2].copy_from_slice(&version.to_ne_bytes());
+    }
+
     /// A queue in memory.
     #[derive(Default)]
     struct Memory(VecDeque<Vec<u8>>);
@@ -118,7 +122,7 @@ mod tests {
             let mut record = [0; RecordHeader::SIZE + 8];
             record[..8].copy_from_slice(&time.to_ne_bytes());
             record[12..16].copy_from_slice(&1_u32.to_ne_bytes());
-            record[RecordHeader::ABI_VERSION_OFFSET] = ABI_VERSION;
+            set_version(&mut record, ABI_VERSION);
             record[RecordHeader::SIZE] = tag;
             self.0.push_back(record.to_vec());
         }
@@ -182,7 +186,7 @@ mod tests {
     #[test]
     fn records_of_another_layout_are_passed_over_and_counted() {
         let mut queues = queues(&[&[1, 2, 3], &[4]]);
-        queues[0].0[1][RecordHeader::ABI_VERSION_OFFSET] = ABI_VERSION + 1;
+        set_version(&mut queues[0].0[1], ABI_VERSION + 1);
         // The first of its queue; shorter than a header; and empty.
         queues[1].0.push_front(vec![0xff; 100]);
         queues[1].0.push_back(vec![0; RecordHeader::SIZE - 1]);

@@ -3,23 +3,30 @@
 use std::{io, os::fd::AsFd as _, thread};
 
 use aya::{
-    Ebpf, EbpfLoader, Pod,
-    maps::{Array, ArrayOfMaps, Map, MapData, MapError},
+    Ebpf, EbpfLoader,
+    maps::{ArrayOfMaps, Map, MapData, MapError},
     programs::ProgramError,
 };
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
-use capture_common::{counters::Counters, ports::PortBitmap};
+use capture_common::counters::Counters;
+use capture_filter::ebpf::Instruction;
 use nix::sys::{
     resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit},
     signal::{SigSet, SigmaskHow, pthread_sigmask},
 };
 
 use super::{
+    counters::CounterPages,
     cpus,
-    error::{KernelError, causes, errno, not_permitted},
+    error::{causes, errno},
     log::LogLevel,
-    privileges::Denial,
+    privileges::{Denial, NotPermitted},
+    splice::{Aligned, SpliceError, splice},
 };
+
+mod error;
+
+pub use error::{CountersError, LoadError, RingsError, SettleError, TooManyFiles};
 
 /// The committed object, or the one that was named at build time (see `build.rs`).
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/capture.bpf.o"));
@@ -29,22 +36,15 @@ const LOG_TAIL: usize = 12;
 /// How often a program is loaded when the verifier is interrupted.
 const LOAD_ATTEMPTS: usize = 10;
 
-/// Counters of one CPU as aya reads them.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct PodCounters(Counters);
-
-#[expect(unsafe_code, reason = "aya's marker for types that may be read from a map")]
-// SAFETY: `Counters` is a `repr(C)` struct of u64 only: no padding, and every bit pattern is valid.
-unsafe impl Pod for PodCounters {}
-
 /// What is fixed when the programs are loaded.
 #[derive(Clone, Debug)]
 pub struct ObjectOptions<'a> {
-    /// The selected ports; `None` for every TCP packet.
-    pub ports: Option<&'a PortBitmap>,
+    /// What selects packets; `None` for every TCP packet.
+    pub filter: Option<&'a FilterCode>,
     /// Whether frames begin with an Ethernet header; otherwise with the IP header.
     pub link_header: bool,
+    /// What records carry to tell the instances of the programs apart: one for each network namespace.
+    pub instance: u16,
     /// Bytes to capture of each frame, 0 for the headers alone.
     pub snaplen: u32,
     /// Size of each ring in bytes: a power of two and a multiple of the page size.
@@ -53,6 +53,17 @@ pub struct ObjectOptions<'a> {
     pub rings: usize,
     /// What the programs log.
     pub log_level: LogLevel,
+}
+
+/// The instructions that stand in front of each program, which sees only what they accept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilterCode {
+    /// At TC, on the way in.
+    pub tc_ingress: Vec<Instruction>,
+    /// At TC, on the way out.
+    pub tc_egress: Vec<Instruction>,
+    /// At XDP.
+    pub xdp: Vec<Instruction>,
 }
 
 /// The loaded object with its rings in place, attached to nothing.
@@ -65,6 +76,8 @@ pub struct Object {
     cpu_ids: u32,
     /// Whether the verifier's log is shown when it refuses a program.
     with_log: bool,
+    /// What the names of its clsact filters end with.
+    pub(super) mark: String,
 }
 
 impl Object {
@@ -73,8 +86,21 @@ impl Object {
     /// # Errors
     ///
     /// When the kernel has no ring buffers, the process is not privileged, or a ring cannot be made.
-    pub fn load(bytes: &[u8], options: &ObjectOptions<'_>) -> Result<Self, KernelError> {
+    pub fn load(bytes: &[u8], options: &ObjectOptions<'_>) -> Result<Self, LoadError> {
         Self::load_for(is_preemptible(), bytes, options)
+    }
+
+    /// Loads `bytes` once more, with other options, for programs that write to the rings of this one, which have not been
+    /// taken yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub(super) fn load_again(&self, bytes: &[u8], options: &ObjectOptions<'_>) -> Result<Self, LoadError> {
+        let (online, cpu_ids) = all_cpus()?;
+        let ebpf = load_ebpf(is_preemptible(), bytes, options, cpu_ids)?;
+        place_rings(&ebpf, &self.rings, &online, cpu_ids).map_err(|error| no_rings(&error, options))?;
+        Ok(Self::new(ebpf, Vec::new(), cpu_ids, options))
     }
 
     /// As [`load`](Self::load), for a kernel on which one run of the programs can interrupt another, or cannot.
@@ -82,52 +108,20 @@ impl Object {
         preemptible: bool,
         bytes: &[u8],
         options: &ObjectOptions<'_>,
-    ) -> Result<Self, KernelError> {
+    ) -> Result<Self, LoadError> {
         lift_memory_limit();
-        let _blocked = SignalsBlocked::new();
-        let unreadable = |(path, error)| KernelError::Load(format!("{path}: {error}"));
-        let online = cpus::online().map_err(unreadable)?;
-        let cpu_ids = cpus::ids().map_err(unreadable)?;
+        let (online, cpu_ids) = all_cpus()?;
         require_ring_buffers()?;
-        let any_port = u8::from(options.ports.is_none());
-        let link_header = u8::from(options.link_header);
-        let preemptible = u8::from(preemptible);
-        let log_level = options.log_level as u8;
-        let mut loader = loader_without_kernel_types();
-        loader
-            .override_global("ANY_PORT", &any_port, true)
-            .override_global("LINK_HEADER", &link_header, true)
-            .override_global("PREEMPTIBLE", &preemptible, true)
-            .override_global("SNAPLEN", &options.snaplen, true)
-            .override_global(aya_log::LEVEL, &log_level, true)
-            .map_max_entries("RINGS", cpu_ids)
-            .map_max_entries("COUNTERS", cpu_ids);
-        if let Some(ports) = options.ports {
-            loader.override_global("PORTS", ports, true);
-        }
-        if options.log_level == LogLevel::Off {
-            loader.map_max_entries("AYA_LOGS", u32::try_from(super::page_size()).unwrap_or(4096));
-        }
-        let ebpf = loader.load(bytes).map_err(|error| match errno(&error) {
-            Some(libc::EPERM | libc::EACCES) => not_permitted("load eBPF programs"),
-            Some(libc::EMFILE) => too_many_files("load eBPF programs"),
-            _ => KernelError::Load(causes(&error)),
-        })?;
-
+        let ebpf = load_ebpf(preemptible, bytes, options, cpu_ids)?;
         let rings = make_rings(options.rings, &mut |index| make_ring(index, options.ring_size))
             .map_err(io::Error::other)
             .and_then(|rings| place_rings(&ebpf, &rings, &online, cpu_ids).map(|()| rings))
-            .map_err(|error| match errno(&error) {
-                Some(libc::EPERM) => not_permitted("create BPF maps"),
-                Some(libc::EMFILE) => too_many_files("create ring buffers"),
-                number => KernelError::Rings {
-                    count: options.rings,
-                    size: options.ring_size,
-                    source: number
-                        .map_or_else(|| io::Error::other(causes(&error)), io::Error::from_raw_os_error),
-                },
-            })?;
-        Ok(Self { ebpf, rings, cpu_ids, with_log: options.log_level != LogLevel::Off })
+            .map_err(|error| no_rings(&error, options))?;
+        Ok(Self::new(ebpf, rings, cpu_ids, options))
+    }
+
+    fn new(ebpf: Ebpf, rings: Vec<MapData>, cpu_ids: u32, options: &ObjectOptions<'_>) -> Self {
+        Self { ebpf, rings, cpu_ids, with_log: options.log_level != LogLevel::Off, mark: String::new() }
     }
 
     /// Loads one of the programs into the kernel and returns it.
@@ -135,22 +129,22 @@ impl Object {
     /// # Errors
     ///
     /// When the verifier refuses it, or the process is not privileged.
-    pub(super) fn program<'a, P>(&'a mut self, name: &'static str) -> Result<&'a mut P, KernelError>
+    pub(super) fn program<'a, P>(&'a mut self, name: &'static str) -> Result<&'a mut P, LoadError>
     where
         P: LoadProgram + 'a,
         &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
     {
-        let missing = || KernelError::Load(format!("the object has no program {name}"));
+        let missing = || LoadError::Object(format!("the object has no program {name}"));
         let with_log = self.with_log;
         let program = self.ebpf.program_mut(name).ok_or_else(missing)?;
         let program: &mut P =
-            program.try_into().map_err(|error: ProgramError| KernelError::Load(causes(&error)))?;
+            program.try_into().map_err(|error: ProgramError| LoadError::Object(causes(&error)))?;
         match load_blocked(program) {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
             Err(ProgramError::LoadError { io_error, verifier_log }) => {
                 Err(refusal(name, io_error, &verifier_log.to_string(), with_log))
             }
-            Err(error) => Err(KernelError::Load(causes(&error))),
+            Err(error) => Err(LoadError::Object(causes(&error))),
         }
     }
 
@@ -161,26 +155,91 @@ impl Object {
     /// # Errors
     ///
     /// When the kernel refuses.
-    pub(super) fn wait_for_programs(&self, ring: &MapData) -> Result<(), KernelError> {
+    pub(super) fn wait_for_programs(&self, ring: &MapData) -> Result<(), SettleError> {
         place_rings(&self.ebpf, std::slice::from_ref(ring), &[], 1)
-            .map_err(|error| KernelError::Settle(causes(&error)))
+            .map_err(|error| SettleError(causes(&error)))
+    }
+
+    /// The counters, mapped.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not map them.
+    pub(super) fn counter_pages(&self) -> Result<CounterPages, CountersError> {
+        let map = match self.ebpf.map("COUNTERS") {
+            Some(Map::Array(map)) => map,
+            _ => return Err(CountersError("the object has none".to_owned())),
+        };
+        CounterPages::new(map, self.cpu_ids).map_err(|error| CountersError(error.to_string()))
     }
 
     /// The sum of all CPUs' counters.
     ///
     /// # Errors
     ///
-    /// When the map cannot be read.
-    pub fn counters(&self) -> Result<Counters, KernelError> {
-        let failed = |error: MapError| KernelError::Counters(causes(&error));
-        let map = self.ebpf.map("COUNTERS").ok_or_else(|| KernelError::Counters("no such map".to_owned()))?;
-        let counters = Array::<_, PodCounters>::try_from(map).map_err(failed)?;
-        let mut sum = Counters::default();
-        for cpu in 0..self.cpu_ids {
-            let PodCounters(cpu) = counters.get(&cpu, 0).map_err(failed)?;
-            sum.add(&cpu);
+    /// When the kernel does not map them.
+    pub fn counters(&self) -> Result<Counters, CountersError> {
+        self.counter_pages().map(|pages| pages.sum())
+    }
+}
+
+/// The CPUs that are online, and how many numbers CPUs have.
+fn all_cpus() -> Result<(Vec<u32>, u32), LoadError> {
+    let unreadable = |(path, error)| LoadError::Object(format!("{path}: {error}"));
+    Ok((cpus::online().map_err(unreadable)?, cpus::ids().map_err(unreadable)?))
+}
+
+/// Makes the object's maps, and has its programs relocated.
+fn load_ebpf(
+    preemptible: bool,
+    bytes: &[u8],
+    options: &ObjectOptions<'_>,
+    cpu_ids: u32,
+) -> Result<Ebpf, LoadError> {
+    let _blocked = SignalsBlocked::new();
+    let link_header = u8::from(options.link_header);
+    let preemptible = u8::from(preemptible);
+    let log_level = options.log_level as u8;
+    let mut loader = loader_without_kernel_types();
+    loader
+        .override_global("LINK_HEADER", &link_header, true)
+        .override_global("PREEMPTIBLE", &preemptible, true)
+        .override_global("SNAPLEN", &options.snaplen, true)
+        .override_global("SOURCE", &options.instance, true)
+        .override_global(aya_log::LEVEL, &log_level, true)
+        .map_max_entries("RINGS", cpu_ids)
+        .map_max_entries("COUNTERS", cpu_ids);
+    if options.log_level == LogLevel::Off {
+        loader.map_max_entries("AYA_LOGS", u32::try_from(super::page_size()).unwrap_or(4096));
+    }
+    let spliced = options.filter.map(|filter| filter.in_front_of(bytes)).transpose();
+    let spliced = spliced.map_err(|error| LoadError::Object(error.to_string()))?;
+    let bytes = spliced.as_ref().map_or(bytes, Aligned::bytes);
+    loader.load(bytes).map_err(|error| match errno(&error) {
+        Some(libc::EPERM | libc::EACCES) => NotPermitted::to("load eBPF programs").into(),
+        Some(libc::EMFILE) => too_many_files("load eBPF programs").into(),
+        _ => LoadError::Object(causes(&error)),
+    })
+}
+
+/// Why the rings are not there.
+fn no_rings(error: &io::Error, options: &ObjectOptions<'_>) -> LoadError {
+    match errno(error) {
+        Some(libc::EPERM) => LoadError::from(NotPermitted::to("create BPF maps")),
+        Some(libc::EMFILE) => too_many_files("create ring buffers").into(),
+        number => RingsError {
+            count: options.rings,
+            size: options.ring_size,
+            source: number.map_or_else(|| io::Error::other(causes(error)), io::Error::from_raw_os_error),
         }
-        Ok(sum)
+        .into(),
+    }
+}
+
+impl FilterCode {
+    fn in_front_of(&self, object: &[u8]) -> Result<Aligned, SpliceError> {
+        let Self { tc_ingress, tc_egress, xdp } = self;
+        splice(object, &[("tc_ingress", tc_ingress), ("tc_egress", tc_egress), ("xdp", xdp)])
     }
 }
 
@@ -237,16 +296,16 @@ fn load_blocked(program: &mut impl LoadProgram) -> Result<(), ProgramError> {
 
 /// Why a program was not loaded. Without a capability that it needs the verifier refuses it in words of its own, so
 /// the capabilities are looked at first.
-fn refusal(program: &'static str, source: io::Error, log: &str, with_log: bool) -> KernelError {
+fn refusal(program: &'static str, source: io::Error, log: &str, with_log: bool) -> LoadError {
     let denial = Denial::of_this_process();
     match source.raw_os_error() {
-        Some(libc::EPERM) => not_permitted("load eBPF programs"),
-        Some(libc::EMFILE) => too_many_files("load eBPF programs"),
-        _ if denial.is_missing_capability() => not_permitted("load eBPF programs"),
+        Some(libc::EPERM) => NotPermitted::to("load eBPF programs").into(),
+        Some(libc::EMFILE) => too_many_files("load eBPF programs").into(),
+        _ if denial.is_missing_capability() => NotPermitted::to("load eBPF programs").into(),
         // The verifier has nothing to say where it was not asked.
-        Some(libc::EAGAIN | libc::EINTR) => KernelError::Interrupted { program },
-        Some(libc::ENOMEM) => KernelError::NoMemory { program },
-        _ => KernelError::Refused {
+        Some(libc::EAGAIN | libc::EINTR) => LoadError::Interrupted { program },
+        Some(libc::ENOMEM) => LoadError::NoMemory { program },
+        _ => LoadError::Refused {
             program,
             source,
             reason: tail(log, 1),
@@ -274,7 +333,7 @@ fn loader_without_kernel_types() -> EbpfLoader<'static> {
 /// Refuses kernels without ring buffers, whatever their version says: distributions bring features to older kernels.
 /// Ring buffers are from Linux 5.8; that they can be as large as the daemon wants within a map of maps is from 5.10, and
 /// a kernel without that refuses to place them.
-fn require_ring_buffers() -> Result<(), KernelError> {
+fn require_ring_buffers() -> Result<(), LoadError> {
     match make_ring(0, super::page_size()) {
         Err(error) if errno(&error) == Some(libc::EINVAL) => Err(too_old("BPF ring buffers", "5.10")),
         // Whatever else is wrong is reported later.
@@ -283,11 +342,11 @@ fn require_ring_buffers() -> Result<(), KernelError> {
 }
 
 /// That the running kernel lacks `what`, which Linux has since version `needed`.
-pub(super) fn too_old(what: &'static str, needed: &'static str) -> KernelError {
+pub(super) fn too_old(what: &'static str, needed: &'static str) -> LoadError {
     let release = nix::sys::utsname::uname();
     let release =
         release.map_or_else(|_| String::new(), |name| name.release().to_string_lossy().into_owned());
-    KernelError::KernelTooOld { release, what, needed }
+    LoadError::KernelTooOld { release, what, needed }
 }
 
 /// Whether the kernel is one with PREEMPT_RT (its version then says so: scripts/mkcompile_h, init/build-version).
@@ -306,8 +365,8 @@ fn lift_memory_limit() {
 ///
 /// # Errors
 ///
-/// [`KernelError::TooManyFiles`] where no capture could start: not every library that opens files can say so.
-pub fn lift_file_limit() -> Result<(), KernelError> {
+/// [`TooManyFiles`] where no capture could start: not every library that opens files can say so.
+pub fn lift_file_limit() -> Result<(), TooManyFiles> {
     /// What a capture with one ring has open, and the standard streams.
     const LEAST: u64 = 32;
 
@@ -321,9 +380,9 @@ pub fn lift_file_limit() -> Result<(), KernelError> {
     Ok(())
 }
 
-fn too_many_files(action: &'static str) -> KernelError {
+fn too_many_files(action: &'static str) -> TooManyFiles {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
-    KernelError::TooManyFiles { action, limit }
+    TooManyFiles { action, limit }
 }
 
 fn make_ring(index: usize, size: usize) -> Result<MapData, MapError> {

@@ -48,6 +48,23 @@ impl Denial {
     }
 }
 
+/// The process may not do what it has to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not permitted to {action}: {denial}")]
+pub struct NotPermitted {
+    /// What was refused.
+    pub action: &'static str,
+    /// Why.
+    pub denial: Denial,
+}
+
+impl NotPermitted {
+    /// That `action` was refused because this process lacks privileges.
+    pub(super) fn to(action: &'static str) -> Self {
+        Self { action, denial: Denial::of_this_process() }
+    }
+}
+
 impl fmt::Display for Denial {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

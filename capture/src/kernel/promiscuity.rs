@@ -8,6 +8,23 @@ use std::{
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+use super::interface::printable;
+
+/// The interface cannot be made promiscuous.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} is not in promiscuous mode, which needs a packet socket and the capability cap_net_raw ({source}): packets \
+     between other machines may be missing; grant the capability, or give -p",
+    printable(.interface)
+)]
+pub(super) struct NotPromiscuous {
+    /// The interface.
+    pub(super) interface: String,
+    /// The kernel's answer.
+    #[source]
+    pub(super) source: io::Error,
+}
+
 /// Keeps an interface in promiscuous mode. The kernel counts the sockets that ask for it, and a socket is closed however
 /// its process ends (packet(7), `PACKET_ADD_MEMBERSHIP`); the flag `IFF_PROMISC` would stay.
 #[derive(Debug)]

@@ -14,14 +14,14 @@
 
 use std::{
     io,
-    num::NonZeroUsize,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
-    ptr::NonNull,
+    os::fd::{AsFd as _, AsRawFd, RawFd},
     sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
 
 use aya::maps::MapData;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::mman::ProtFlags;
+
+use super::mapping::{Mapping, acquire};
 
 /// What the kernel puts before each record: its length with two flags, and an offset that only it needs.
 const RECORD_HEADER: usize = 8;
@@ -157,17 +157,13 @@ impl Ring {
         self.peek().is_none()
     }
 
-    pub(super) fn map(&self) -> &MapData {
-        &self.map
-    }
-
     fn offset(&self, position: u64) -> usize {
         (position as usize) & (self.size - 1)
     }
 
     fn data(&self) -> *const u8 {
         // SAFETY: the data area begins one page into the mapping, which is longer than that.
-        unsafe { self.producer.start.as_ptr().cast_const().add(self.page_size) }
+        unsafe { self.producer.start().cast_const().add(self.page_size) }
     }
 
     fn header_at(&self, position: u64) -> &AtomicU32 {
@@ -180,54 +176,17 @@ impl Ring {
 
     fn consumer_position(&self) -> &AtomicU64 {
         // SAFETY: the position is the first word of the page, and both sides access it atomically.
-        unsafe { &*self.consumer.start.as_ptr().cast::<AtomicU64>() }
+        unsafe { &*self.consumer.start().cast::<AtomicU64>() }
     }
 
     fn producer_position(&self) -> &AtomicU64 {
         // SAFETY: the position is the first word of the mapping, and both sides access it atomically.
-        unsafe { &*self.producer.start.as_ptr().cast::<AtomicU64>() }
+        unsafe { &*self.producer.start().cast::<AtomicU64>() }
     }
-}
-
-/// Reads what the kernel has released, from a page that is read-only here. On such pages only relaxed loads are sure to
-/// work, and a fence makes them acquire (std::sync::atomic, "Atomic accesses to read-only memory").
-#[inline(always)]
-fn acquire<A, V>(atomic: &A, load: impl FnOnce(&A, Ordering) -> V) -> V {
-    let value = load(atomic, Ordering::Relaxed);
-    fence(Ordering::Acquire);
-    value
 }
 
 impl AsRawFd for Ring {
     fn as_raw_fd(&self) -> RawFd {
         self.map.fd().as_fd().as_raw_fd()
-    }
-}
-
-/// A piece of a ring in our memory, unmapped when dropped.
-#[derive(Debug)]
-struct Mapping {
-    start: NonNull<u8>,
-    length: usize,
-}
-
-// SAFETY: the mapping is owned by this value alone, and memory may be accessed and unmapped from any thread.
-unsafe impl Send for Mapping {}
-
-impl Mapping {
-    fn new(fd: BorrowedFd<'_>, offset: usize, length: usize, protection: ProtFlags) -> io::Result<Self> {
-        let size = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
-        let offset = offset.try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
-        // SAFETY: no address is asked for, so nothing that exists is mapped over.
-        let start = unsafe { mmap(None, size, protection, MapFlags::MAP_SHARED, fd, offset) }?;
-        Ok(Self { start: start.cast(), length })
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and the borrows of it have ended with the ring that owns it.
-        let unmapped = unsafe { munmap(self.start.cast(), self.length) };
-        debug_assert!(unmapped.is_ok(), "munmap of a ring");
     }
 }

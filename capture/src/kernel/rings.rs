@@ -7,8 +7,7 @@
 use std::{future::poll_fn, io, ops::ControlFlow, task::Poll, time::Duration};
 
 use aya::maps::MapData;
-use capture_common::record::hook;
-use capture_packet::{Direction, LinkType, Packet, SourceId, Timestamp};
+use capture_packet::{Direction, Packet, Timestamp};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -16,23 +15,18 @@ use super::{
     merge::{Left, Merge, Queue},
     pace::Pace,
     ring::Ring,
+    sources::{Origin, RecordSource, Sources},
 };
 
 /// How long records wait for earlier ones from other CPUs, in nanoseconds. A program takes well under a microsecond
 /// from stamp to commit; this leaves room for an interrupt in between and for a virtual CPU that is not running.
 const HOLD_BACK: u64 = 1_000_000;
 
-/// A capture is attached to one interface.
-const INTERFACE: SourceId = SourceId(0);
-
-/// Which way the packets go that a program sees.
+/// Which way a packet goes. What has no [packet type](capture_common::record::packet_type) of a packet's way comes in: an XDP program sees
+/// nothing else, and what goes out is marked by the program.
 #[inline]
-fn direction(program: u8) -> Option<Direction> {
-    match program {
-        hook::TC_INGRESS | hook::XDP => Some(Direction::In),
-        hook::TC_EGRESS => Some(Direction::Out),
-        _ => None,
-    }
+fn direction(packet_type: u8) -> Direction {
+    Direction::of_packet_type(packet_type.into()).unwrap_or(Direction::In)
 }
 
 /// The rings of one capture.
@@ -42,7 +36,9 @@ pub(super) struct Rings {
     merge: Merge,
     pace: Pace,
     clock: Clock,
-    link_type: LinkType,
+    sources: Sources,
+    /// The numbers of interfaces that are gone and all of whose records have been read.
+    forgotten: Vec<u32>,
 }
 
 impl Queue for AsyncFd<Ring> {
@@ -58,17 +54,13 @@ impl Queue for AsyncFd<Ring> {
 }
 
 impl Rings {
-    /// Takes the maps, each of `size` bytes; `snaplen` is 0 where only headers are captured. To be called within a tokio runtime.
+    /// Takes the maps, each of `size` bytes; `snaplen` is 0 where only headers are captured, and `shift` that of this process's
+    /// [clocks](super::clock::shift_of_this_process). To be called within a tokio runtime.
     ///
     /// # Errors
     ///
     /// When a ring cannot be mapped or waited for.
-    pub(super) fn new(
-        maps: Vec<MapData>,
-        size: usize,
-        snaplen: u32,
-        link_type: LinkType,
-    ) -> io::Result<Self> {
+    pub(super) fn new(maps: Vec<MapData>, size: usize, snaplen: u32, shift: i64) -> io::Result<Self> {
         let rings = maps
             .into_iter()
             .map(|map| {
@@ -82,30 +74,67 @@ impl Rings {
             rings,
             merge: Merge::default(),
             pace: Pace::new(size, snaplen),
-            clock: Clock::new(),
-            link_type,
+            clock: Clock::new(shift),
+            sources: Sources::default(),
+            forgotten: Vec::new(),
         })
+    }
+
+    /// Takes the time up to which [`drain`](Self::drain) reads. What there is to be known of interfaces is taken in between
+    /// the two: no record is read that is younger.
+    pub(super) fn refresh(&mut self) {
+        self.clock.refresh();
     }
 
     /// Hands packets to `each`, oldest first, until it breaks or all that is due has been read. With `all`, everything
     /// is due: to be used once nothing is attached any more.
     pub(super) fn drain(&mut self, all: bool, mut each: impl FnMut(&Packet<'_>) -> ControlFlow<()>) -> Left {
-        let Self { rings, merge, pace, clock, link_type } = self;
-        let now = clock.refresh();
-        let due = if all || rings.len() == 1 { u64::MAX } else { now.saturating_sub(HOLD_BACK) };
+        let Self { rings, merge, pace, clock, sources, forgotten } = self;
+        let now = clock.stamp();
+        let due = match rings.as_slice() {
+            _ if all => u64::MAX,
+            [_] => now,
+            _ => now.saturating_sub(HOLD_BACK),
+        };
         let mut records = 0;
         let left = merge.drain(rings, due, |header, data| {
             records += 1;
             let time = clock.wall(header.time);
+            let source = RecordSource { instance: header.source, ifindex: header.ifindex };
+            let Origin { id, number, link_type } = sources.of(source);
             each(&Packet {
-                source: INTERFACE,
-                direction: direction(header.hook),
-                ..Packet::new(time, *link_type, header.wire_len, data)
+                source: id,
+                ifindex: number,
+                packet_type: header.packet_type,
+                direction: Some(direction(header.packet_type)),
+                layers: header.layers(),
+                ..Packet::new(time, link_type, header.wire_len, data)
             })
         });
         let filled = rings.iter_mut().map(|ring| ring.get_mut().publish_but_one()).max();
         pace.read(records, filled.unwrap_or(0));
+        if left != Left::More {
+            let over = sources.forget(now.saturating_sub(HOLD_BACK));
+            forgotten.extend(over.into_iter().map(|origin| origin.number));
+        }
         left
+    }
+
+    /// From now on there can be records of this interface.
+    pub(super) fn add(&mut self, source: RecordSource, origin: Origin) {
+        self.forgotten.retain(|forgotten| *forgotten != origin.number);
+        self.sources.add(source, origin);
+    }
+
+    /// No program sees packets of this interface any more.
+    pub(super) fn remove(&mut self, source: RecordSource) {
+        let now = self.clock.refresh();
+        self.sources.remove(source, now);
+    }
+
+    /// The numbers of the interfaces all of whose records have been read since they were [removed](Self::remove), once each.
+    pub(super) fn take_forgotten(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// The time of day at the last drain.
@@ -150,26 +179,19 @@ impl Rings {
         })
         .await
     }
-
-    /// One of the maps.
-    pub(super) fn any_map(&self) -> Option<&MapData> {
-        self.rings.first().map(|ring| ring.get_ref().map())
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use capture_common::record::packet_type;
+
     use super::*;
 
     #[test]
-    fn each_program_sees_one_direction() {
-        for (program, expected) in [
-            (hook::TC_INGRESS, Some(Direction::In)),
-            (hook::TC_EGRESS, Some(Direction::Out)),
-            (hook::XDP, Some(Direction::In)),
-            (255, None),
-        ] {
-            assert_eq!(direction(program), expected);
+    fn what_is_not_outgoing_comes_in() {
+        for packet_type in 0..=u8::MAX {
+            let outgoing = packet_type == packet_type::OUTGOING;
+            assert_eq!(direction(packet_type) == Direction::Out, outgoing, "{packet_type}");
         }
     }
 }

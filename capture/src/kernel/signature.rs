@@ -1,14 +1,23 @@
 //! The signature test: a corpus of frames through the real programs with `BPF_PROG_TEST_RUN`, and the record in the
 //! ring equal to what the shared parser, run here over the same bytes, says that it has to be.
 
+use std::num::NonZeroUsize;
+
 use aya::{
     TestRun, TestRunOptions,
     programs::{SchedClassifier, Xdp},
 };
 use capture_common::{
     counters::Counters,
-    parse::{Frame as _, Selection, select_ethernet, select_raw},
-    record::{ABI_VERSION, MAX_SNAPLEN, RecordHeader, captured_len, hook},
+    parse::{Frame as _, Location, Network, locate_ethernet, locate_raw},
+    record::{ABI_VERSION, MAX_SNAPLEN, RecordHeader, captured_len, packet_type},
+};
+use capture_filter::{
+    ebpf::{Hook, Instruction},
+    interpret::Frame,
+    names::NoNames,
+    program as filter,
+    target::{Link, Place, Target, Way},
 };
 use test_support::packets::{
     ip::{Addresses, Ipv4, Ipv6, fragment_header},
@@ -18,12 +27,14 @@ use test_support::packets::{
 
 use super::{
     LogLevel,
-    object::{OBJECT, Object, ObjectOptions},
+    object::{FilterCode, OBJECT, Object, ObjectOptions},
     ring::Ring,
 };
-use crate::ports::PortSet;
+use crate::{filter::Filter, ports::PortList};
 
 const RING_SIZE: usize = 1 << 20;
+/// What records carry.
+const INSTANCE: u16 = 3;
 /// `BPF_PROG_TEST_RUN` takes no shorter frames (net/bpf/test_run.c, `bpf_test_init`).
 const SHORTEST: usize = 14;
 
@@ -128,29 +139,90 @@ fn corpus(link_header: bool) -> Vec<Sample> {
     samples
 }
 
+/// One of the programs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Program {
+    TcIngress,
+    TcEgress,
+    Xdp,
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::TcIngress => "tc_ingress",
+            Self::TcEgress => "tc_egress",
+            Self::Xdp => "xdp",
+        }
+    }
+
+    fn place(self) -> Place {
+        match self {
+            Self::TcIngress => Place::Tc(Way::In),
+            Self::TcEgress => Place::Tc(Way::Out),
+            Self::Xdp => Place::Xdp,
+        }
+    }
+
+    fn hook(self) -> Hook {
+        if self == Self::Xdp { Hook::Xdp } else { Hook::Tc }
+    }
+
+    fn code(self, instructions: Vec<Instruction>) -> FilterCode {
+        let none = FilterCode::default();
+        match self {
+            Self::TcIngress => FilterCode { tc_ingress: instructions, ..none },
+            Self::TcEgress => FilterCode { tc_egress: instructions, ..none },
+            Self::Xdp => FilterCode { xdp: instructions, ..none },
+        }
+    }
+
+    /// What its records say of a frame. `BPF_PROG_TEST_RUN` lets the kernel find it out as for any Ethernet frame, by
+    /// the destination and the address of an interface that none of the frames has (net/ethernet/eth.c,
+    /// `eth_type_trans`).
+    fn packet_type(self, bytes: &[u8]) -> u8 {
+        match self {
+            Self::TcIngress if bytes.starts_with(&[0xff; 6]) => packet_type::BROADCAST,
+            Self::TcIngress if bytes[0] & 1 != 0 => packet_type::MULTICAST,
+            Self::TcIngress => packet_type::OTHERHOST,
+            Self::TcEgress => packet_type::OUTGOING,
+            Self::Xdp => packet_type::UNKNOWN,
+        }
+    }
+}
+
 /// The record that has to be made of `bytes`, with the time and the interface left out, or that none may be.
 fn expected(
     bytes: &[u8],
-    ports: &PortSet,
+    filter: &filter::Program,
     options: &ObjectOptions<'_>,
-    hook: u8,
-) -> (Selection, Option<RecordHeader>) {
-    let selection =
-        if options.link_header { select_ethernet(bytes, ports) } else { select_raw(bytes, ports) };
-    let header = match selection {
-        Selection::Match(layers) => Some(RecordHeader {
+    program: Program,
+) -> (Location, Option<RecordHeader>) {
+    let frame = Frame { data: bytes, wire_len: bytes.len() as u32, ..Frame::default() };
+    let location = match options.link_header {
+        _ if !filter.matches(&frame) => Location::Other,
+        true => locate_ethernet(bytes),
+        false => locate_raw(bytes),
+    };
+    let header = match location {
+        Location::Tcp { layers, headers_end } => Some(RecordHeader {
             time: 0,
             wire_len: bytes.len() as u32,
-            captured_len: captured_len(bytes.len() as u32, layers.headers_end as u32, options.snaplen),
+            captured_len: captured_len(bytes.len() as u32, headers_end as u32, options.snaplen),
             ifindex: 0,
-            l3_offset: layers.l3_offset as u8,
-            l4_offset: layers.l4_offset as u8,
-            hook,
+            source: INSTANCE,
             abi_version: ABI_VERSION,
+            l3_offset: layers.l3_offset as u8,
+            l4_offset: layers.l4_offset.map_or(0, NonZeroUsize::get) as u8,
+            ip_version: match layers.network {
+                Network::Ipv4 => 4,
+                Network::Ipv6 => 6,
+            },
+            packet_type: program.packet_type(bytes),
         }),
-        Selection::Other | Selection::TooShort => None,
+        Location::Other | Location::TooShort => None,
     };
-    (selection, header)
+    (location, header)
 }
 
 /// Whether `BPF_PROG_TEST_RUN` takes the frame for a TC program: it wants something after an Ethernet header, and a
@@ -165,23 +237,22 @@ fn tc_takes(bytes: &[u8]) -> bool {
 }
 
 /// Runs the corpus through one program; returns how many records were compared.
-fn check(program: &'static str, hook: u8, ports: &PortSet, link_header: bool, snaplen: u32) -> u64 {
-    check_on(false, program, hook, ports, link_header, snaplen)
+fn check(program: Program, ports: &str, link_header: bool, snaplen: u32) -> u64 {
+    check_on(false, program, ports, link_header, snaplen)
 }
 
 /// As [`check`], for a kernel with or without PREEMPT_RT.
-fn check_on(
-    preemptible: bool,
-    program: &'static str,
-    hook: u8,
-    ports: &PortSet,
-    link_header: bool,
-    snaplen: u32,
-) -> u64 {
-    use capture_common::ports::Ports as _;
+fn check_on(preemptible: bool, program: Program, ports: &str, link_header: bool, snaplen: u32) -> u64 {
+    let ports: Vec<PortList> = ports.split_whitespace().map(|list| list.parse().unwrap()).collect();
+    let filter = Filter::new(&ports, String::new(), &mut NoNames).unwrap();
+    let link = if link_header { Link::Ethernet } else { Link::Raw };
+    let target = Target { link, place: program.place(), only_tcp: true };
+    let compiled = filter.program(&target).unwrap();
+    let code = program.code(filter.instructions(&compiled, program.hook()).unwrap());
     let options = ObjectOptions {
-        ports: (!ports.any()).then(|| ports.bitmap()),
+        filter: Some(&code),
         link_header,
+        instance: INSTANCE,
         snaplen,
         ring_size: RING_SIZE,
         rings: 1,
@@ -191,24 +262,24 @@ fn check_on(
     let mut ring = Ring::new(object.rings.remove(0), RING_SIZE).unwrap();
     let mut expected_counters = Counters::default();
     let corpus =
-        corpus(link_header).into_iter().filter(|sample| hook == hook::XDP || tc_takes(&sample.bytes));
+        corpus(link_header).into_iter().filter(|sample| program == Program::Xdp || tc_takes(&sample.bytes));
     for Sample { name, bytes } in corpus {
         let mut run = TestRunOptions::new();
         run.data_in = Some(&bytes);
-        let verdict = if hook == hook::XDP {
-            object.program::<Xdp>(program).unwrap().test_run(run)
+        let verdict = if program == Program::Xdp {
+            object.program::<Xdp>(program.name()).unwrap().test_run(run)
         } else {
-            object.program::<SchedClassifier>(program).unwrap().test_run(run)
+            object.program::<SchedClassifier>(program.name()).unwrap().test_run(run)
         };
         let verdict = verdict.unwrap_or_else(|error| panic!("{name}: {error}")).return_value;
-        let pass = if hook == hook::XDP { 2 } else { -1_i32 as u32 };
+        let pass = if program == Program::Xdp { 2 } else { -1_i32 as u32 };
         assert_eq!(verdict, pass, "{name}: the packet's fate was changed");
 
-        let (selection, expected) = expected(&bytes, ports, &options, hook);
-        match selection {
-            Selection::Match(_) => expected_counters.matched += 1,
-            Selection::TooShort => expected_counters.too_short += 1,
-            Selection::Other => {}
+        let (location, expected) = expected(&bytes, &compiled, &options, program);
+        match location {
+            Location::Tcp { .. } => expected_counters.matched += 1,
+            Location::TooShort => expected_counters.too_short += 1,
+            Location::Other => {}
         }
         let found = ring.peek().map(|record| {
             let (header, captured) = RecordHeader::from_record(record).expect("a record of this layout");
@@ -218,7 +289,12 @@ fn check_on(
         assert_eq!(comparable, expected, "{name}");
         if let Some((header, captured, length)) = found {
             assert_eq!(captured, bytes[..header.captured_len as usize], "{name}");
-            assert!(header.time > 0, "{name}: no stamp");
+            assert!({ header.time } > 0, "{name}: no stamp");
+            // Sound also where it was cut off before its headers.
+            let located = header
+                .layers()
+                .map(|layers| (layers.l3_offset, layers.l4_offset.map_or(0, NonZeroUsize::get)));
+            assert_eq!(located, Some((header.l3_offset.into(), header.l4_offset.into())), "{name}");
             ring.skip(length);
             ring.publish();
         }
@@ -228,37 +304,34 @@ fn check_on(
 }
 
 /// Every program with a port, with none, and with payload.
-fn check_all(program: &'static str, hook: u8) {
-    let port: PortSet = [&"1,8888,9000-9100".parse().unwrap()].into_iter().collect();
-    let other: PortSet = [&"7777".parse().unwrap()].into_iter().collect();
+fn check_all(program: Program) {
+    const PORTS: &str = "1,8888,9000-9100";
     for link_header in [true, false] {
-        for (ports, snaplen) in
-            [(&port, 0), (&PortSet::any(), 0), (&port, 40), (&port, 300), (&port, MAX_SNAPLEN)]
-        {
-            assert!(check(program, hook, ports, link_header, snaplen) > 100);
+        for (ports, snaplen) in [(PORTS, 0), ("", 0), (PORTS, 40), (PORTS, 300), (PORTS, MAX_SNAPLEN)] {
+            assert!(check(program, ports, link_header, snaplen) > 100);
         }
-        assert!(check_on(true, program, hook, &port, link_header, 0) > 100);
+        assert!(check_on(true, program, PORTS, link_header, 0) > 100);
         // What lies where the ports of a header with a wrong length would be is not this port either.
-        assert_eq!(check(program, hook, &other, link_header, 0), 0);
+        assert_eq!(check(program, "7777", link_header, 0), 0);
     }
 }
 
 #[test]
 #[ignore = "needs root"]
 fn tc_ingress_records_are_what_the_parser_says() {
-    check_all("tc_ingress", hook::TC_INGRESS);
+    check_all(Program::TcIngress);
 }
 
 #[test]
 #[ignore = "needs root"]
 fn tc_egress_records_are_what_the_parser_says() {
-    check_all("tc_egress", hook::TC_EGRESS);
+    check_all(Program::TcEgress);
 }
 
 #[test]
 #[ignore = "needs root"]
 fn xdp_records_are_what_the_parser_says() {
-    check_all("xdp", hook::XDP);
+    check_all(Program::Xdp);
 }
 
 /// Reading the types of the running kernel takes more memory than all of a capture. The loader must not do it.
@@ -275,8 +348,9 @@ fn the_kernels_types_are_not_read() {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = peak(&status());
     let options = ObjectOptions {
-        ports: None,
+        filter: None,
         link_header: true,
+        instance: 0,
         snaplen: 0,
         ring_size: 4096,
         rings: 1,
@@ -294,8 +368,9 @@ fn a_full_ring_loses_counted_records_and_recovers() {
     const SMALL: usize = 4096;
     const ROUNDS: u64 = 100;
     let options = ObjectOptions {
-        ports: None,
+        filter: None,
         link_header: true,
+        instance: 0,
         snaplen: 0,
         ring_size: SMALL,
         rings: 1,
@@ -305,8 +380,8 @@ fn a_full_ring_loses_counted_records_and_recovers() {
     let mut ring = Ring::new(object.rings.remove(0), SMALL).unwrap();
     let frame = frame(&[], &ipv4(6, 0, &[], &tcp(1, 2, &[], 0)));
     assert!(frame.as_slice().read::<1>(53).is_some_and(|_| frame.len() == 54));
-    // 24 bytes of header and 72 for 54 of the frame, after the kernel's 8.
-    let room = SMALL as u64 / (8 + 24 + 72);
+    // 28 bytes of header and 68 for 54 of the frame, after the kernel's 8.
+    let room = SMALL as u64 / (8 + 28 + 68);
     let mut read = 0;
     for round in 1..=2 {
         for _ in 0..ROUNDS {

@@ -3,6 +3,7 @@
 use std::{
     fmt::Debug,
     io,
+    ops::Range,
     sync::{
         Mutex, PoisonError, TryLockError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,16 +11,22 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
 /// Takes blocks. This is the only code that may wait for an output.
 pub trait Destination: Debug + Send {
-    /// Writes a block, of which each packet ends at one of `ends`, and counts what was written.
+    /// Writes a block, of which each packet ends at one of `ends`, and counts what was written. An empty one asks whether
+    /// it can go on.
     ///
     /// # Errors
     ///
     /// When no more can be written. What had been written by then has been counted.
     fn write(&mut self, block: &[u8], ends: &[usize], progress: &Progress) -> io::Result<()>;
+
+    /// To be called before a block is [written](Self::write): where in the block is what each file that begins after it has,
+    /// too, and what a file ends with that is followed by another one.
+    fn prepare(&mut self, _header: &[Range<usize>], _trailer: Bytes) {}
 
     /// Whether it has written an encoder's [header](super::encoder::Encoder::header) itself, into each of its files.
     fn has_header(&self) -> bool {
@@ -45,7 +52,7 @@ pub trait Destination: Debug + Send {
     /// # Errors
     ///
     /// When what was written may not be there.
-    fn finish(&mut self, _progress: &Progress) -> io::Result<()> {
+    fn close(&mut self, _progress: &Progress) -> io::Result<()> {
         Ok(())
     }
 }
@@ -58,7 +65,7 @@ pub struct Progress {
     /// Packets after the last one that was wanted.
     left_out: AtomicU64,
     /// Whether the destination has as much as it is to have.
-    has_ended: AtomicBool,
+    has_enough: AtomicBool,
     /// What there is to say on standard error, and has not been said.
     notes: Mutex<Vec<String>>,
     /// Whether nothing is to be written any more. A destination holds it while it writes, and counts what it wrote.
@@ -73,13 +80,13 @@ impl Progress {
     }
 
     /// Says that the destination has as much as it is to have: a limit was set, and it has been reached.
-    pub fn end(&self) {
-        self.has_ended.store(true, Ordering::Release);
+    pub fn set_enough(&self) {
+        self.has_enough.store(true, Ordering::Release);
     }
 
     /// Whether the destination has as much as it is to have.
-    pub fn has_ended(&self) -> bool {
-        self.has_ended.load(Ordering::Acquire)
+    pub fn has_enough(&self) -> bool {
+        self.has_enough.load(Ordering::Acquire)
     }
 
     /// Counts packets that came after the last one that was wanted.
@@ -104,7 +111,7 @@ impl Progress {
 
     /// Whether there is something that its user has to look at: a note, or its end.
     pub(super) fn has_news(&self) -> bool {
-        self.has_ended() || !self.notes.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.has_enough() || !self.notes.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Lets nothing more be written, and gives up after `patience`.

@@ -19,7 +19,8 @@ use self::{
     stamp::{Stamp, Stamps},
     values::Exact,
 };
-use super::{encoder::Encoder, interface::InterfaceDescription, statistics::Statistics};
+use super::{encoder::Encoder, statistics::Statistics};
+use crate::source::interface::InterfaceDescription;
 
 /// The version of the schema. It grows when a key goes away or changes its meaning; new keys and new types of objects may
 /// come without that.
@@ -38,7 +39,7 @@ pub struct JsonEncoder {
     reported: Lost,
     /// The last object, which waits for the events of the end.
     summary: Option<SummaryObject>,
-    has_ended: bool,
+    had_epilogue: bool,
 }
 
 /// Packets that are missing.
@@ -76,10 +77,13 @@ struct CaptureObject<'a> {
     interfaces: Vec<InterfaceObject<'a>>,
 }
 
+/// What is known of an interface.
 #[derive(Serialize)]
 struct InterfaceObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
     link_type: String,
     /// Zero for headers only.
     snaplen: u32,
@@ -87,6 +91,31 @@ struct InterfaceObject<'a> {
     filter: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hook: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hardware: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    os: Option<&'a str>,
+}
+
+impl<'a> InterfaceObject<'a> {
+    fn new(interface: &'a InterfaceDescription) -> Self {
+        let InterfaceDescription {
+            name, description, link_type, snaplen, filter, hook, hardware, os, ..
+        } = interface;
+        let [name, description, filter, hook, hardware, os] =
+            [name, description, filter, hook, hardware, os].map(Option::as_deref);
+        // tcpdump's name, without its description.
+        let link_type = link_type.to_string().split(' ').take(1).collect();
+        Self { name, description, link_type, snaplen: *snaplen, filter, hook, hardware, os }
+    }
+}
+
+/// An interface that becomes known after the first line.
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "interface")]
+struct LaterInterface<'a> {
+    #[serde(flatten)]
+    interface: InterfaceObject<'a>,
 }
 
 #[derive(Serialize)]
@@ -129,13 +158,13 @@ impl JsonEncoder {
             stamps: Stamps::new(),
             reported: Lost::default(),
             summary: None,
-            has_ended: false,
+            had_epilogue: false,
         }
     }
 
     /// Appends the summary where nothing comes after it.
     fn append_summary(&mut self, block: &mut BytesMut) {
-        if self.has_ended
+        if self.had_epilogue
             && let Some(summary) = self.summary.take()
         {
             append(&summary, block);
@@ -145,21 +174,19 @@ impl JsonEncoder {
 
 impl Encoder for JsonEncoder {
     fn header(&self) -> Bytes {
-        let interfaces = self.interfaces.iter().map(|interface| {
-            let InterfaceDescription { name, link_type, snaplen, filter, hook } = interface;
-            // tcpdump's name, without its description.
-            let link_type = link_type.to_string().split(' ').take(1).collect();
-            let [name, filter, hook] = [name, filter, hook].map(Option::as_deref);
-            InterfaceObject { name, link_type, snaplen: *snaplen, filter, hook }
-        });
         let object = CaptureObject {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
-            interfaces: interfaces.collect(),
+            interfaces: self.interfaces.iter().map(InterfaceObject::new).collect(),
         };
         let mut line = BytesMut::new();
         append(&object, &mut line);
         line.freeze()
+    }
+
+    fn interface(&mut self, interface: &InterfaceDescription, block: &mut BytesMut) {
+        append(&LaterInterface { interface: InterfaceObject::new(interface) }, block);
+        self.interfaces.push(interface.clone());
     }
 
     #[inline]
@@ -197,11 +224,11 @@ impl Encoder for JsonEncoder {
         }
     }
 
-    fn end(&mut self, forgotten: Option<Forgotten>, _interrupted: bool, block: &mut BytesMut) {
+    fn epilogue(&mut self, forgotten: Option<Forgotten>, _interrupted: bool, block: &mut BytesMut) {
         if let Some(Forgotten { connections, limit }) = forgotten {
             append(&ForgottenObject { connections: Exact(connections), limit }, block);
         }
-        self.has_ended = true;
+        self.had_epilogue = true;
         self.append_summary(block);
     }
 }

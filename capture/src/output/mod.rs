@@ -6,10 +6,10 @@
 //!
 //! handed in = written + queued + dropped + failed + unfit + left out, because a limit was reached.
 
+pub mod cooked;
 pub mod destination;
 pub mod encoder;
 pub mod files;
-pub mod interface;
 pub mod json;
 pub mod pcap;
 pub mod pcapng;
@@ -18,7 +18,7 @@ pub mod statistics;
 pub mod stream;
 pub mod text;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, ops::Range, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use capture_flow::{Event, Forgotten};
@@ -28,9 +28,10 @@ use tokio::sync::Notify;
 use self::{
     destination::{Destination, Progress},
     encoder::Encoder,
-    queue::Queue,
+    queue::{Queue, Writer},
     statistics::Statistics,
 };
+use crate::source::interface::InterfaceDescription;
 
 /// A block goes on when it has this many bytes, at the latest, and it has one packet more at most. It bounds how long
 /// a signal waits.
@@ -50,6 +51,10 @@ pub struct Block {
     pub bytes: Bytes,
     /// Where in it each packet ends: the places where it may be cut.
     pub ends: Vec<usize>,
+    /// Where in it is what each file that begins after it has, too.
+    pub header: Vec<Range<usize>>,
+    /// What a file ends with that is followed by another one.
+    pub trailer: Bytes,
 }
 
 /// When a block goes on that is not full.
@@ -69,7 +74,10 @@ pub struct Output {
     encoder: Box<dyn Encoder>,
     bytes: BytesMut,
     ends: Vec<usize>,
+    header: Vec<Range<usize>>,
     way: Way,
+    /// Who takes blocks from the queue, until the thread starts.
+    writer: Option<Writer>,
     progress: Arc<Progress>,
     flush: Flush,
     /// A block goes on when it has this many bytes.
@@ -101,22 +109,29 @@ enum Way {
 }
 
 impl Output {
-    /// An output with a thread of its own, which notifies `failures` when the destination takes no more.
-    ///
-    /// # Errors
-    ///
-    /// When the system has no more threads.
+    /// An output with a thread of its own, which is to be [started](Self::start), and notifies `failures` when the
+    /// destination takes no more.
     pub fn queued(
         name: String,
         encoder: Box<dyn Encoder>,
         destination: Box<dyn Destination>,
         flush: Flush,
         failures: &Arc<Notify>,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let has_header = destination.has_header();
         let progress = Arc::new(Progress::default());
-        let queue = Queue::spawn(destination, Arc::clone(&progress), Arc::clone(failures))?;
-        Ok(Self::new(name, encoder, Way::Queue(queue), progress, flush, BLOCK, has_header))
+        let (queue, writer) = Queue::new(destination, Arc::clone(&progress), Arc::clone(failures));
+        let output = Self::new(name, encoder, Way::Queue(queue), progress, flush, BLOCK, has_header);
+        Self { writer: Some(writer), ..output }
+    }
+
+    /// Starts the thread, if the output has one: until then blocks wait.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no more threads.
+    pub fn start(&mut self) -> io::Result<()> {
+        self.writer.take().map_or(Ok(()), Writer::start)
     }
 
     /// An output whose blocks are written where they are handed over: for a source that waits. No block grows larger than
@@ -162,7 +177,9 @@ impl Output {
             encoder,
             bytes,
             ends,
+            header: Vec::new(),
             way,
+            writer: None,
             progress,
             flush,
             full,
@@ -182,17 +199,48 @@ impl Output {
         &self.name
     }
 
-    /// Appends a packet to the block.
-    #[inline]
-    pub fn packet(&mut self, packet: &Packet<'_>) {
+    /// Appends an interface of the source that becomes known only now.
+    pub fn interface(&mut self, interface: &InterfaceDescription) {
         if self.has_failed {
             return;
         }
-        if self.encoder.packet(packet, &mut self.bytes) {
+        let start = self.bytes.len();
+        self.encoder.interface(interface, &mut self.bytes);
+        if self.bytes.len() > start {
+            self.header.push(start..self.bytes.len());
+        }
+    }
+
+    /// Takes the name of an interface; see [`Encoder::interface_name`].
+    pub fn interface_name(&mut self, index: u32, name: Option<&str>) {
+        self.encoder.interface_name(index, name);
+    }
+
+    /// Takes a comment that the source has on the next packet.
+    pub fn comment(&mut self, comment: &[u8]) {
+        if !self.has_failed {
+            self.encoder.comment(comment);
+        }
+    }
+
+    /// Takes how many packets were lost before the next one, as the source has it.
+    pub fn lost(&mut self, packets: u64) {
+        self.encoder.lost(packets);
+    }
+
+    /// Appends a packet to the block. False if it cannot be in this output.
+    #[inline]
+    pub fn packet(&mut self, packet: &Packet<'_>) -> bool {
+        if self.has_failed {
+            return true;
+        }
+        let fits = self.encoder.packet(packet, &mut self.bytes);
+        if fits {
             self.ends.push(self.bytes.len());
         } else {
             self.unfit += 1;
         }
+        fits
     }
 
     /// For an output that holds nothing up: decides whether it takes the next packet, with its events. Where a full
@@ -244,12 +292,12 @@ impl Output {
         }
     }
 
-    /// Appends what follows the last packet; see [`Encoder::end`].
-    pub fn end(&mut self, forgotten: Option<Forgotten>, interrupted: bool) {
-        self.encoder.end(forgotten, interrupted, &mut self.bytes);
+    /// Appends what follows the last packet; see [`Encoder::epilogue`].
+    pub fn epilogue(&mut self, forgotten: Option<Forgotten>, interrupted: bool) {
+        self.encoder.epilogue(forgotten, interrupted, &mut self.bytes);
     }
 
-    /// What there is to say on standard error when the output has ended.
+    /// What there is to say on standard error after the epilogue.
     pub fn remarks(&self) -> String {
         self.encoder.remarks()
     }
@@ -277,6 +325,7 @@ impl Output {
             return true;
         }
         let since = self.since.take();
+        let trailer = self.encoder.trailer();
         match &mut self.way {
             Way::Queue(queue) => {
                 let Some(place) = queue.place() else {
@@ -285,7 +334,7 @@ impl Output {
                 };
                 let length = self.bytes.len();
                 let (bytes, ends) = (self.bytes.split().freeze(), std::mem::take(&mut self.ends));
-                place.send(Block { bytes, ends });
+                place.send(Block { bytes, ends, header: std::mem::take(&mut self.header), trailer });
                 // The next block will be as large: grown step by step, it would be copied at each step, which takes up to
                 // ten times as long as the encoder.
                 if length >= BLOCK {
@@ -296,10 +345,12 @@ impl Output {
             }
             Way::Here { destination, error } => {
                 if error.is_none() {
+                    destination.prepare(&self.header, trailer);
                     *error = destination.write(&self.bytes, &self.ends, &self.progress).err();
                 }
                 self.bytes.clear();
                 self.ends.clear();
+                self.header.clear();
                 error.is_none()
             }
         }
@@ -323,6 +374,24 @@ impl Output {
         }
     }
 
+    /// Has the destination look whether it can go on, without a block. One that has no room for that is at work, and finds
+    /// out.
+    pub fn look(&mut self) {
+        let trailer = self.encoder.trailer();
+        match &mut self.way {
+            Way::Queue(queue) => {
+                if let Some(place) = queue.place() {
+                    place.send(Block { trailer, ..Block::default() });
+                }
+            }
+            Way::Here { destination, error: error @ None } if !self.has_failed => {
+                destination.prepare(&[], trailer);
+                *error = destination.write(&[], &[], &self.progress).err();
+            }
+            Way::Here { .. } => {}
+        }
+    }
+
     /// Waits until there is room for one more block. False if the output has ended.
     pub async fn room(&self) -> bool {
         match &self.way {
@@ -337,16 +406,24 @@ impl Output {
             Way::Queue(queue) => queue.close(),
             Way::Here { destination, error } => {
                 if error.is_none() && !self.has_failed {
-                    *error = destination.finish(&self.progress).err();
+                    *error = destination.close(&self.progress).err();
                 }
             }
         }
     }
 
     /// Waits until the output has failed or, once it is [closed](Self::close), everything has been written.
-    pub async fn ended(&mut self) {
+    pub async fn closed(&mut self) {
         if let Way::Queue(queue) = &mut self.way {
-            queue.ended().await;
+            queue.closed().await;
+        }
+    }
+
+    /// Whether it is known that everything was written and closed, or that it has failed.
+    pub fn is_settled(&self) -> bool {
+        match &self.way {
+            Way::Queue(queue) => queue.has_ended(),
+            Way::Here { .. } => true,
         }
     }
 
@@ -426,8 +503,8 @@ impl Output {
     }
 
     /// Whether the destination has as much as it is to have.
-    pub fn has_ended(&self) -> bool {
-        self.progress.has_ended()
+    pub fn has_enough(&self) -> bool {
+        self.progress.has_enough()
     }
 
     /// Packets that the output had no room for.

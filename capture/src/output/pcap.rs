@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use capture_common::record::MAX_SNAPLEN;
 use capture_packet::{LinkType, Packet, Precision};
 
-use super::{encoder::Encoder, interface::InterfaceDescription};
+use super::encoder::Encoder;
+use crate::source::interface::InterfaceDescription;
 
 const MAGIC_MICRO: u32 = 0xa1b2_c3d4;
 const MAGIC_NANO: u32 = 0xa1b2_3c4d;
@@ -80,8 +81,7 @@ mod tests {
     use super::*;
 
     fn interface(snaplen: u32) -> InterfaceDescription {
-        let link_type = LinkType::Raw;
-        InterfaceDescription { name: None, link_type, snaplen, filter: None, hook: None }
+        InterfaceDescription::new(LinkType::Raw, snaplen)
     }
 
     fn encoded(encoder: &mut PcapEncoder, packets: &[Packet<'_>]) -> Vec<u8> {

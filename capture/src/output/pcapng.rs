@@ -4,9 +4,9 @@
 //! | block | when | options |
 //! |---|---|---|
 //! | section header | at the beginning of each file | `shb_hardware`, `shb_os`, `shb_userappl` |
-//! | interface description | then, for each interface | `if_name`, `if_description` (the hook), `if_tsresol`, `if_filter`, `if_os` |
-//! | enhanced packet | for each packet | `epb_flags` (the direction), `opt_comment` (events) |
-//! | interface statistics | once a second, and at the end | `isb_*`, `opt_comment` (events that no packet follows) |
+//! | interface description | then, and for each interface that becomes known later | `if_name`, `if_description` (of a live capture, the hook), `if_tsresol`, `if_filter`, `if_os`, `if_hardware` |
+//! | enhanced packet | for each packet | `epb_flags` (the direction), `epb_dropcount` (once losses are known), `opt_comment` (of the source, and events) |
+//! | interface statistics | once a second, at the end of each file, and at the end | `isb_*`, `opt_comment` (events that no packet follows) |
 //!
 //! There are no custom blocks: tshark takes each for a frame and counts it.
 
@@ -14,32 +14,33 @@ mod blocks;
 #[cfg(test)]
 mod tests;
 
-use std::{env::consts::ARCH, fs};
+use std::{env::consts::ARCH, fs, sync::OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use capture_flow::{Event, Forgotten};
 use capture_packet::{Direction, LinkType, Packet, Timestamp};
 use capture_text::comments::{write_comment_text, write_forgotten_text};
 
-use super::{encoder::Encoder, interface::InterfaceDescription, statistics::Statistics};
-use blocks::{
-    END_OF_OPTIONS, ENHANCED_PACKET, INTERFACE_DESCRIPTION, INTERFACE_STATISTICS, OPTION_HEADER_LENGTH,
-    SECTION_HEADER, block, option, option_with, put_words, time_words,
+use super::{encoder::Encoder, statistics::Statistics};
+use crate::{
+    pcapng::{
+        BYTE_ORDER_MAGIC,
+        block::{ENHANCED_PACKET, INTERFACE_DESCRIPTION, INTERFACE_STATISTICS, SECTION_HEADER},
+        interface,
+        option::COMMENT,
+        packet, section, statistics,
+    },
+    source::interface::InterfaceDescription,
 };
+use blocks::{END, OPTION_HEADER_LENGTH, block, option, option_with, put_words, time_words};
 
-const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 /// Version 1.0.
 const VERSION: u32 = 1;
 /// Of a section whose length is not known when it begins.
 const UNKNOWN_LENGTH: u32 = u32::MAX;
-/// `if_tsresol`: nanoseconds.
-const RESOLUTION: u8 = 9;
-
-/// The option `opt_comment` of any block.
-const COMMENT: u16 = 1;
 
 /// The option `epb_flags` with its code and its length.
-const FLAGS: u32 = 4 << 16 | 2;
+const FLAGS: u32 = 4 << 16 | packet::FLAGS as u32;
 /// Up to the packet's data.
 const PACKET_FIELDS: usize = 28;
 /// The block's length at its end.
@@ -51,64 +52,100 @@ const PACKET_END: usize = 3 + 8 + 4 + TRAILER_LENGTH;
 /// may be thousands.
 const COMMENTS_LIMIT: usize = 32 * 1024;
 
+/// Comments of the source on one packet, in bytes, of which more are left out: no block gets too long for readers.
+const PACKET_COMMENTS_LIMIT: usize = 1024 * 1024;
+
 /// Makes the contents of pcapng files.
 #[derive(Debug)]
 pub struct PcapngEncoder {
     interfaces: Vec<InterfaceDescription>,
     /// The operating system, its release and the architecture, if they are known.
     os: Option<String>,
+    /// Whether events are comments.
     with_comments: bool,
+    /// The options of the next packet: what the source says of it.
+    options: BytesMut,
     /// The options of the events since the last packet.
     comments: BytesMut,
     /// When the last of them was seen.
     commented: Timestamp,
+    /// Comments of the source that there was no room for.
+    left_out: u64,
+    /// Packets that were lost since the start, and how many of them are still to be told at the next packet.
+    lost: u64,
+    untold: u64,
+    /// The accounts of the capture so far.
+    trailer: Bytes,
 }
 
 impl PcapngEncoder {
     /// Packets of `interfaces`, which a packet's source is the place in, with the events as `comments` or without.
     pub fn new(interfaces: Vec<InterfaceDescription>, comments: bool) -> Self {
         Self {
-            // A comment belongs to an interface.
-            with_comments: comments && !interfaces.is_empty(),
             interfaces,
             os: operating_system(),
+            with_comments: comments,
+            options: BytesMut::new(),
             comments: BytesMut::new(),
             commented: Timestamp::default(),
+            left_out: 0,
+            lost: 0,
+            untold: 0,
+            trailer: Bytes::new(),
         }
     }
 
-    /// The number of a packet's interface. Of a packet from an interface that is not in the list, it is that of the
-    /// first with the packet's link type.
+    /// The number of a packet's interface, and how many digits its times have. Of a packet from an interface that is not in
+    /// the list, it is that of the first with the packet's link type.
     #[inline]
-    fn interface(&self, packet: &Packet<'_>) -> Option<u32> {
+    fn place(&self, packet: &Packet<'_>) -> Option<(u32, u8)> {
         match self.interfaces.get(packet.source.0 as usize) {
-            Some(interface) if interface.link_type == packet.link_type => Some(packet.source.0),
+            Some(interface) if interface.link_type == packet.link_type => {
+                Some((packet.source.0, interface.time_digits))
+            }
             _ => self.first_with(packet.link_type),
         }
     }
 
     #[cold]
-    fn first_with(&self, link_type: LinkType) -> Option<u32> {
-        let place = self.interfaces.iter().position(|interface| interface.link_type == link_type)?;
-        u32::try_from(place).ok()
+    fn first_with(&self, link_type: LinkType) -> Option<(u32, u8)> {
+        let mut numbered = (0..).zip(&self.interfaces);
+        let (number, interface) = numbered.find(|(_, interface)| interface.link_type == link_type)?;
+        Some((number, interface.time_digits))
     }
 
-    /// Appends what is after a packet's data, where there are comments.
+    /// Of the interface that accounts are about.
+    fn time_digits(&self) -> u8 {
+        self.interfaces
+            .first()
+            .map_or(InterfaceDescription::MAX_TIME_DIGITS, |interface| interface.time_digits)
+    }
+
+    /// Adds to the next packet's options what was lost before it.
     #[cold]
-    fn end_with_comments(&mut self, length: u32, start: &[u8], block: &mut BytesMut) {
+    fn tell_losses(&mut self) {
+        option(packet::DROP_COUNT, &self.untold.to_le_bytes(), &mut self.options);
+        self.untold = 0;
+    }
+
+    /// Appends what is after a packet's data, where there are more options than the flags.
+    #[cold]
+    fn end_with_options(&mut self, length: u32, start: &[u8], block: &mut BytesMut) {
         block.extend_from_slice(start);
+        block.extend_from_slice(&self.options);
         block.extend_from_slice(&self.comments);
-        put_words([END_OF_OPTIONS, length], block);
+        put_words([END, length], block);
+        self.options.clear();
         self.comments.clear();
     }
 
     /// Appends the comments that have no packet.
     fn comment_alone(&mut self, out: &mut BytesMut) {
+        let [high, low] = time_words(self.commented, self.time_digits());
         block(INTERFACE_STATISTICS, out, |out| {
-            let [high, low] = time_words(self.commented);
             put_words([0, high, low], out);
             out.extend_from_slice(&self.comments);
-            put_words([END_OF_OPTIONS], out);
+            put_words([END], out);
         });
         self.comments.clear();
     }
@@ -116,27 +153,51 @@ impl PcapngEncoder {
 
 impl Encoder for PcapngEncoder {
     fn header(&self) -> Bytes {
-        const HARDWARE: u16 = 2;
-        const OS: u16 = 3;
-        const APPLICATION: u16 = 4;
-
         let mut header = BytesMut::new();
         block(SECTION_HEADER, &mut header, |out| {
             put_words([BYTE_ORDER_MAGIC, VERSION, UNKNOWN_LENGTH, UNKNOWN_LENGTH], out);
-            option(HARDWARE, ARCH.as_bytes(), out);
-            text_option(OS, self.os.as_deref(), out);
-            option(APPLICATION, concat!("capture ", env!("CARGO_PKG_VERSION")).as_bytes(), out);
-            put_words([END_OF_OPTIONS], out);
+            option(section::HARDWARE, ARCH.as_bytes(), out);
+            text_option(section::OS, self.os.as_deref(), out);
+            option(section::APPLICATION, concat!("capture ", env!("CARGO_PKG_VERSION")).as_bytes(), out);
+            put_words([END], out);
         });
         for interface in &self.interfaces {
-            describe(interface, self.os.as_deref(), &mut header);
+            describe(interface, &mut header);
         }
         header.freeze()
     }
 
+    fn interface(&mut self, interface: &InterfaceDescription, block: &mut BytesMut) {
+        describe(interface, block);
+        self.interfaces.push(interface.clone());
+    }
+
+    fn comment(&mut self, comment: &[u8]) {
+        let fits = comment.len() <= usize::from(u16::MAX)
+            && self.options.len() + comment.len() <= PACKET_COMMENTS_LIMIT;
+        if fits {
+            option(COMMENT, comment, &mut self.options);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    fn lost(&mut self, packets: u64) {
+        self.untold = self.untold.saturating_add(packets);
+    }
+
     #[inline]
     fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) -> bool {
-        let Some(interface) = self.interface(packet) else { return false };
+        let Some((interface, time_digits)) = self.place(packet) else {
+            // What is said of it goes with it.
+            self.options.clear();
+            self.comments.clear();
+            return false;
+        };
+        if self.untold > 0 {
+            self.tell_losses();
+        }
+        let more = self.options.len() + self.comments.len();
         let data = packet.data;
         let padding = data.len().next_multiple_of(4) - data.len();
         let direction = match packet.direction {
@@ -145,25 +206,25 @@ impl Encoder for PcapngEncoder {
             Some(Direction::Out) => Some(2),
         };
         let flags_length = if direction.is_some() { 8 } else { 0 };
-        let options_length = match flags_length + self.comments.len() {
+        let options_length = match flags_length + more {
             0 => 0,
             length => length + OPTION_HEADER_LENGTH,
         };
         let length = PACKET_FIELDS + data.len() + padding + options_length + TRAILER_LENGTH;
         block.reserve(length);
         let length = length as u32;
-        let [high, low] = time_words(packet.time);
+        let [high, low] = time_words(packet.time, time_digits);
         put_words([ENHANCED_PACKET, length, interface, high, low, data.len() as u32, packet.wire_len], block);
         block.extend_from_slice(data);
         // Three bytes of padding, of which as many are left out as are not needed.
         let mut end = [0; PACKET_END];
-        let words = [FLAGS, direction.unwrap_or_default(), END_OF_OPTIONS, length];
+        let words = [FLAGS, direction.unwrap_or_default(), END, length];
         for (bytes, word) in end[3..].as_chunks_mut().0.iter_mut().zip(words) {
             *bytes = u32::to_le_bytes(word);
         }
         let start = 3 - padding;
-        if !self.comments.is_empty() {
-            self.end_with_comments(length, &end[start..3 + flags_length], block);
+        if more > 0 {
+            self.end_with_options(length, &end[start..3 + flags_length], block);
         } else if direction.is_some() {
             block.extend_from_slice(&end[start..]);
         } else {
@@ -191,39 +252,37 @@ impl Encoder for PcapngEncoder {
     }
 
     fn statistics(&mut self, statistics: &Statistics, out: &mut BytesMut) {
-        const START: u16 = 2;
-        const END: u16 = 3;
-        const DROPPED_BY_INTERFACE: u16 = 5;
-        const ACCEPTED_BY_FILTER: u16 = 6;
-        const DROPPED_BY_SYSTEM: u16 = 7;
-        const DELIVERED: u16 = 8;
-
-        let time_option = |code, time, out: &mut BytesMut| {
-            option_with(code, out, |out| put_words(time_words(time), out));
-        };
         if !statistics.losses_are_known {
             return;
         }
-        block(INTERFACE_STATISTICS, out, |out| {
-            let [high, low] = time_words(statistics.time);
-            put_words([0, high, low], out);
-            time_option(START, statistics.start, out);
-            if statistics.is_last {
-                time_option(END, statistics.time, out);
-            }
-            for (code, count) in [
-                (DROPPED_BY_INTERFACE, statistics.dropped_by_interface),
-                (ACCEPTED_BY_FILTER, statistics.received),
-                (DROPPED_BY_SYSTEM, statistics.dropped),
-                (DELIVERED, statistics.read.saturating_sub(statistics.dropped_by_output)),
-            ] {
-                option(code, &count.to_le_bytes(), out);
-            }
-            put_words([END_OF_OPTIONS], out);
-        });
+        let &Statistics { dropped, dropped_by_interface, dropped_by_output, .. } = statistics;
+        let lost = dropped + dropped_by_interface + dropped_by_output;
+        self.untold =
+            self.untold.saturating_add(lost.saturating_sub(std::mem::replace(&mut self.lost, lost)));
+        let mut accounts = BytesMut::new();
+        account(statistics, self.time_digits(), &mut accounts);
+        out.extend_from_slice(&accounts);
+        self.trailer = accounts.freeze();
     }
 
-    fn end(&mut self, forgotten: Option<Forgotten>, _interrupted: bool, block: &mut BytesMut) {
+    fn trailer(&self) -> Bytes {
+        self.trailer.clone()
+    }
+
+    fn remarks(&self) -> String {
+        match self.left_out {
+            0 => String::new(),
+            count => {
+                let were = if count == 1 { "comment was" } else { "comments were" };
+                format!(
+                    "capture: {count} {were} left out: those of one packet had more than {} KiB\n",
+                    PACKET_COMMENTS_LIMIT / 1024
+                )
+            }
+        }
+    }
+
+    fn epilogue(&mut self, forgotten: Option<Forgotten>, _interrupted: bool, block: &mut BytesMut) {
         if let Some(forgotten) = forgotten
             && self.with_comments
         {
@@ -236,24 +295,54 @@ impl Encoder for PcapngEncoder {
 }
 
 /// Appends the block that describes an interface.
-fn describe(interface: &InterfaceDescription, os: Option<&str>, out: &mut BytesMut) {
-    const NAME: u16 = 2;
-    const DESCRIPTION: u16 = 3;
-    const TIME_RESOLUTION: u16 = 9;
-    const FILTER: u16 = 11;
-    const OS: u16 = 12;
-
-    let InterfaceDescription { name, link_type, snaplen, filter, hook } = interface;
+fn describe(interface: &InterfaceDescription, out: &mut BytesMut) {
+    let InterfaceDescription {
+        name,
+        description,
+        link_type,
+        hardware_type: _,
+        snaplen,
+        time_digits,
+        filter,
+        hook,
+        hardware,
+        os,
+    } = interface;
     block(INTERFACE_DESCRIPTION, out, |out| {
         put_words([link_type.number().into(), *snaplen], out);
-        text_option(NAME, name.as_deref(), out);
-        text_option(DESCRIPTION, hook.as_deref(), out);
-        option(TIME_RESOLUTION, &[RESOLUTION], out);
+        text_option(interface::NAME, name.as_deref(), out);
+        text_option(interface::DESCRIPTION, description.as_deref().or(hook.as_deref()), out);
+        option(interface::TIME_RESOLUTION, &[*time_digits], out);
         // A zero says that it is an expression.
         let filter = filter.as_ref().map(|filter| format!("\0{filter}"));
-        text_option(FILTER, filter.as_deref(), out);
-        text_option(OS, os, out);
-        put_words([END_OF_OPTIONS], out);
+        text_option(interface::FILTER, filter.as_deref(), out);
+        text_option(interface::OS, os.as_deref(), out);
+        text_option(interface::HARDWARE, hardware.as_deref(), out);
+        put_words([END], out);
+    });
+}
+
+/// Appends the block with the accounts of a capture.
+fn account(accounts: &Statistics, time_digits: u8, out: &mut BytesMut) {
+    let time_option = |code, time, out: &mut BytesMut| {
+        option_with(code, out, |out| put_words(time_words(time, time_digits), out));
+    };
+    block(INTERFACE_STATISTICS, out, |out| {
+        let [high, low] = time_words(accounts.time, time_digits);
+        put_words([0, high, low], out);
+        time_option(statistics::START, accounts.start, out);
+        if accounts.is_last {
+            time_option(statistics::END, accounts.time, out);
+        }
+        for (code, count) in [
+            (statistics::DROPPED_BY_INTERFACE, accounts.dropped_by_interface),
+            (statistics::ACCEPTED_BY_FILTER, accounts.received),
+            (statistics::DROPPED_BY_SYSTEM, accounts.dropped),
+            (statistics::DELIVERED, accounts.read.saturating_sub(accounts.dropped_by_output)),
+        ] {
+            option(code, &count.to_le_bytes(), out);
+        }
+        put_words([END], out);
     });
 }
 
@@ -264,8 +353,10 @@ fn text_option(code: u16, text: Option<&str>, out: &mut BytesMut) {
     }
 }
 
-/// What `uname -sr` prints, if the kernel says so.
-fn operating_system() -> Option<String> {
+/// What `uname -sr` prints, if the kernel says so: read at the first call, because later it may be out of reach.
+pub fn operating_system() -> Option<String> {
+    static READ: OnceLock<Option<String>> = OnceLock::new();
     let read = |name| fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok();
-    Some(format!("{} {}", read("ostype")?.trim_end(), read("osrelease")?.trim_end()))
+    let both = || Some(format!("{} {}", read("ostype")?.trim_end(), read("osrelease")?.trim_end()));
+    READ.get_or_init(both).clone()
 }

@@ -84,43 +84,65 @@ fn write_all(
     news: &Notify,
 ) -> io::Result<()> {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut had_ended = false;
+    let mut had_enough = false;
     loop {
         match receive(queue, &waker, destination.wait()) {
-            Received::Block(Block { bytes, ends }) => destination.write(&bytes, &ends, progress)?,
+            Received::Block(Block { bytes, ends, header, trailer }) => {
+                destination.prepare(&header, trailer);
+                destination.write(&bytes, &ends, progress)?;
+            }
             Received::Nothing => destination.tick(progress)?,
             Received::End => return Ok(()),
         }
-        if progress.has_news() && !had_ended {
-            had_ended = progress.has_ended();
+        if progress.has_news() && !had_enough {
+            had_enough = progress.has_enough();
             news.notify_one();
         }
     }
 }
 
-impl Queue {
+/// The other end of a queue, which is to become a thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    destination: Box<dyn Destination>,
+    queue: mpsc::Receiver<Block>,
+    progress: Arc<Progress>,
+    failures: Arc<Notify>,
+    end: oneshot::Sender<io::Result<()>>,
+}
+
+impl Writer {
     /// Starts the thread, which notifies `failures` when the destination takes no more or has something to say.
     ///
     /// # Errors
     ///
     /// When the system has no more threads.
-    pub(super) fn spawn(
-        mut destination: Box<dyn Destination>,
-        progress: Arc<Progress>,
-        failures: Arc<Notify>,
-    ) -> io::Result<Self> {
-        let (blocks, mut queue) = mpsc::channel::<Block>(LENGTH);
-        let (end, ended) = oneshot::channel();
-        thread::Builder::new().name("writer".to_owned()).spawn(move || {
+    pub(super) fn start(self) -> io::Result<()> {
+        let Self { mut destination, mut queue, progress, failures, end } = self;
+        let run = move || {
             let result = write_all(&mut *destination, &mut queue, &progress, &failures);
-            let result = result.and_then(|()| destination.finish(&progress));
+            let result = result.and_then(|()| destination.close(&progress));
             // First of all: who is notified finds the queue closed and the result there.
             drop(queue);
             // The daemon may have gone without waiting.
             let _gone = end.send(result);
             failures.notify_one();
-        })?;
-        Ok(Self { blocks: Some(blocks), ended, has_ended: false, error: None })
+        };
+        thread::Builder::new().name("writer".to_owned()).spawn(run).map(drop)
+    }
+}
+
+impl Queue {
+    /// A queue, and what takes blocks from it when it is started.
+    pub(super) fn new(
+        destination: Box<dyn Destination>,
+        progress: Arc<Progress>,
+        failures: Arc<Notify>,
+    ) -> (Self, Writer) {
+        let (blocks, queue) = mpsc::channel::<Block>(LENGTH);
+        let (end, ended) = oneshot::channel();
+        let writer = Writer { destination, queue, progress, failures, end };
+        (Self { blocks: Some(blocks), ended, has_ended: false, error: None }, writer)
     }
 
     /// Waits until there is room for one more block. False if the thread has ended.
@@ -148,11 +170,16 @@ impl Queue {
 
     /// Waits until the thread has ended: the destination has failed or, once the queue is [closed](Self::close),
     /// everything has been written.
-    pub(super) async fn ended(&mut self) {
+    pub(super) async fn closed(&mut self) {
         if !self.has_ended {
             let result = (&mut self.ended).await.unwrap_or_else(|_| Err(vanished()));
             (self.error, self.has_ended) = (result.err(), true);
         }
+    }
+
+    /// Whether the thread has ended, as far as [`closed`](Self::closed) and [`take_error`](Self::take_error) have seen.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     /// Why the destination takes no more, once.
@@ -197,7 +224,7 @@ mod tests {
         fn tick(&mut self, progress: &Progress) -> io::Result<()> {
             self.0 = self.0.saturating_sub(1);
             if self.0 == 0 {
-                progress.end();
+                progress.set_enough();
             }
             Ok(())
         }
@@ -209,15 +236,16 @@ mod tests {
         const NEVER: Duration = Duration::from_secs(30);
 
         let (progress, news) = (Arc::new(Progress::default()), Arc::new(Notify::new()));
-        let mut queue = Queue::spawn(Box::new(Ticking(3)), Arc::clone(&progress), Arc::clone(&news)).unwrap();
-        let block = || Block { bytes: b"a".as_slice().into(), ends: vec![1] };
+        let (mut queue, writer) = Queue::new(Box::new(Ticking(3)), Arc::clone(&progress), Arc::clone(&news));
+        writer.start().unwrap();
+        let block = || Block { bytes: b"a".as_slice().into(), ends: vec![1], ..Block::default() };
         queue.place().unwrap().send(block());
         timeout(NEVER, news.notified()).await.unwrap();
-        assert!(progress.has_ended());
+        assert!(progress.has_enough());
         timeout(NEVER, queue.room()).await.unwrap();
         queue.place().unwrap().send(block());
         queue.close();
-        timeout(NEVER, queue.ended()).await.unwrap();
+        timeout(NEVER, queue.closed()).await.unwrap();
         assert_eq!(progress.packets(), 2);
         assert!(queue.take_error().is_none());
     }

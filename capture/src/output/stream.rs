@@ -81,6 +81,11 @@ impl Stream {
         &self.output
     }
 
+    /// The file, to be written to by hand.
+    pub(super) fn file_mut(&mut self) -> &mut File {
+        &mut self.output
+    }
+
     /// The file, to be closed.
     pub(super) fn into_file(self) -> File {
         self.output
@@ -136,13 +141,15 @@ mod tests {
             ends.push(bytes.len());
         }
         bytes.push(b'\n');
-        Block { bytes: bytes.into(), ends }
+        Block { bytes: bytes.into(), ends, ..Block::default() }
     }
 
     fn queue(file: File) -> (Queue, Arc<Progress>) {
         let progress = Arc::new(Progress::default());
         let stream = Box::new(Stream::new(file, true));
-        (Queue::spawn(stream, Arc::clone(&progress), Arc::new(Notify::new())).unwrap(), progress)
+        let (queue, writer) = Queue::new(stream, Arc::clone(&progress), Arc::new(Notify::new()));
+        writer.start().unwrap();
+        (queue, progress)
     }
 
     fn file(pipe: PipeWriter) -> File {
@@ -154,7 +161,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         let progress = Progress::default();
         // The second packet is longer than a piece.
-        let Block { bytes, ends } = block(&[2, PIPE_BUF + 1, 2, PIPE_BUF - 2, 1]);
+        let Block { bytes, ends, .. } = block(&[2, PIPE_BUF + 1, 2, PIPE_BUF - 2, 1]);
         Stream::new(file(writer), true).write(&bytes, &ends, &progress).unwrap();
         let mut written = Vec::new();
         reader.read_to_end(&mut written).unwrap();

@@ -9,26 +9,44 @@ use capture_text::{
 };
 
 use super::encoder::Encoder;
+use crate::source::file::SignedTimes;
 
 /// Makes lines.
 #[derive(Debug)]
 pub struct TextEncoder {
     printer: Printer,
     comments: bool,
+    /// How tcpdump reads the source's times, if in another way than they were read.
+    signed: Option<SignedTimes>,
 }
 
 impl TextEncoder {
     /// Lines by `printer`, with `comments` or without.
     pub fn new(printer: Printer, comments: bool) -> Self {
-        Self { printer, comments }
+        Self { printer, comments, signed: None }
+    }
+
+    /// Times as tcpdump reads them.
+    pub fn with_signed_times(self, signed: Option<SignedTimes>) -> Self {
+        Self { signed, ..self }
     }
 }
 
 impl Encoder for TextEncoder {
     #[inline]
     fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) -> bool {
-        self.printer.print(packet, block);
+        match self.signed {
+            None => self.printer.print(packet, block),
+            Some(signed) => {
+                let time = signed.of(packet.time);
+                self.printer.print(&Packet { time, ..*packet }, block);
+            }
+        }
         true
+    }
+
+    fn interface_name(&mut self, index: u32, name: Option<&str>) {
+        self.printer.set_interface(index, name);
     }
 
     fn event(&mut self, event: &Event, block: &mut BytesMut) {
@@ -37,7 +55,7 @@ impl Encoder for TextEncoder {
         }
     }
 
-    fn end(&mut self, forgotten: Option<Forgotten>, interrupted: bool, block: &mut BytesMut) {
+    fn epilogue(&mut self, forgotten: Option<Forgotten>, interrupted: bool, block: &mut BytesMut) {
         if let Some(forgotten) = forgotten
             && self.comments
         {

@@ -1,26 +1,51 @@
 //! Capturing live: the interface, the programs, and the outputs of a [`Session`].
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    ffi::OsStr,
+    io,
+    os::fd::AsFd as _,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
-use capture_common::ports::Ports as _;
+use capture_packet::LinkType;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use tokio::{runtime, sync::Notify};
 
 use super::{
-    RunError, conclude,
+    RunError,
+    compiled::Compiled,
+    conclude,
+    confined::Confinement,
+    dump,
     failures::Failures,
-    outputs::{self, Driver},
+    interfaces::{Targets, Teller},
+    outputs::{self, Driver, Prepared},
     patience::Patience,
-    progress,
+    printer, progress, say,
     session::{Seconds, Session, warn},
-    signals::Signals,
-    standard_error, standard_output, text_encoder, tracker,
+    signals::{Asked, Blocked, Signals},
+    ssh, standard_error, standard_output, text_encoder, tracker,
 };
 use crate::{
     config::{self, Config},
     engine::Engine,
-    kernel::{Capture, CaptureOptions, Interface, lift_file_limit},
+    filter::Filter,
+    kernel::{
+        Appearance, AttachError, CaptureOptions, Change, Kind, LoadError, StartError, Started,
+        lift_file_limit, printable,
+    },
     messages::Messages,
-    output::interface::InterfaceDescription,
+    output::{Output, files::helper::Helper},
+    resolve::LookUps,
     summary::Warnings,
 };
 
@@ -32,119 +57,272 @@ const GREETING_PATIENCE: Duration = Duration::from_millis(100);
 /// Captures and prints until there is a reason to stop, and says on standard error what went wrong: when the capture
 /// cannot be started, or the output takes no more for another reason than that its reader has gone.
 pub(super) fn run(config: &Config, options: &config::Live) -> ExitCode {
-    // Signals first: no thread may be without their mask, and one that comes while the programs are being attached must
-    // not leave them behind.
+    // Signals first: one that comes while the programs are being attached must not leave them behind.
     let started = lift_file_limit()
         .map_err(RunError::from)
-        .and_then(|()| {
-            Signals::new().map_err(|source| RunError::Start { what: "listening to signals", source })
-        })
-        .and_then(|signals| Ok((signals, start_messages()?)));
-    let (mut signals, messages) = match started {
-        Ok(started) => started,
-        Err(error) => return conclude(Err(error), super::say),
+        .and_then(|()| Blocked::new().map_err(cannot_start("listening to signals")))
+        .and_then(|signals| Ok((signals, standard_error().map_err(cannot_start("standard error"))?)));
+    let (signals, messages) = match started {
+        Ok((signals, output)) => (signals, Messages::new(output)),
+        Err(error) => return conclude(Err(error), say),
     };
-    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let (result, patience) = match runtime {
-        Ok(runtime) => runtime.block_on(capture(config, options, &mut signals, &messages)),
-        Err(source) => (Err(RunError::Start { what: "the runtime", source }), Patience::limited()),
-    };
+    let (result, patience) = capture(config, options, signals, &messages)
+        .unwrap_or_else(|error| (Err(error), Patience::limited()));
     let status = conclude(result, |text| messages.last(text));
+    // A capture that has not come so far has said nothing yet. Without a thread nothing can be said.
+    let _started = messages.start();
     messages.wait(patience.for_last_words());
     status
 }
 
-fn start_messages() -> Result<Messages, RunError> {
-    let started = standard_error().and_then(Messages::spawn);
-    started.map_err(|source| RunError::Start { what: "the thread of standard error", source })
+fn cannot_start(what: &'static str) -> impl Fn(io::Error) -> RunError {
+    move |source| RunError::Start { what, source }
 }
 
-async fn capture(
+/// Returns how the capture ended, and what is left of the patience with outputs that take nothing.
+fn capture(
     config: &Config,
     options: &config::Live,
-    signals: &mut Signals,
+    mut signals: Blocked,
     messages: &Messages,
-) -> (Result<(), RunError>, Patience) {
-    match start(config, options, messages) {
-        Ok(session) => session.run(signals).await,
-        Err(error) => (Err(error), Patience::limited()),
+) -> Result<(Result<(), RunError>, Patience), RunError> {
+    if options.wait
+        && options.namespaces.is_empty()
+        && let config::Interfaces::One(name) = &options.interfaces
+        && !wait_for(name, &mut signals)?
+    {
+        return Ok((Ok(()), Patience::limited()));
     }
-}
-
-/// Attaches, and greets. To be called within a tokio runtime.
-fn start(config: &Config, options: &config::Live, messages: &Messages) -> Result<Session, RunError> {
-    if config.outputs.text {
-        // One that is closed is an error before anything is attached.
-        standard_output()?;
-    }
-    let interface = match &options.interface {
-        Some(name) => Interface::find(name)?,
-        None => default_interface()?,
-    };
-    let mut capture = Capture::start(&CaptureOptions {
-        interface: &interface,
-        hook: options.hook,
-        direction: options.direction,
-        promiscuous: options.promiscuous,
-        ports: (!config.ports.any()).then(|| config.ports.bitmap()),
-        snaplen: options.snaplen,
-        buffer_size: options.buffer_size,
-        log_level: options.log_level,
-        messages,
-    })?;
-    let mut warnings = Warnings::default();
-    warn(&mut capture, messages, &mut warnings);
-    let mut about_names = String::new();
-    let text = text_encoder(config, NAME_PATIENCE, |text| about_names.push_str(text))?;
-    let news = Arc::new(Notify::new());
-    let description = InterfaceDescription {
-        name: Some(interface.name.clone()),
-        link_type: capture.link_type(),
-        snaplen: options.snaplen,
-        filter: Some(config.ports.to_string()),
-        hook: Some(capture.description().to_owned()),
-    };
-    let mut about_files = Vec::new();
-    let driver = Driver::Live(&news);
-    let outputs = outputs::open(config, &description, text, driver, None, &mut about_files)?;
-    for warning in about_files {
-        messages.say(&format!("capture: warning: {warning}\n"));
-    }
-    messages.say(&greeting(&interface, &capture, config, options));
-    messages.wait(GREETING_PATIENCE);
-    messages.say(&about_names);
-    Ok(Session {
-        capture,
-        engine: Engine::new(outputs, tracker(config), news, config.count),
-        messages: messages.clone(),
-        warnings,
-        failures: Failures::default(),
-        seconds: Seconds::new(progress::is_wanted(config)),
+    let begun = Begun::new(config, options, messages)?;
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let runtime = runtime.map_err(cannot_start("the runtime"))?;
+    runtime.block_on(async {
+        let (session, mut signals, _helper) = begun.listen(config, signals, messages)?;
+        Ok(session.run(&mut signals).await)
     })
 }
 
+/// Waits for an interface. False if a signal asked for the end meanwhile.
+fn wait_for(name: &OsStr, signals: &mut Blocked) -> Result<bool, RunError> {
+    let appearance = Appearance::new(name)?;
+    let mut is_said = false;
+    while appearance.look()?.is_none() {
+        if !is_said {
+            say(&format!("capture: waiting for {}\n", printable(&name.to_string_lossy())));
+            is_said = true;
+        }
+        let mut ready = [appearance.as_fd(), signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut ready, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(cannot_start("waiting for an interface")(errno.into())),
+        }
+        let is_signal = ready.last().is_some_and(|signal| signal.any() == Some(true));
+        if is_signal
+            && let Some(Asked::End | Asked::EndNow) =
+                signals.next().map_err(cannot_start("listening to signals"))?
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A capture that is attached, whose outputs are open, and which has no threads and no power any more.
+struct Begun<'a> {
+    started: Started,
+    confinement: Confinement<'a>,
+    outputs: Vec<Output>,
+    look_ups: Option<LookUps>,
+    news: Arc<Notify>,
+    teller: Teller,
+    greeting: String,
+    /// What opens files, if they are opened later.
+    helper: Option<Helper>,
+}
+
+impl<'a> Begun<'a> {
+    /// Attaches, opens the outputs, and gives up what that took. No thread may run.
+    fn new(config: &'a Config, options: &config::Live, messages: &Messages) -> Result<Self, RunError> {
+        if config.outputs.text {
+            // One that is closed is an error before anything is attached.
+            standard_output()?;
+        }
+        let targets = Targets::new(options)?;
+        let link_type = targets.link_type(options)?;
+        let compiled = targets.compile(&config.filter, options)?;
+        let kinds: Vec<Kind<'_>> = compiled
+            .iter()
+            .map(|(link_type, compiled)| Kind { link_type: *link_type, filter: compiled.code.as_ref() })
+            .collect();
+        let mut confinement = Confinement::new(config)?;
+        let options_of_capture = CaptureOptions {
+            places: &targets.places(),
+            hook: options.hook,
+            direction: options.direction,
+            promiscuous: options.promiscuous,
+            kinds: &kinds,
+            snaplen: options.snaplen,
+            buffer_size: options.buffer_size,
+            log_level: options.log_level,
+            messages,
+        };
+        let enters = !options.namespaces.is_empty();
+        let mut prepared = Prepared::new(config, None, &confinement)?;
+        let confine = || {
+            prepared.disown();
+            confinement.helper(enters).map_err(|error| error.to_string())
+        };
+        let started = Started::new(&options_of_capture, confine)
+            .map_err(|error| with_expression(error, &config.filter))?;
+        let mut about_names = String::new();
+        let (text, look_ups) = printer(config)
+            .map(|printer| text_encoder(config, printer, NAME_PATIENCE, |text| about_names.push_str(text)))
+            .unzip();
+        let news = Arc::new(Notify::new());
+        let teller = Teller::new(config, options);
+        let listed = started.listed().cloned();
+        let descriptions = listed.map(|listed| teller.describe(listed)).collect();
+        let mut about_files = Vec::new();
+        let driver = Driver::Live(&news);
+        let helper = prepared.take_helper();
+        about_names.push_str(prepared.holds());
+        let cooked = (link_type == LinkType::LinuxSll2).then_some(options.snaplen);
+        let outputs = outputs::open(config, prepared, descriptions, cooked, text, driver, &mut about_files)?;
+        let mut greeting: String =
+            about_files.iter().map(|warning| format!("capture: warning: {warning}\n")).collect();
+        greeting.push_str(&greet(&targets, link_type, &started, config, options));
+        if let Some(note) = dump::other_transports(&config.filter) {
+            greeting.push_str(&format!("capture: {note}\n"));
+        }
+        if config.outputs.uses_standard_output()
+            && let Some(warning) = feedback(&started, config, &compiled)
+        {
+            greeting.push_str(&format!("capture: warning: {warning}\n"));
+        }
+        greeting.push_str(&about_names);
+        confinement.begin()?;
+        Ok(Self {
+            started,
+            confinement,
+            outputs,
+            look_ups: look_ups.flatten(),
+            news,
+            teller,
+            greeting,
+            helper,
+        })
+    }
+
+    /// Starts the threads, gives up the system calls that this took, and greets. To be called within a tokio runtime.
+    fn listen(
+        self,
+        config: &Config,
+        signals: Blocked,
+        messages: &Messages,
+    ) -> Result<(Session, Signals, Option<Helper>), RunError> {
+        let Self { started, mut confinement, mut outputs, look_ups, news, mut teller, greeting, helper } =
+            self;
+        let signals = signals.listen().map_err(cannot_start("the thread of signals"))?;
+        messages.start().map_err(cannot_start("the thread of standard error"))?;
+        let mut capture = started.listen()?;
+        for output in &mut outputs {
+            output.start().map_err(cannot_start("the writer's thread"))?;
+        }
+        super::start_look_ups(look_ups)?;
+        let lost_helper = Arc::<AtomicBool>::default();
+        if let Some(helper) = &helper {
+            watch(helper, &lost_helper, &news).map_err(cannot_start("the thread of files"))?;
+        }
+        let mut holds = String::new();
+        confinement.seal(|text| holds.push_str(text))?;
+        let mut warnings = Warnings::default();
+        warn(&mut capture, messages, &mut warnings);
+        messages.say(&greeting);
+        messages.say(&holds);
+        messages.wait(GREETING_PATIENCE);
+        let mut engine =
+            Engine::new(outputs, tracker(config), news, config.count).until_first_has(config.enough);
+        let mut names = Vec::new();
+        for change in capture.changes() {
+            match change {
+                // The outputs have been opened with it.
+                Change::Listed(listed) => teller.warn_of_mix(&teller.describe(listed), messages),
+                change => names.push(change),
+            }
+        }
+        teller.tell(names, &mut engine, messages);
+        let session = Session {
+            capture,
+            engine,
+            teller,
+            messages: messages.clone(),
+            warnings,
+            failures: Failures::default(),
+            seconds: Seconds::new(progress::is_wanted(config)),
+            lost_helper,
+        };
+        Ok((session, signals, helper))
+    }
+}
+
+/// Starts a thread that waits for the end of the helper that opens files: it is `lost` then, and that is `news`.
+fn watch(helper: &Helper, lost: &Arc<AtomicBool>, news: &Arc<Notify>) -> io::Result<()> {
+    let (end, lost, news) = (helper.end()?, Arc::clone(lost), Arc::clone(news));
+    let run = move || {
+        while poll(&mut [PollFd::new(end.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) == Err(Errno::EINTR)
+        {
+        }
+        lost.store(true, Ordering::Relaxed);
+        news.notify_one();
+    };
+    thread::Builder::new().name("files".to_owned()).spawn(run).map(drop)
+}
+
+/// What there is to say of the SSH session, where its connection runs over an interface that is captured.
+fn feedback(started: &Started, config: &Config, compiled: &[(LinkType, Compiled)]) -> Option<String> {
+    started.interfaces().iter().find_map(|interface| {
+        let own = interface.link_type().ok()?;
+        let (link_type, compiled) = compiled.iter().find(|(link_type, _)| *link_type == own)?;
+        ssh::feedback(interface, *link_type, &config.filter, compiled)
+    })
+}
+
+/// A refusal by the verifier, with the expression that it may be due to.
+fn with_expression(error: StartError, filter: &Filter) -> RunError {
+    match error {
+        StartError::Load(LoadError::Refused { program, source, reason, log })
+        | StartError::Attach(AttachError::Load(LoadError::Refused { program, source, reason, log }))
+            if !filter.is_everything() =>
+        {
+            RunError::Verifier { program, expression: filter.shown(), source, reason, log }
+        }
+        error => error.into(),
+    }
+}
+
 /// What tcpdump says when it begins, with what is different here.
-fn greeting(interface: &Interface, capture: &Capture, config: &Config, options: &config::Live) -> String {
+fn greet(
+    targets: &Targets,
+    link_type: LinkType,
+    started: &Started,
+    config: &Config,
+    options: &config::Live,
+) -> String {
     let length = match options.snaplen {
         0 => "headers only".to_owned(),
         snaplen => format!("snapshot length {snaplen} bytes"),
     };
-    let (rings, size) = capture.buffers();
+    let (rings, size) = started.buffers();
     let writes = config.outputs.write.is_some() || config.outputs.json.is_some();
     let only = if writes { ", TCP packets only" } else { "" };
+    let cooked = match link_type {
+        LinkType::LinuxSll2 => "capture: data link type LINUX_SLL2\n",
+        _ => "",
+    };
     format!(
-        "capture: listening on {interface}, link-type {}, {}, {length}, buffer {rings} x {} KiB{only}\n",
-        capture.link_type(),
-        capture.description(),
+        "{cooked}capture: listening on {}, link-type {link_type}, {}, {length}, buffer {rings} x {} KiB{only}\n",
+        targets.shown(),
+        started.description(),
         size / 1024,
     )
-}
-
-/// tcpdump's choice (libpcap's pcap.c, `get_figure_of_merit`): the first interface that is up, has a carrier and is
-/// not loopback; if none has a carrier, the first that is up.
-fn default_interface() -> Result<Interface, RunError> {
-    let interfaces = Interface::list()?;
-    let usable = interfaces.iter().filter(|interface| interface.is_up() && !interface.is_loopback());
-    let found = usable.min_by_key(|interface| !interface.is_running()).cloned();
-    found.ok_or_else(|| RunError::NoInterface { have: Interface::some(&interfaces, "") })
 }

@@ -1,7 +1,11 @@
 //! From a validated command to its end: live captures ([`live`], [`session`], [`signals`], [`patience`]), files
 //! ([`offline`]), the list of interfaces.
 
+mod compiled;
+mod confined;
+mod dump;
 mod failures;
+mod interfaces;
 mod live;
 pub mod offline;
 mod outputs;
@@ -9,11 +13,13 @@ mod patience;
 mod progress;
 mod session;
 mod signals;
+mod ssh;
 mod time_zone;
 
 use std::{fs::File, io, os::fd::AsFd as _, process::ExitCode, sync::OnceLock, time::Duration};
 
 use capture_flow::{CONNECTION_LIMIT, Tracker};
+use capture_packet::LinkType;
 use capture_text::{Conversations, Printer};
 use nix::{
     errno::Errno,
@@ -23,11 +29,20 @@ use nix::{
 use self::outputs::STANDARD_OUTPUT;
 use crate::{
     blocking,
-    config::{Command, Config, Source},
-    kernel::{Interface, KernelError, printable, was_closed},
+    config::{self, Command, Config, Source},
+    etc::SERVICES,
+    filter::FilterError,
+    kernel::{
+        self, CaptureError, CleanupError, DetachError, Interface, InterfaceError, NamespaceError, StartError,
+        TooManyFiles, WatchError, printable, was_closed,
+    },
     messages,
-    output::{files::FilesError, text::TextEncoder},
-    resolve::{Resolver, SERVICES, Wait},
+    output::{
+        files::{FilesError, helper::HelperError},
+        text::TextEncoder,
+    },
+    resolve::{LookUps, Resolver, Wait},
+    sandbox::SandboxError,
     source::file::FileError,
     summary::Unwritten,
 };
@@ -44,9 +59,39 @@ pub const CONVERSATION_LIMIT: usize = 1 << 20;
 /// What a run can end with.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The kernel refused something.
+    /// The interfaces cannot be listed, or there is none of that name.
     #[error(transparent)]
-    Kernel(#[from] KernelError),
+    Interface(#[from] InterfaceError),
+    /// An interface is down, or what becomes of it is not announced.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// A network namespace is not there, or cannot be entered.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    /// Something that went wrong in another network namespace.
+    #[error("in network namespace {namespace}: {source}")]
+    InNamespace {
+        /// What it is called.
+        namespace: String,
+        /// What went wrong.
+        #[source]
+        source: Box<RunError>,
+    },
+    /// What a dead capture has left is not removed.
+    #[error(transparent)]
+    Cleanup(#[from] CleanupError),
+    /// There may be too few open files.
+    #[error(transparent)]
+    TooManyFiles(#[from] TooManyFiles),
+    /// The capture does not start.
+    #[error(transparent)]
+    CaptureStart(#[from] StartError),
+    /// The capture has ended by itself.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The capture was not detached as it should be.
+    #[error(transparent)]
+    Detach(#[from] DetachError),
     /// A file cannot be read, or not to its end.
     #[error(transparent)]
     File(#[from] FileError),
@@ -59,9 +104,34 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    /// The filter selects nothing.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The verifier does not accept a program with the filter in front.
+    #[error(
+        "the kernel's verifier refused program {program} with the expression `{expression}`: {source} ({reason}); shorten \
+         the expression or, if it is short, report this bug with the output of `uname -a` and of the same command with \
+         `--log-level debug`{log}"
+    )]
+    Verifier {
+        /// The program.
+        program: &'static str,
+        /// The expression.
+        expression: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+        /// The last line of the verifier's log.
+        reason: String,
+        /// The end of the verifier's log after a newline, if it is asked for.
+        log: String,
+    },
     /// A file of `-w` or `--json` cannot be written.
     #[error(transparent)]
     Files(#[from] FilesError),
+    /// There is no helper that opens the files.
+    #[error(transparent)]
+    FilesHelper(#[from] HelperError),
     /// `-w -` at a terminal.
     #[error("-w -: standard output is a terminal: redirect it, or name a file")]
     BinaryToTerminal,
@@ -71,6 +141,17 @@ pub enum RunError {
     /// The output has not taken everything when the capture ends.
     #[error("the capture is incomplete: {0}")]
     Incomplete(Unwritten),
+    /// An output was not closed when the capture ended.
+    #[error("{output} is not closed: {reason}; what was written to it last may be missing, so check it")]
+    Unclosed {
+        /// What it is called.
+        output: String,
+        /// Why it was not waited for.
+        reason: Unwritten,
+    },
+    /// There is no sandbox for what parses a file.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// The system refused a thread, a descriptor or the like.
     #[error("cannot start {what}: {source}{}", next_step(.source))]
     Start {
@@ -79,6 +160,26 @@ pub enum RunError {
         /// The system's answer.
         #[source]
         source: io::Error,
+    },
+    /// `-y` with a link type that the interfaces do not have.
+    #[error(
+        "the packets of {interface} do not begin with {asked}: leave out -y, or give -y LINUX_SLL2, which suits every \
+         interface"
+    )]
+    LinkType {
+        /// The interfaces.
+        interface: String,
+        /// What was asked for.
+        asked: LinkType,
+    },
+    /// An expression with bytes of a link header, for several interfaces.
+    #[error(
+        "the expression `{expression}`: the bytes of the link header (ether[..]) are different ones on each interface; name \
+         one interface with -i"
+    )]
+    LinkBytes {
+        /// The expression.
+        expression: String,
     },
     /// No interface was named, and none suggests itself.
     #[error(
@@ -125,7 +226,10 @@ pub fn print_text(text: &str) -> ExitCode {
 /// Runs the command, and says on standard error what went wrong.
 pub fn run(command: &Command) -> ExitCode {
     match command {
-        Command::ListInterfaces => conclude(list_interfaces(), say),
+        Command::ListInterfaces(namespaces) => conclude(list_interfaces(namespaces), say),
+        Command::CleanUp(namespaces) => conclude(clean_up(namespaces), say),
+        Command::Check(config) => conclude(dump::check(config), say),
+        Command::Dump(config, form) => conclude(dump::dump(config, *form), say),
         Command::Print(config) => match &config.source {
             Source::File(path) => conclude(offline::run(config, path), say),
             Source::Live(options) => live::run(config, options),
@@ -179,7 +283,7 @@ fn standard_error() -> io::Result<File> {
 }
 
 /// The system's errors in its own words, as tcpdump has them: without the number that [`io::Error`] adds.
-fn without_number(message: &str) -> String {
+pub fn without_number(message: &str) -> String {
     let Some((before, rest)) = message.split_once(" (os error ") else { return message.to_owned() };
     match rest.trim_start_matches(|digit: char| digit.is_ascii_digit()).strip_prefix(')') {
         Some(after) => format!("{before}{after}"),
@@ -187,9 +291,34 @@ fn without_number(message: &str) -> String {
     }
 }
 
-/// `-D`: the interfaces, one a line, in tcpdump's form. The order is that of their indices, which does not change as
+/// `-D`: the interfaces, one a line, of each of the namespaces.
+fn list_interfaces(asked: &[config::Namespace]) -> Result<(), RunError> {
+    let namespaces = interfaces::namespaces(asked)?;
+    let mut text = if namespaces.is_empty() { listed_interfaces("")? } else { String::new() };
+    for namespace in namespaces {
+        let prefix = format!("{}/", namespace.name());
+        text.push_str(&interfaces::within(&namespace, || listed_interfaces(&prefix))?);
+    }
+    write_all(standard_output()?, &text)
+}
+
+/// `--cleanup`: says what has been removed.
+fn clean_up(asked: &[config::Namespace]) -> Result<(), RunError> {
+    let namespaces = interfaces::namespaces(asked)?;
+    let mut done = if namespaces.is_empty() { kernel::clean_up()? } else { Vec::new() };
+    for namespace in namespaces {
+        done.extend(interfaces::within(&namespace, || Ok(kernel::clean_up()?))?);
+    }
+    if done.is_empty() {
+        done.push("no filter of a capture that was killed is on any interface".to_owned());
+    }
+    done.iter().for_each(|sentence| say(&format!("capture: {sentence}\n")));
+    Ok(())
+}
+
+/// The interfaces, one a line, in tcpdump's form. The order is that of their indices, which does not change as
 /// interfaces come up and go down; tcpdump has those that are up first.
-fn list_interfaces() -> Result<(), RunError> {
+fn listed_interfaces(prefix: &str) -> Result<String, RunError> {
     let mut text = String::new();
     for (number, interface) in (1..).zip(Interface::list()?) {
         let words = [
@@ -199,9 +328,9 @@ fn list_interfaces() -> Result<(), RunError> {
         ];
         let words: Vec<&str> = words.iter().filter(|(holds, _)| *holds).map(|(_, word)| *word).collect();
         let words = if words.is_empty() { String::new() } else { format!(" [{}]", words.join(", ")) };
-        text.push_str(&format!("{number}.{interface}{words}\n"));
+        text.push_str(&format!("{number}.{prefix}{interface}{words}\n"));
     }
-    write_all(standard_output()?, &text)
+    Ok(text)
 }
 
 /// What finds out what happens in connections, if an output shows it.
@@ -209,41 +338,55 @@ fn tracker(config: &Config) -> Option<Tracker> {
     (config.explain || config.outputs.json.is_some()).then(|| Tracker::new(CONNECTION_LIMIT))
 }
 
-/// What makes the lines, if the configuration asks for them. With `--resolve`, a line waits for a name for no longer than
-/// `patience`. Live, lines together have to wait for no longer than that for a while, or packets would be lost. `say` gets
-/// what there is to say about names.
-fn text_encoder(
-    config: &Config,
-    patience: Duration,
-    say: impl FnOnce(&str),
-) -> Result<Option<TextEncoder>, RunError> {
+/// What makes the lines, if the configuration asks for them: numbers, until it gets names.
+fn printer(config: &Config) -> Option<Printer> {
     if !config.outputs.text {
-        return Ok(None);
+        return None;
     }
     let mut printer =
         Printer::new(config.text, time_zone::time_zone(), Conversations::new(CONVERSATION_LIMIT));
-    // "Cooked" packets, which files alone have, name their interfaces. A file can be printed where the machine does not
-    // list its interfaces; they have no names then.
+    // "Cooked" packets name their interfaces. A file can be printed where the machine does not list its interfaces; they
+    // have no names then. Those of a live capture are set when it attaches to them.
     let interfaces = match config.source {
         Source::File(_) => Interface::list().unwrap_or_default(),
         Source::Live(_) => Vec::new(),
     };
     let names = interfaces.iter().map(|interface| (interface.index, interface.to_string()));
     printer.set_interfaces(names.collect());
+    Some(printer)
+}
+
+/// Makes a printer print names, with `--resolve`, and lines of what it prints. Names come when what is returned besides is
+/// started. A line waits for a name for no longer than
+/// `patience`. Live, lines together have to wait for no longer than that for a while, or packets would be lost. `say` gets
+/// what there is to say about names.
+fn text_encoder(
+    config: &Config,
+    mut printer: Printer,
+    patience: Duration,
+    say: impl FnOnce(&str),
+) -> (TextEncoder, Option<LookUps>) {
+    let mut look_ups = None;
     if config.resolve {
         let wait = match config.source {
             Source::File(_) => Wait::Each(patience),
             Source::Live(_) => Wait::Together(patience),
         };
-        let resolver = Resolver::new(wait, config.no_domain)
-            .map_err(|source| RunError::Start { what: "the resolver's thread", source })?;
+        let (resolver, names) = Resolver::new(wait, config.no_domain);
+        look_ups = Some(names);
         if let Some(error) = resolver.services_error() {
             let why = without_number(&error.to_string());
             say(&format!("capture: {SERVICES}: {why}: ports are printed as numbers\n"));
         }
         printer.set_names(Box::new(resolver));
     }
-    Ok(Some(TextEncoder::new(printer, config.explain)))
+    (TextEncoder::new(printer, config.explain), look_ups)
+}
+
+/// Starts what asks for names, if anything does.
+fn start_look_ups(look_ups: Option<LookUps>) -> Result<(), RunError> {
+    let started = look_ups.map_or(Ok(()), LookUps::start);
+    started.map_err(|source| RunError::Start { what: "the resolver's thread", source })
 }
 
 /// Writes to standard error. Where it is gone, the text is lost.

@@ -1,16 +1,16 @@
-//! Reading a file: read, select, hand to the engine. No privileges, no runtime, no threads.
+//! Reading a file: read, select, hand to the engine. No runtime and, but for names, no threads; and no privileges, from
+//! before the first byte of the file is looked at.
 
 use std::{
     cell::RefCell,
     fs::File,
     io::{self, Read},
-    os::fd::AsFd as _,
+    os::fd::{AsFd, OwnedFd},
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use capture_common::{parse::Selection, record::MAX_SNAPLEN};
 use capture_packet::{LinkType, Precision, Timestamp};
 use nix::{
     errno::Errno,
@@ -19,20 +19,26 @@ use nix::{
 
 use super::{
     RunError,
+    confined::Confinement,
     failures::Failures,
-    outputs::{self, Driver},
+    outputs::{self, Driver, Prepared},
+    printer,
     progress::{self, Meter},
-    say, show, standard_output, text_encoder, tracker, without_number, write_all,
+    say, show, standard_output, start_look_ups, text_encoder, tracker, without_number, write_all,
 };
 use crate::{
     blocking,
     config::Config,
     engine::Engine,
     kernel::was_closed,
-    output::{files::identity_of, interface::InterfaceDescription, statistics::Statistics},
+    output::{
+        files::{helper::Helper, identity_of},
+        statistics::Statistics,
+    },
     source::{
-        file::{self, FileError, FileSource},
-        filter::select,
+        file::{self, FileError, FileSource, Record, Times},
+        filter::{Selected, Selector},
+        interface::InterfaceDescription,
     },
     summary::packets,
 };
@@ -49,42 +55,62 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 ///
 /// When the file cannot be opened, is not a capture, or is cut off or corrupt: what is whole has been printed then.
 pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
-    let nanoseconds = config.text.nanoseconds || config.outputs.keep_nanoseconds();
-    let precision = if nanoseconds { Precision::Nano } else { Precision::Micro };
+    let precision = if config.text.nanoseconds { Precision::Nano } else { Precision::Micro };
+    let times = if config.outputs.have_exact_times() { Times::Exact } else { precision.into() };
     let needs_standard_output = config.count_only || config.outputs.text;
     let stdout = if needs_standard_output { Some(standard_output()?) } else { None };
     let mut about_names = String::new();
-    let text = text_encoder(config, NAME_PATIENCE, |text| about_names.push_str(text))?;
-    let engine = RefCell::new(Engine::new(Vec::new(), tracker(config), Arc::default(), config.count));
+    let printer = printer(config);
+    let engine = Engine::new(Vec::new(), tracker(config), Arc::default(), config.count);
+    let engine = RefCell::new(engine.until_first_has(config.enough));
     if path == Path::new("-") && was_closed(&io::stdin()) {
         return Err(FileError::Read(Errno::EBADF.into()).into());
     }
     let file = file::open(path)?;
     let file_read = identity_of(&file).map_err(FileError::Read)?;
     let meter = progress::is_wanted(config).then(|| RefCell::new(Meter::new(&file)));
-    let input = Input { file, engine: &engine, meter: meter.as_ref() };
-    let mut source = FileSource::new(input, precision)?;
+    let mut confinement = Confinement::new(config)?;
+    let mut prepared = Prepared::new(config, file_read, &confinement)?;
+    let helper = prepared.take_helper();
+    say(prepared.holds());
+    confinement.begin()?;
+    let (text, look_ups) = printer
+        .map(|printer| text_encoder(config, printer, NAME_PATIENCE, |text| about_names.push_str(text)))
+        .unzip();
+    start_look_ups(look_ups.flatten())?;
+    confinement.seal(say)?;
+    let helper_end = helper.as_ref().map(Helper::end).transpose();
+    let helper_end = helper_end.map_err(|source| RunError::Start { what: "the helper process", source })?;
+    let input = Input { file, engine: &engine, meter: meter.as_ref(), helper: helper_end };
+    let mut source = FileSource::new(input, times)?;
+    let mut selector = Selector::new(&config.filter, source.byte_order());
+    selector.require(source.interfaces().iter().map(|interface| interface.link_type))?;
     if config.count_only {
         say(&greeting(path, &source));
-        return read(config, &mut source, &engine, meter.as_ref(), stdout);
+        return read(config, &mut source, &mut selector, &engine, meter.as_ref(), stdout);
     }
     let mut about_files = Vec::new();
-    let description = description(config, &source);
-    let outputs = outputs::open(config, &description, text, Driver::File, file_read, &mut about_files)?;
+    let text = text.map(|text| text.with_signed_times(source.signed_times()));
+    let interfaces = source.interfaces().iter().map(|interface| narrowed(config, interface)).collect();
+    let outputs = outputs::open(config, prepared, interfaces, None, text, Driver::File, &mut about_files)?;
     for warning in about_files {
         say(&format!("capture: warning: {warning}\n"));
     }
+    confinement.outputs_are_open()?;
     engine.borrow_mut().set_outputs(outputs);
     say(&greeting(path, &source));
     say(&about_names);
-    read(config, &mut source, &engine, meter.as_ref(), None)
+    read(config, &mut source, &mut selector, &engine, meter.as_ref(), None)
 }
 
-/// The interface of the file's packets, as far as the file tells.
-fn description<R: Read>(config: &Config, source: &FileSource<R>) -> InterfaceDescription {
-    let (link_type, snaplen) = source.first_interface().unwrap_or((LinkType::Ethernet, MAX_SNAPLEN));
-    let filter = config.asks_for_tcp.then(|| config.ports.to_string());
-    InterfaceDescription { name: None, link_type, snaplen, filter, hook: None }
+/// An interface of the file, with the filter that the packets have passed in the end: when the file was made, and now.
+fn narrowed(config: &Config, interface: &InterfaceDescription) -> InterfaceDescription {
+    let now = (!config.filter.is_everything()).then(|| config.filter.to_string());
+    let filter = match (&interface.filter, now) {
+        (Some(before), Some(now)) => Some(format!("({before}) and ({now})")),
+        (before, now) => before.clone().or(now),
+    };
+    InterfaceDescription { filter, ..interface.clone() }
 }
 
 /// A file that may be a pipe. Before a read that has to wait, what the outputs have got is written: packets that have
@@ -93,23 +119,39 @@ struct Input<'a> {
     file: File,
     engine: &'a RefCell<Engine>,
     meter: Option<&'a RefCell<Meter>>,
+    /// What can be read when the helper is of no use any more that opens files.
+    helper: Option<OwnedFd>,
 }
 
 impl Read for Input<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let mut readable = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
-        if let Ok(0) = poll(&mut readable, PollTimeout::ZERO) {
+        if let Ok(0) = poll(&mut [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) {
             let mut engine = self.engine.borrow_mut();
             let _waits = engine.flush();
             // Files end by the clock while nothing comes.
-            while let Some(wait) = engine.wait().filter(|_| !engine.is_over()) {
-                let timeout = PollTimeout::try_from(wait + MILLISECOND).unwrap_or(PollTimeout::MAX);
-                if poll(&mut readable, timeout).is_ok_and(|ready| ready > 0) {
+            while !engine.is_over()
+                && !engine.has_enough()
+                && (self.helper.is_some() || engine.wait().is_some())
+            {
+                let wait = engine.wait().map(|wait| PollTimeout::try_from(wait + MILLISECOND));
+                let timeout = wait.map_or(PollTimeout::NONE, |wait| wait.unwrap_or(PollTimeout::MAX));
+                let waited_for =
+                    std::iter::once(self.file.as_fd()).chain(self.helper.iter().map(AsFd::as_fd));
+                let mut readable: Vec<_> =
+                    waited_for.map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
+                let _interrupted = poll(&mut readable, timeout);
+                let mut is_readable = readable.iter().map(|file| file.any() == Some(true));
+                if is_readable.next() == Some(true) {
                     break;
                 }
-                engine.tick();
+                if is_readable.next() == Some(true) {
+                    engine.look();
+                    self.helper = None;
+                } else {
+                    engine.tick();
+                }
             }
-            if engine.is_over() || engine.has_ended() {
+            if engine.is_over() || engine.has_enough() {
                 // No output takes more. The end of the run reports why, and not this error.
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
@@ -126,13 +168,13 @@ impl Read for Input<'_> {
 
 /// What tcpdump says when it begins.
 fn greeting<R: Read>(path: &Path, source: &FileSource<R>) -> String {
-    let interface = source.first_interface();
-    let interface = interface
-        .map(|(link_type, snaplen)| format!(", link-type {link_type}, snapshot length {snaplen}"))
-        .unwrap_or_default();
-    let warning = match source.first_interface() {
-        Some((LinkType::LinuxSll2, _)) => "Warning: interface names might be incorrect\n",
-        _ => "",
+    let (interface, warning) = match source.interfaces() {
+        &[InterfaceDescription { link_type, snaplen, .. }, ..] => {
+            let text = format!(", link-type {link_type}, snapshot length {snaplen}");
+            let is_sll2 = link_type == LinkType::LinuxSll2;
+            (text, if is_sll2 { "Warning: interface names might be incorrect\n" } else { "" })
+        }
+        [] => (String::new(), ""),
     };
     format!("reading from file {}{interface}\n{warning}", path.display())
 }
@@ -140,6 +182,7 @@ fn greeting<R: Read>(path: &Path, source: &FileSource<R>) -> String {
 fn read<R: Read>(
     config: &Config,
     source: &mut FileSource<R>,
+    selector: &mut Selector<'_>,
     engine: &RefCell<Engine>,
     meter: Option<&RefCell<Meter>>,
     count_to: Option<File>,
@@ -147,18 +190,33 @@ fn read<R: Read>(
     let mut others = 0;
     let mut failures = Failures::default();
     let (mut start, mut time) = (None, Timestamp::default());
-    let byte_order = source.byte_order();
-    let end: Result<(), FileError> = loop {
-        let packet = match source.next_packet() {
-            Ok(Some(packet)) => packet,
+    let mut described = source.interfaces().len();
+    let end: Result<(), RunError> = loop {
+        let Record { mut packet, options, interfaces } = match source.next_record() {
+            Ok(Some(record)) => record,
             Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
+            Err(error) => break Err(error.into()),
         };
-        if !matches!(select(&packet, byte_order, &config.ports), Selection::Match(_)) {
-            others += 1;
-            continue;
+        if !options.is_empty()
+            && let Some(lost) = options.drop_count()
+        {
+            engine.borrow_mut().lost(lost);
+        }
+        match selector.select(&mut packet) {
+            Selected::Yes => {}
+            Selected::No => continue,
+            Selected::NotTcp => {
+                others += 1;
+                continue;
+            }
         }
         let mut engine = engine.borrow_mut();
+        if described < interfaces.len() {
+            describe(config, interfaces, &mut described, &mut engine);
+        }
+        if !options.is_empty() {
+            options.comments().for_each(|comment| engine.comment(comment));
+        }
         time = packet.time;
         if start.is_none() {
             start = Some(time);
@@ -166,7 +224,7 @@ fn read<R: Read>(
         if engine.packet(&packet).is_break() {
             engine.hand_over(false);
             let is_over = engine.is_stuck() && !failures.take(&mut engine, say);
-            if engine.is_complete() || engine.has_ended() || is_over {
+            if engine.is_complete() || engine.has_enough() || is_over {
                 break Ok(());
             }
         }
@@ -175,12 +233,13 @@ fn read<R: Read>(
         show(meter.borrow().end());
     }
     let mut engine = engine.borrow_mut();
+    describe(config, source.interfaces(), &mut described, &mut engine);
     if config.outputs.json.is_some() {
         // A file does not say what was lost when it was made.
         let (received, start) = (engine.read(), start.unwrap_or_default());
         engine.statistics(&Statistics { time, start, received, is_last: true, ..Statistics::default() });
     }
-    engine.end(false);
+    engine.epilogue(false);
     let _waits = engine.flush();
     engine.close();
     for note in engine.take_notes() {
@@ -194,19 +253,37 @@ fn read<R: Read>(
         write_all(output, &format!("{}\n", packets(engine.read())))?;
     }
     say(&engine.remarks());
+    if source.interfaces_left_out() > 0 && config.outputs.name_interfaces() {
+        let count = source.interfaces_left_out();
+        say(&format!("capture: {count} interfaces of the file have no names: they are too many\n"));
+    }
     let summary = engine.summary(None);
     if summary.has_limit && summary.beyond_count > 0 {
         say(&format!("capture: {} after the limit\n", packets(summary.beyond_count)));
     }
-    if others > 0 && !config.asks_for_tcp {
+    if others > 0 {
         say(&format!("capture: {}\n", others_left_out(others, config)));
     }
     // The wait for packets that were not to be written any more is no error.
-    let end = if engine.has_ended() { Ok(()) } else { end.map_err(RunError::File) };
+    let end = if engine.has_enough() { Ok(()) } else { end };
     failures.conclude(end.err().into_iter().chain(outputs).collect(), say)
 }
 
-/// What tcpdump prints, writes or counts, where nothing is asked for, and capture does not.
+/// Hands over the interfaces after the first `described`.
+#[cold]
+fn describe(
+    config: &Config,
+    interfaces: &[InterfaceDescription],
+    described: &mut usize,
+    engine: &mut Engine,
+) {
+    for interface in interfaces.get(*described..).unwrap_or_default() {
+        engine.interface(&narrowed(config, interface));
+    }
+    *described = interfaces.len();
+}
+
+/// What tcpdump prints, writes or counts, and capture does not.
 fn others_left_out(count: u64, config: &Config) -> String {
     let were = if count == 1 { "was" } else { "were" };
     let (done, does) = match config.outputs.text {

@@ -4,7 +4,14 @@
 //! without a packet the daemon sleeps until the kernel wakes it, or until the programs of others are looked at, every
 //! ten seconds.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use capture_common::counters::Counters;
 use capture_packet::Timestamp;
@@ -13,6 +20,7 @@ use tokio::time::timeout;
 use super::{
     RunError,
     failures::Failures,
+    interfaces::Teller,
     patience::Patience,
     progress,
     signals::{Asked, Signals},
@@ -20,7 +28,7 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    kernel::{Capture, KernelError, Left, Notice},
+    kernel::{Capture, CaptureError, DetachError, Left, Notice},
     messages::Messages,
     output::statistics::Statistics,
     summary::{Summary, Unwritten, Warnings, packets},
@@ -48,7 +56,7 @@ enum Stop {
     /// No output is left.
     Output,
     /// The kernel's side failed.
-    Kernel(KernelError),
+    Capture(CaptureError),
 }
 
 /// How the outputs ended.
@@ -79,12 +87,16 @@ enum Rest {
 pub(super) struct Session {
     pub(super) capture: Capture,
     pub(super) engine: Engine,
+    /// What outputs are told of interfaces.
+    pub(super) teller: Teller,
     pub(super) messages: Messages,
     pub(super) warnings: Warnings,
     /// What became of outputs.
     pub(super) failures: Failures,
     /// What there is to do once a second.
     pub(super) seconds: Seconds,
+    /// Whether the helper that opens files has ended, and the outputs have not been asked whether they need it.
+    pub(super) lost_helper: Arc<AtomicBool>,
 }
 
 /// What was said and shown in the last second in which packets came.
@@ -130,11 +142,11 @@ impl Session {
             if self.engine.is_complete() {
                 return Stop::Count;
             }
-            if self.engine.has_ended() {
+            if self.engine.has_enough() {
                 return Stop::Limit;
             }
             if let Some(error) = self.capture.lost() {
-                return Stop::Kernel(error);
+                return Stop::Capture(error);
             }
             self.each_second(false);
             let nothing_came = left == Left::Nothing && self.engine.read() == before;
@@ -155,18 +167,23 @@ impl Session {
                     Asked::Flush => flush = true,
                 },
                 () = self.engine.news() => {
+                    if self.lost_helper.swap(false, Ordering::Relaxed) {
+                        self.engine.look();
+                    }
                     self.say_notes();
                     if !self.has_output() { return Stop::Output }
                 }
                 () = self.engine.room_for_the_rest(), if idle => {}
-                waited = self.capture.wait(idle) => if let Err(error) = waited { return Stop::Kernel(error) },
+                waited = self.capture.wait(idle) => if let Err(error) = waited { return Stop::Capture(error) },
             }
         }
     }
 
     /// Hands what is in the rings to the engine, until a block is full.
     fn drain(&mut self) -> Left {
-        let Self { capture, engine, .. } = self;
+        let Self { capture, engine, teller, messages, .. } = self;
+        capture.refresh();
+        teller.tell(capture.changes(), engine, messages);
         capture.drain(|packet| engine.packet(packet))
     }
 
@@ -180,8 +197,7 @@ impl Session {
             return;
         }
         seconds.last = time.seconds;
-        // Without counters there are no numbers that are true. The summary says why.
-        let Ok(counters) = capture.counters() else { return };
+        let counters = capture.counters();
         let dropped = counters.ring_full + counters.unreadable;
         // The summary has what is lost in the end.
         if !is_last {
@@ -228,18 +244,16 @@ impl Session {
     }
 
     /// SIGUSR1.
-    fn report(&self) {
+    fn report(&mut self) {
         // Before the counters are read, which only grow: nothing has been read that they do not count.
         let read = self.engine.read();
-        let report = match self.capture.counters() {
-            Ok(counters) => self.summary(Some(&counters)).so_far(read),
-            Err(error) => error.to_string(),
-        };
+        let counters = self.capture.counters();
+        let report = self.summary(&counters).so_far(read);
         self.messages.say(&format!("capture: {report}\n{}", self.engine.dropped()));
     }
 
-    fn summary(&self, counters: Option<&Counters>) -> Summary {
-        let summary = self.engine.summary(counters);
+    fn summary(&mut self, counters: &Counters) -> Summary {
+        let summary = self.engine.summary(Some(counters));
         let (dropped_by_interface, foreign) = (self.capture.dropped_by_interface(), self.capture.foreign());
         Summary { dropped_by_interface, foreign, ..summary }
     }
@@ -251,7 +265,7 @@ impl Session {
         let mut patience =
             if matches!(stop, Stop::Count) { Patience::unlimited() } else { Patience::limited() };
         let mut rest =
-            if matches!(stop, Stop::Signal | Stop::Kernel(_)) { Rest::Rings } else { Rest::Epilogue };
+            if matches!(stop, Stop::Signal | Stop::Capture(_)) { Rest::Rings } else { Rest::Epilogue };
         let interrupted = matches!(stop, Stop::Signal);
         let end = loop {
             tokio::select! {
@@ -270,11 +284,11 @@ impl Session {
             // The others are to have what they can take.
             if rest <= Rest::Epilogue {
                 self.each_second(true);
-                self.engine.end(interrupted);
+                self.engine.epilogue(interrupted);
             }
             let _waits = self.engine.flush();
             self.engine.close();
-            let _blocked = timeout(LAST_LOOK, self.engine.ended()).await;
+            let _blocked = timeout(LAST_LOOK, self.engine.closed()).await;
         }
         self.skip_rest();
         self.engine.stop(patience.for_last_write()).await;
@@ -303,7 +317,7 @@ impl Session {
                 }
                 Rest::Epilogue => {
                     self.each_second(true);
-                    self.engine.end(interrupted);
+                    self.engine.epilogue(interrupted);
                     *rest = Rest::HandOver;
                 }
                 Rest::HandOver | Rest::Write => {
@@ -317,7 +331,7 @@ impl Session {
         }
         self.engine.close();
         tokio::select! {
-            () = self.engine.ended() => OutputEnd::Written,
+            () = self.engine.closed() => OutputEnd::Written,
             () = patience.exhausted(&progress) => OutputEnd::Blocked,
         }
     }
@@ -327,18 +341,24 @@ impl Session {
         &mut self,
         stop: Stop,
         end: OutputEnd,
-        failed: Option<KernelError>,
+        failed: Option<DetachError>,
     ) -> Result<(), RunError> {
         self.say_notes();
-        let Self { engine, failures: lost, messages, .. } = self;
+        let Self { engine, failures: lost, messages, .. } = &mut *self;
         let outputs = lost.at_the_end(engine, |text| messages.say(text));
         let reason = if end == OutputEnd::SecondSignal { Unwritten::SecondSignal } else { Unwritten::Output };
         let counters = self.capture.counters();
-        let summary = Summary { reason, ..self.summary(counters.as_ref().ok()) };
-        self.messages.last(&format!("{summary}{}{}", self.warnings, self.engine.remarks()));
+        let summary = Summary { reason, ..self.summary(&counters) };
+        let remarks = format!("{}{}", self.capture.remarks(), self.engine.remarks());
+        self.messages.last(&format!("{summary}{}{remarks}", self.warnings));
         let is_incomplete = summary.unwritten > 0 || self.engine.is_incomplete();
-        let incomplete = (is_incomplete && !self.failures.lost_an_output()).then_some(reason);
-        let failures = failures(stop, [failed, counters.err()], outputs, incomplete);
+        let unclosed = self.engine.unsettled().map(str::to_owned);
+        let incomplete = if is_incomplete && !self.failures.lost_an_output() {
+            Some(RunError::Incomplete(reason))
+        } else {
+            unclosed.map(|output| RunError::Unclosed { output, reason })
+        };
+        let failures = failures(stop, failed.map(RunError::from), outputs, incomplete);
         self.failures.conclude(failures, |complaint| self.messages.last(complaint))
     }
 
@@ -356,13 +376,13 @@ impl Session {
 /// gone, which alone is no failure.
 fn failures(
     stop: Stop,
-    at_the_end: [Option<KernelError>; 2],
+    at_the_end: Option<RunError>,
     outputs: Vec<RunError>,
-    incomplete: Option<Unwritten>,
+    incomplete: Option<RunError>,
 ) -> Vec<RunError> {
-    let stop = if let Stop::Kernel(error) = stop { Some(error) } else { None };
-    let kernel = stop.into_iter().chain(at_the_end.into_iter().flatten()).map(RunError::Kernel);
-    let incomplete = incomplete.filter(|_| outputs.is_empty()).map(RunError::Incomplete);
+    let stop = if let Stop::Capture(error) = stop { Some(RunError::Capture(error)) } else { None };
+    let kernel = stop.into_iter().chain(at_the_end);
+    let incomplete = incomplete.filter(|_| outputs.is_empty());
     kernel.chain(outputs).chain(incomplete).collect()
 }
 
@@ -394,27 +414,31 @@ mod tests {
     /// That the reader has gone is no failure, and hides none.
     #[test]
     fn a_failure_of_the_kernels_side_comes_first() {
-        let gone = || KernelError::Disappeared { name: "eth0".to_owned() };
+        let gone = || CaptureError::Lost("eth0 disappeared".to_owned());
+        let end = || Some(RunError::Capture(gone()));
         let failed = |kind: io::ErrorKind| {
             vec![RunError::Output { output: "standard output".to_owned(), source: kind.into() }]
         };
         let reader_gone = || failed(io::ErrorKind::BrokenPipe);
         let full = || failed(io::ErrorKind::StorageFull);
         let written = Vec::new;
-        let because = Some(Unwritten::Output);
+        let because = || Some(RunError::Incomplete(Unwritten::Output));
+        let unclosed =
+            Some(RunError::Unclosed { output: "x.pcap".to_owned(), reason: Unwritten::SecondSignal });
         let (kernel, output) = ("eth0 disappeared", "cannot write to standard output");
         for (stop, at_the_end, outputs, incomplete, expected) in [
-            (Stop::Signal, [None, None], written(), None, &[][..]),
-            (Stop::Kernel(gone()), [None, None], written(), None, &[kernel]),
-            (Stop::Kernel(gone()), [None, None], reader_gone(), because, &[kernel]),
-            (Stop::Kernel(gone()), [None, None], full(), because, &[kernel, output]),
-            (Stop::Signal, [Some(gone()), None], reader_gone(), because, &[kernel]),
-            (Stop::Count, [None, Some(gone())], full(), None, &[kernel, output]),
-            (Stop::Output, [None, Some(gone())], reader_gone(), None, &[kernel]),
-            (Stop::Output, [None, None], reader_gone(), because, &[]),
-            (Stop::Output, [None, None], full(), because, &[output]),
-            (Stop::Signal, [None, None], written(), because, &["the capture is incomplete"]),
-            (Stop::Count, [None, None], written(), None, &[]),
+            (Stop::Signal, None, written(), None, &[][..]),
+            (Stop::Capture(gone()), None, written(), None, &[kernel]),
+            (Stop::Capture(gone()), None, reader_gone(), because(), &[kernel]),
+            (Stop::Capture(gone()), None, full(), because(), &[kernel, output]),
+            (Stop::Signal, end(), reader_gone(), because(), &[kernel]),
+            (Stop::Count, end(), full(), None, &[kernel, output]),
+            (Stop::Output, end(), reader_gone(), None, &[kernel]),
+            (Stop::Output, None, reader_gone(), because(), &[]),
+            (Stop::Output, None, full(), because(), &[output]),
+            (Stop::Signal, None, written(), because(), &["the capture is incomplete"]),
+            (Stop::Count, None, written(), None, &[]),
+            (Stop::Signal, None, written(), unclosed, &["x.pcap is not closed: a second signal ended "]),
         ] {
             let failures = failures(stop, at_the_end, outputs, incomplete);
             let is_reported = failures.first().is_some_and(|first| complaint(first).is_some());

@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -72,38 +73,68 @@ struct Requests {
     from_terminal: bool,
 }
 
-impl Signals {
-    /// Blocks the signals, and starts the thread that waits for them. To be called before any other thread is started:
-    /// they inherit what is blocked.
+/// The signals, blocked, and not waited for by a thread yet.
+#[derive(Debug)]
+pub(super) struct Blocked {
+    descriptor: SignalFd,
+    requests: Requests,
+}
+
+impl Blocked {
+    /// Blocks the signals. To be called before any thread is started: they inherit what is blocked.
     ///
     /// # Errors
     ///
-    /// When the system has no more threads or descriptors.
+    /// When the system has no more descriptors.
     pub(super) fn new() -> io::Result<Self> {
         let mut set = SigSet::empty();
         for signal in Signal::iterator().filter(|signal| is_listened_to(*signal, is_ignored)) {
             set.add(signal);
         }
         set.thread_block()?;
-        let signals = descriptor(&set)?;
-        let pending = Arc::new(Pending::default());
-        let to = Arc::clone(&pending);
-        let mut requests = Requests::default();
-        thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            loop {
-                let received = match signals.read_signal() {
-                    Ok(Some(info)) => received_as(info.ssi_signo, info.ssi_code, Instant::now()),
-                    Ok(None) | Err(Errno::EINTR) => None,
-                    Err(_) => return,
-                };
-                if let Some(asked) = received.and_then(|received| requests.judge(received)) {
-                    to.add(asked);
-                }
-            }
-        })?;
-        Ok(Self { pending })
+        Ok(Self { descriptor: descriptor(&set)?, requests: Requests::default() })
     }
 
+    /// Waits for a signal: to be called when this is readable, where nothing else may wait. What it asks for, if it asks
+    /// for anything.
+    ///
+    /// # Errors
+    ///
+    /// When no signal comes any more.
+    pub(super) fn next(&mut self) -> io::Result<Option<Asked>> {
+        let received = match self.descriptor.read_signal() {
+            Ok(Some(info)) => received_as(info.ssi_signo, info.ssi_code, Instant::now()),
+            Ok(None) | Err(Errno::EINTR) => None,
+            Err(errno) => return Err(errno.into()),
+        };
+        Ok(received.and_then(|received| self.requests.judge(received)))
+    }
+
+    /// Starts the thread that waits for them.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no more threads.
+    pub(super) fn listen(mut self) -> io::Result<Signals> {
+        let pending = Arc::new(Pending::default());
+        let to = Arc::clone(&pending);
+        let run = move || {
+            while let Ok(asked) = self.next() {
+                asked.into_iter().for_each(|asked| to.add(asked));
+            }
+        };
+        thread::Builder::new().name("signals".to_owned()).spawn(run)?;
+        Ok(Signals { pending })
+    }
+}
+
+impl AsFd for Blocked {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl Signals {
     /// Waits for the next one. May be dropped and called again.
     pub(super) async fn next(&mut self) -> Asked {
         // Timers and descriptors have their turn, however fast signals come.

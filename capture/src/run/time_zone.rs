@@ -8,6 +8,7 @@ use std::{
     io::Read as _,
     os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
     path::Path,
+    sync::OnceLock,
 };
 
 use jiff::tz::TimeZone;
@@ -24,8 +25,14 @@ const LARGEST: u64 = 256 * 1024;
 /// When daylight saving time begins and ends where `TZ` has it without a rule (glibc, time/tzset.c).
 const RULE: &str = ",M3.2.0,M11.1.0";
 
-/// The time zone of the environment; UTC where there is none, or `TZ` says nothing that makes sense.
+/// The time zone of the environment; UTC where there is none, or `TZ` says nothing that makes sense. It is read once, and
+/// before the file system is out of reach.
 pub(super) fn time_zone() -> TimeZone {
+    static ZONE: OnceLock<TimeZone> = OnceLock::new();
+    ZONE.get_or_init(of_environment).clone()
+}
+
+fn of_environment() -> TimeZone {
     let directory = env::var_os("TZDIR").unwrap_or_else(|| ZONES.into());
     let found = match env::var_os("TZ") {
         Some(value) => named(&value, Path::new(&directory)),

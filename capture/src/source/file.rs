@@ -13,6 +13,7 @@ mod bytes;
 mod error;
 mod interfaces;
 mod link;
+mod options;
 mod pcap;
 mod pcapng;
 
@@ -21,13 +22,15 @@ use std::{
     io::{self, Read},
     os::fd::AsFd,
     path::Path,
+    slice,
 };
 
 use capture_common::record::MAX_SNAPLEN;
-use capture_packet::{LinkType, Packet, Precision};
+use capture_packet::{Packet, Precision};
 
 use self::{buffer::Buffer, pcap::Pcap, pcapng::Pcapng};
-pub use self::{bytes::ByteOrder, error::FileError};
+pub use self::{bytes::ByteOrder, error::FileError, options::Options, pcap::SignedTimes};
+use super::interface::InterfaceDescription;
 
 /// The packets of a file, in the order they stand in it.
 #[derive(Debug)]
@@ -40,6 +43,42 @@ pub struct FileSource<R> {
 enum Format {
     Pcap(Pcap),
     Pcapng(Pcapng),
+}
+
+/// How the times of a file are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// As libpcap gives them to tcpdump, which asks for microseconds, or with `--nano` for nanoseconds: cut off to that, and
+    /// from 2038 on wrong in a pcap file of this machine's byte order.
+    AsTcpdump(Precision),
+    /// As the file means them, in nanoseconds.
+    Exact,
+}
+
+impl Times {
+    fn precision(self) -> Precision {
+        match self {
+            Self::AsTcpdump(precision) => precision,
+            Self::Exact => Precision::Nano,
+        }
+    }
+}
+
+impl From<Precision> for Times {
+    fn from(precision: Precision) -> Self {
+        Self::AsTcpdump(precision)
+    }
+}
+
+/// A packet, with what the file says of it and of its interface.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The packet.
+    pub packet: Packet<'a>,
+    /// What the file says of it besides.
+    pub options: Options<'a>,
+    /// The interfaces that are known by now, at least the packet's: see [`FileSource::interfaces`].
+    pub interfaces: &'a [InterfaceDescription],
 }
 
 /// Opens the file at `path`, or standard input where `path` is `-`.
@@ -58,18 +97,18 @@ pub fn open(path: &Path) -> Result<File, FileError> {
 }
 
 impl<R: Read> FileSource<R> {
-    /// Begins to read a file: its header, and in pcapng what comes up to the first interface. Times are cut off to
-    /// `precision`: tcpdump asks libpcap for microseconds, or with `--nano` for nanoseconds.
-    pub fn new(reader: R, precision: Precision) -> Result<Self, FileError> {
+    /// Begins to read a file: its header, and in pcapng what comes up to the first interface.
+    pub fn new(reader: R, times: impl Into<Times>) -> Result<Self, FileError> {
         const MAGIC_LENGTH: usize = 4;
 
+        let times = times.into();
         let mut buffer = Buffer::new(reader);
         if !buffer.fill(MAGIC_LENGTH).map_err(FileError::Read)? {
             return Err(FileError::TruncatedFileHeader { wanted: MAGIC_LENGTH, got: buffer.available() });
         }
-        let format = if let Some(pcap) = Pcap::open(&mut buffer, precision)? {
+        let format = if let Some(pcap) = Pcap::open(&mut buffer, times)? {
             Format::Pcap(pcap)
-        } else if let Some(pcapng) = Pcapng::open(&mut buffer, precision)? {
+        } else if let Some(pcapng) = Pcapng::open(&mut buffer, times.precision())? {
             Format::Pcapng(pcapng)
         } else {
             return Err(FileError::UnknownFormat);
@@ -79,11 +118,17 @@ impl<R: Read> FileSource<R> {
 
     /// The next packet; `None` at the end of the file. After an error there is nothing more.
     #[inline]
-    pub fn next_packet(&mut self) -> Result<Option<Packet<'_>>, FileError> {
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, FileError> {
         match &mut self.format {
             Format::Pcap(pcap) => pcap.next(&mut self.buffer),
             Format::Pcapng(pcapng) => pcapng.next(&mut self.buffer),
         }
+    }
+
+    /// As [`next_record`](Self::next_record), the packet alone.
+    #[inline]
+    pub fn next_packet(&mut self) -> Result<Option<Packet<'_>>, FileError> {
+        Ok(self.next_record()?.map(|record| record.packet))
     }
 
     /// The byte order of the file's headers.
@@ -94,15 +139,30 @@ impl<R: Read> FileSource<R> {
         }
     }
 
-    /// The link type and the snapshot length (in bytes) of the file; in pcapng those of its first interface. Nothing
-    /// where that interface's link type is not supported.
-    pub fn first_interface(&self) -> Option<(LinkType, u32)> {
+    /// How tcpdump reads [exact](Times::Exact) times of this file, if in another way.
+    pub fn signed_times(&self) -> Option<SignedTimes> {
         match &self.format {
-            Format::Pcap(pcap) => Some((pcap.link_type, pcap.snaplen)),
-            Format::Pcapng(pcapng) => {
-                let interface = pcapng.interfaces.get(0)?;
-                Some((interface.link_type.ok()?, interface.snaplen))
-            }
+            Format::Pcap(pcap) => pcap.signed_times(),
+            Format::Pcapng(_) => None,
+        }
+    }
+
+    /// What is known of the interfaces by now, which a packet's source is the place in. The list grows: a pcapng file
+    /// describes interfaces wherever it likes, in each of its sections. It is bounded, to 1000 interfaces with 1 MiB of
+    /// texts together, and one more for each link type, which those share that find no place. One that a section
+    /// describes like the section before it has one place.
+    pub fn interfaces(&self) -> &[InterfaceDescription] {
+        match &self.format {
+            Format::Pcap(pcap) => slice::from_ref(&pcap.interface),
+            Format::Pcapng(pcapng) => pcapng.interfaces.list(),
+        }
+    }
+
+    /// How many interfaces share a place with others, because the list is full.
+    pub fn interfaces_left_out(&self) -> u64 {
+        match &self.format {
+            Format::Pcap(_) => 0,
+            Format::Pcapng(pcapng) => pcapng.interfaces.left_out(),
         }
     }
 }

@@ -1,79 +1,172 @@
-//! Which packets of a file are printed.
-//!
-//! What is selected is what `tcpdump -r FILE tcp port N` selects (for several ports: `tcp port N or tcp port M`),
-//! with one addition, the same as live: on Ethernet up to two VLAN tags are skipped. With one port, tcpdump's
-//! expression for that is `tcp port N or (vlan and (tcp port N or (vlan and tcp port N)))`.
+//! Which packets of a file are selected: those that match the filter, as the interpreter says, and are TCP.
 
-use capture_common::{
-    headers::ethernet,
-    parse::{Frame, Network, Selection, select_ethernet, select_network, select_raw},
-    ports::Ports,
+use capture_common::parse::{Frame as _, Location, Network, locate_ethernet, locate_network};
+use capture_filter::{
+    interpret::{self, Matcher},
+    target::{self, Link, Place, Target},
 };
-use capture_packet::{
-    LinkType, Packet,
-    link::{bsd_loopback, linux_sll, linux_sll2},
+use capture_packet::{LinkType, Packet, layers};
+
+use crate::{
+    filter::{Filter, FilterError},
+    source::file::ByteOrder,
 };
 
-use crate::source::file::ByteOrder;
-
-/// Runs the filter over a packet of a file whose byte order is `byte_order`.
-#[inline]
-pub fn select<P: Ports>(packet: &Packet<'_>, byte_order: ByteOrder, ports: &P) -> Selection {
-    let frame = packet.data;
-    match packet.link_type {
-        LinkType::Ethernet => select_ethernet(frame, ports),
-        LinkType::Raw => select_raw(frame, ports),
-        // The version field is not read: the link type has said it (gencode.c, gen_linktype).
-        LinkType::Ipv4 => select_network(frame, Network::Ipv4, 0, ports),
-        LinkType::Ipv6 => select_network(frame, Network::Ipv6, 0, ports),
-        LinkType::Null => select_family(
-            frame,
-            |family| match byte_order {
-                ByteOrder::Little => u32::from_le_bytes(family),
-                ByteOrder::Big => u32::from_be_bytes(family),
-            },
-            ports,
-        ),
-        LinkType::Loop => select_family(frame, u32::from_be_bytes, ports),
-        LinkType::LinuxSll => select_cooked(frame, linux_sll::PROTOCOL, linux_sll::LENGTH, ports),
-        LinkType::LinuxSll2 => select_cooked(frame, linux_sll2::PROTOCOL, linux_sll2::LENGTH, ports),
-    }
+/// What becomes of a packet of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selected {
+    /// It is selected.
+    Yes,
+    /// It does not match the filter.
+    No,
+    /// It matches the filter, and is not TCP.
+    NotTcp,
 }
 
-/// BSD loopback. Only the file's own byte order counts here, though the printer takes either, and for IPv6 only the
-/// numbers the BSDs gave it (gencode.c, gen_linktype).
-fn select_family<P: Ports>(frame: &[u8], read: impl Fn([u8; 4]) -> u32, ports: &P) -> Selection {
-    let Some(family) = frame.read(0) else { return Selection::TooShort };
-    match read(family) {
-        bsd_loopback::AF_INET => select_network(frame, Network::Ipv4, bsd_loopback::LENGTH, ports),
-        family if bsd_loopback::AF_INET6.contains(&family) => {
-            select_network(frame, Network::Ipv6, bsd_loopback::LENGTH, ports)
+/// The filter for the packets of a file, which may be of several link types.
+#[derive(Debug)]
+pub struct Selector<'f> {
+    filter: &'f Filter,
+    byte_order: ByteOrder,
+    /// For each link type that has come.
+    decisions: [Option<Decision>; LinkType::ALL.len()],
+}
+
+/// What the filter says of packets of one link type.
+#[derive(Debug)]
+enum Decision {
+    /// All match.
+    Everything,
+    /// Some do.
+    Some(Matcher),
+    /// None can.
+    Nothing,
+}
+
+impl<'f> Selector<'f> {
+    /// For a file whose byte order is `byte_order`.
+    pub fn new(filter: &'f Filter, byte_order: ByteOrder) -> Self {
+        Self { filter, byte_order, decisions: [const { None }; LinkType::ALL.len()] }
+    }
+
+    /// Whether the filter can select packets of one of these link types. A file may have others, too, whose packets then
+    /// do not match.
+    ///
+    /// # Errors
+    ///
+    /// Why it can select no packet of the first one, where it can select none of any.
+    pub fn require(&self, link_types: impl IntoIterator<Item = LinkType>) -> Result<(), FilterError> {
+        let mut first = Ok(());
+        for link_type in link_types {
+            match compiled(self.filter, link_type, self.byte_order) {
+                Ok(_) => return Ok(()),
+                Err(error) => first = first.and(Err(error)),
+            }
         }
-        _ => Selection::Other,
+        first
+    }
+
+    /// Whether a packet is selected. Its layers are located then.
+    #[inline]
+    pub fn select(&mut self, packet: &mut Packet<'_>) -> Selected {
+        let Self { filter, byte_order, decisions } = self;
+        let decision = decisions[packet.link_type as usize].get_or_insert_with(|| {
+            compiled(filter, packet.link_type, *byte_order).unwrap_or(Decision::Nothing)
+        });
+        let Packet { data, wire_len, .. } = *packet;
+        let matches = match decision {
+            Decision::Everything => true,
+            Decision::Some(matcher) => {
+                matcher.matches(&interpret::Frame { data, wire_len, ifindex: 0, tag: None })
+            }
+            Decision::Nothing => false,
+        };
+        match matches {
+            false => Selected::No,
+            true if is_tcp(packet, self.byte_order) => Selected::Yes,
+            true => Selected::NotTcp,
+        }
     }
 }
 
-/// Linux "cooked" frames, with an Ethernet type at offset `protocol`.
-fn select_cooked<P: Ports>(frame: &[u8], protocol: usize, l3_offset: usize, ports: &P) -> Selection {
-    let Some(ethertype) = frame.read(protocol) else { return Selection::TooShort };
-    match u16::from_be_bytes(ethertype) {
-        ethernet::TYPE_IPV4 => select_network(frame, Network::Ipv4, l3_offset, ports),
-        ethernet::TYPE_IPV6 => select_network(frame, Network::Ipv6, l3_offset, ports),
-        _ => Selection::Other,
+/// What the filter language calls a link type of a file whose byte order is `byte_order`.
+pub fn link(link_type: LinkType, byte_order: ByteOrder) -> Link {
+    match link_type {
+        LinkType::Ethernet => Link::Ethernet,
+        LinkType::Raw => Link::Raw,
+        LinkType::Ipv4 => Link::Ipv4,
+        LinkType::Ipv6 => Link::Ipv6,
+        LinkType::Null => Link::Null(match byte_order {
+            ByteOrder::Little => target::ByteOrder::Little,
+            ByteOrder::Big => target::ByteOrder::Big,
+        }),
+        LinkType::Loop => Link::Loop,
+        LinkType::LinuxSll => Link::LinuxSll,
+        LinkType::LinuxSll2 => Link::LinuxSll2,
     }
+}
+
+#[cold]
+fn compiled(filter: &Filter, link_type: LinkType, byte_order: ByteOrder) -> Result<Decision, FilterError> {
+    let link = link(link_type, byte_order);
+    let target = Target { link, place: Place::File, only_tcp: false };
+    // What matches and is not TCP is counted.
+    filter.programs(&[Target { only_tcp: true, ..target }])?;
+    if filter.is_everything() {
+        return Ok(Decision::Everything);
+    }
+    filter.program(&target).map(Matcher::new).map(Decision::Some)
+}
+
+/// Whether a packet of a file whose byte order is `byte_order` is what the filter `tcp` selects, behind up to two tags.
+/// Its layers are located then.
+#[inline]
+fn is_tcp(packet: &mut Packet<'_>, byte_order: ByteOrder) -> bool {
+    let (link_type, frame) = (packet.link_type, packet.data);
+    if link_type == LinkType::Ethernet {
+        // Most files are: compiled into the loop that reads them.
+        let Location::Tcp { layers, .. } = locate_ethernet(frame) else { return false };
+        packet.layers = Some(layers);
+        return true;
+    }
+    let location = match link_type {
+        // The version field is not read: the link type has said it (gencode.c, gen_linktype).
+        LinkType::Ipv4 => locate_network(frame, Network::Ipv4, 0),
+        LinkType::Ipv6 => locate_network(frame, Network::Ipv6, 0),
+        // Only the file's own byte order counts here, or that of the network, though the printer takes either.
+        LinkType::Null if !is_family(frame, byte_order) => Location::Other,
+        LinkType::Loop if !is_family(frame, ByteOrder::Big) => Location::Other,
+        _ => layers::location(link_type, frame),
+    };
+    let Location::Tcp { layers, .. } = location else { return false };
+    packet.layers = match link_type {
+        LinkType::Ipv4 | LinkType::Ipv6 => layers::locate(link_type, frame),
+        _ => Some(layers),
+    };
+    true
+}
+
+/// Whether a BSD loopback frame begins with an address family in this byte order: a small number.
+fn is_family(frame: &[u8], byte_order: ByteOrder) -> bool {
+    frame.read(0).is_some_and(|[b0, b1, b2, b3]| match byte_order {
+        ByteOrder::Little => [b2, b3] == [0; 2],
+        ByteOrder::Big => [b0, b1] == [0; 2],
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use capture_filter::names::NoNames;
     use capture_packet::Timestamp;
 
     use super::*;
-    use crate::ports::{PortList, PortSet};
 
     fn selected(link_type: LinkType, byte_order: ByteOrder, headers: &[u8], port: &str) -> bool {
-        let ports: PortSet = [port.parse::<PortList>().unwrap()].iter().collect();
-        let packet = Packet::new(Timestamp::default(), link_type, 0, headers);
-        matches!(select(&packet, byte_order, &ports), Selection::Match(_))
+        let filter = Filter::new(&[port.parse().unwrap()], String::new(), &mut NoNames).unwrap();
+        let mut packet = Packet::new(Timestamp::default(), link_type, 0, headers);
+        let selected = Selector::new(&filter, byte_order).select(&mut packet) == Selected::Yes;
+        assert!(!selected || packet.layers == packet.located().layers);
+        selected
     }
 
     /// An IPv4 header with TCP from port 0x22b8 (8888) to port 0x0102 after it.

@@ -22,6 +22,7 @@ const HIDES: &str = "what it accepts, drops or redirects is neither printed nor 
 fn said(ended: &Ended) -> Vec<&str> {
     let is_usual = |line: &&str| {
         line.starts_with("capture: listening on ")
+            || line.starts_with("capture: packets are read with: ")
             || ["captured", "received by filter", "dropped by kernel"].iter().any(|end| line.ends_with(end))
     };
     ended.stderr.lines().filter(|line| !is_usual(line)).collect()
@@ -190,7 +191,7 @@ fn a_program_that_is_detached_ends_the_capture() {
     for hook in ["tc", "xdp-generic"] {
         let (here, _there) = Namespace::pair();
         let capture = Tracer::capture(&here, &format!("-i veth0 --hook {hook}"));
-        others::detach_links_of(capture.pid());
+        others::detach_links_of(capture.helper());
         let ended = if hook == "tc" { capture.end() } else { capture.interrupt() };
         let expected = "\ncapture: capture was detached from ingress of veth0 by another process (`tc qdisc del` does \
                         that, `bpftool`, too): the capture has ended; start it again\n";

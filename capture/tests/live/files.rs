@@ -84,6 +84,54 @@ fn pcapng_has_the_interface_the_directions_and_the_comments() {
     assert!(shown.lines().any(|line| line.starts_with("veth1\t0x00000002\t")), "{shown}");
 }
 
+/// Each file is complete in itself: also one that another follows ends with the accounts of the capture so far.
+#[test]
+#[ignore = "needs root"]
+fn each_file_of_a_ring_has_the_accounts() {
+    let folder = TempDir::new().expect("a folder");
+    let namespace = Namespace::new();
+    let file = folder.path().join("x.pcapng");
+    let arguments = format!("-i lo --port 8888 --ring-buffer packets:2 -w {}", file.display());
+    let capture = Tracer::capture(&namespace, &arguments);
+    traffic::nc_session(&namespace, &namespace, LOOPBACK);
+    let ended = capture.interrupt();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let mut files = 0;
+    for file in fs::read_dir(folder.path()).expect("a folder") {
+        let shown = printed("capinfos", "", &file.expect("a file").path());
+        let entries = shown.lines().find_map(|line| line.trim().strip_prefix("Number of stat entries = "));
+        assert!(entries.is_some_and(|count| count != "0"), "{shown}");
+        files += 1;
+    }
+    assert!(files > 2, "{files} files");
+}
+
+/// What the rings had no room for is at the packet after it.
+#[test]
+#[ignore = "needs root"]
+fn losses_are_at_the_next_packet() {
+    const FLOOD: usize = 20_000;
+    let folder = TempDir::new().expect("a folder");
+    let (here, there) = Namespace::pair();
+    let file = folder.path().join("x.pcapng");
+    let arguments = format!("-i veth1 -Q in --port 8888 -B 64 -w {}", file.display());
+    let capture = Tracer::capture(&there, &arguments);
+    capture.signal(Signal::SIGSTOP);
+    traffic::flood(&here, "veth0", FLOOD);
+    capture.signal(Signal::SIGCONT);
+    let shown = || printed("tshark", "-T fields -e frame.drop_count -r", &file);
+    wait_until("losses in the file", || {
+        traffic::flood(&here, "veth0", 1);
+        shown().lines().any(|line| !line.is_empty())
+    });
+    let ended = capture.interrupt();
+    let shown = shown();
+    let lost: u64 = shown.lines().filter_map(|line| line.parse::<u64>().ok()).sum();
+    assert!(lost > 0);
+    assert_eq!(lost, ended.count("dropped by kernel"), "{}", ended.stderr);
+    assert_eq!(shown.lines().count() as u64, ended.count("captured"));
+}
+
 /// Everything up to a second before is readable.
 #[test]
 #[ignore = "needs root"]
@@ -190,6 +238,21 @@ fn a_pipe_without_a_reader_does_not_hold_up_the_end() {
     traffic::marker(&namespace, LOOPBACK, LOOPBACK);
     let ended = capture.interrupt();
     assert!(ended.stderr.contains("the output was blocked, closed or full"), "{}", ended.stderr);
+}
+
+/// Not even the header was written.
+#[test]
+#[ignore = "needs root"]
+fn a_pipe_without_a_reader_is_no_success_without_packets_either() {
+    let folder = TempDir::new().expect("a folder");
+    let namespace = Namespace::new();
+    let pipe = folder.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let ended = Tracer::capture(&namespace, &format!("-i lo --port 8888 -w {}", pipe.display())).interrupt();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    let expected =
+        format!("capture: {} is not closed: the output was blocked, closed or full; ", pipe.display());
+    assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
 }
 
 /// The same packets in the same files, live.

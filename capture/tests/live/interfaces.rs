@@ -3,7 +3,10 @@
 use std::{net::IpAddr, os::fd::AsRawFd as _, process::Command};
 
 use capture::{
-    kernel::{Capture, CaptureOptions, DirectionFilter, Hook, Interface, KernelError, LogLevel},
+    kernel::{
+        CaptureError, CaptureOptions, DirectionFilter, Hook, Interface, Interfaces, Kind, LogLevel, Place,
+        Started,
+    },
     messages::Messages,
 };
 use nix::sys::{
@@ -189,8 +192,7 @@ fn among_800_interfaces_messages_stay_short() {
     std::fs::remove_file(&batch).expect("it is ours");
     for (arguments, begins) in [
         ("-i vteh77", "capture: cannot attach to vteh77: no such interface (have: veth77, veth177, "),
-        ("-i any", "capture: cannot attach to any: all interfaces at once are not supported; "),
-        ("", "capture: no interface to capture on: all but loopback are down (have: lo, "),
+        ("--hook xdp", "capture: no interface to capture on: all but loopback are down (have: lo, "),
     ] {
         let ended = Tracer::capture_failing(&namespace, arguments);
         assert!(ended.stderr.starts_with(begins), "{}", ended.stderr);
@@ -246,21 +248,23 @@ fn the_interface_that_was_found_is_traced_and_watched_whatever_it_is_called() {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let interface = renamed_since();
-            let guard = runtime.enter();
-            let messages = Messages::spawn(std::io::stderr()).expect("a thread");
-            let capture = Capture::start(&CaptureOptions {
-                interface: &interface,
+            let messages = Messages::new(std::io::stderr());
+            let options = CaptureOptions {
+                places: &[Place { namespace: None, interfaces: Interfaces::One(&interface) }],
                 hook,
                 direction: DirectionFilter::Both,
                 promiscuous: true,
-                ports: None,
+                kinds: &[Kind { link_type: capture_packet::LinkType::Ethernet, filter: None }],
                 snaplen: 0,
                 buffer_size: 1 << 20,
                 log_level: LogLevel::Off,
                 messages: &messages,
-            });
+            };
+            let started = Started::new(&options, || Ok(())).expect("it starts");
+            let guard = runtime.enter();
+            let capture = started.listen().expect("it listens");
             drop(guard);
-            (runtime, capture.expect("it starts"))
+            (runtime, capture)
         });
         let programs = if hook == Hook::Tc { 2 } else { 0 };
         assert_eq!(["e0", "e1"].map(|name| tcx_programs(&namespace, name).len()), [0, programs]);
@@ -269,11 +273,13 @@ fn the_interface_that_was_found_is_traced_and_watched_whatever_it_is_called() {
         assert_eq!(["e0", "e1"].map(|name| promiscuity(&namespace, name)), ["0", "1"]);
         namespace.ip("link del e0");
         namespace.ip("link del e1");
-        let ended = namespace.run(move || {
+        let lost = namespace.run(move || {
             let mut capture = capture;
-            runtime.block_on(capture.wait(true))
+            runtime.block_on(capture.wait(true)).expect("the helper speaks");
+            capture.refresh();
+            capture.lost()
         });
-        assert!(matches!(ended, Err(KernelError::Disappeared { .. })), "{ended:?}");
+        assert!(matches!(&lost, Some(CaptureError::Lost(why)) if why.contains("disappeared")), "{lost:?}");
     }
 }
 

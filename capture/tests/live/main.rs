@@ -11,18 +11,23 @@ mod process;
 mod traffic;
 
 mod accounting;
+mod any;
 mod chain;
 mod ending;
 mod environment;
 mod errors;
 mod explain;
+mod expressions;
 mod files;
+mod filters;
 mod interfaces;
 mod json;
 mod modes;
 mod names;
+mod namespaces;
 mod neighbours;
 mod parity;
+mod power;
 mod terminal;
 mod verdicts;
 

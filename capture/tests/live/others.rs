@@ -224,8 +224,9 @@ pub(crate) fn attach_own(
 ) -> (Object, Attached) {
     let attach = move || {
         let options = ObjectOptions {
-            ports: None,
+            filter: None,
             link_header: true,
+            instance: 0,
             snaplen: 0,
             ring_size: 1 << 20,
             rings: 1,

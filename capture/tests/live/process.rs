@@ -1,6 +1,7 @@
 //! The two programs under comparison, as processes.
 
 use std::{
+    fs,
     io::{self, PipeWriter, Read as _},
     ops::Deref,
     os::unix::process::ExitStatusExt as _,
@@ -8,7 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
 };
 
-use nix::sys::signal::Signal;
+use nix::{sys::signal::Signal, unistd::Pid};
 use test_support::process::{Process, number_before};
 
 use crate::{namespace::Namespace, others};
@@ -160,6 +161,30 @@ impl Tracer {
 
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal).expect("it runs");
+    }
+
+    /// The helper of a capture that keeps the programs attached.
+    pub(crate) fn helper(&self) -> Pid {
+        self.child("capture-helper")
+    }
+
+    /// The child of this name.
+    pub(crate) fn child(&self, wanted: &str) -> Pid {
+        let process = self.pid();
+        let is_helper = |child: &&str| {
+            fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim_end() == wanted)
+        };
+        let find = || {
+            let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+            children.split_whitespace().find(is_helper)?.parse().ok()
+        };
+        // It may not have its name yet.
+        let mut helper = None;
+        wait_until("the helper", || {
+            helper = find();
+            helper.is_some()
+        });
+        Pid::from_raw(helper.expect("it was found"))
     }
 
     /// Ends the program with SIGINT.

@@ -11,7 +11,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    ifaddrs::getifaddrs,
+    net::if_::if_nametoindex,
     sched::{CpuSet, sched_setaffinity},
     sys::socket::{
         AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike as _, SockaddrStorage, bind,
@@ -302,24 +302,34 @@ pub(crate) struct Sender {
 impl Sender {
     pub(crate) fn new(namespace: &Namespace, interface: &'static str, frame: &[u8]) -> Self {
         let (socket, address) = namespace.run(move || {
-            let address = getifaddrs()
-                .expect("interfaces")
-                .filter(|entry| entry.interface_name == interface)
-                .filter_map(|entry| entry.address)
-                .find(|address| address.family() == Some(AddressFamily::Packet))
-                .expect("the interface exists");
             let socket =
                 socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None).expect("privileges");
-            (socket, *address.as_link_addr().expect("AF_PACKET"))
+            (socket, link_address(if_nametoindex(interface).expect("the interface exists")))
         });
         Self { socket, address, frame: frame.to_vec() }
     }
 
     pub(crate) fn send(&self) {
-        let sent = sendto(self.socket.as_raw_fd(), &self.frame, &self.address, MsgFlags::empty());
-        // A queue that is full says so: the frame was handed to it.
-        assert!(sent == Ok(self.frame.len()) || sent == Err(Errno::ENOBUFS), "{sent:?}");
+        self.send_also(&self.frame);
     }
+
+    /// Sends another frame.
+    pub(crate) fn send_also(&self, frame: &[u8]) {
+        let sent = sendto(self.socket.as_raw_fd(), frame, &self.address, MsgFlags::empty());
+        // A queue that is full says so: the frame was handed to it.
+        assert!(sent == Ok(frame.len()) || sent == Err(Errno::ENOBUFS), "{sent:?}");
+    }
+}
+
+/// The address of an interface for frames as they are. getifaddrs(3) has none where there is no link header.
+fn link_address(interface: u32) -> LinkAddr {
+    // SAFETY: `struct sockaddr_ll` is made of numbers.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = interface.cast_signed();
+    let length = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: it points to a `struct sockaddr_ll` of that length.
+    unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(length)) }.expect("AF_PACKET")
 }
 
 /// Sends a frame as it is out of an interface.

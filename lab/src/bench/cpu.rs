@@ -1,6 +1,6 @@
 //! CPU time: of a process, of the calling thread, of the kernel's softirq threads; and which CPU to run on.
 
-use std::{fs, time::Duration};
+use std::{fs, iter::Sum, time::Duration};
 
 use anyhow::{Context as _, Result};
 use nix::{
@@ -21,6 +21,16 @@ pub(super) struct Cpu {
 
 /// Of a hundredth of a second each.
 const ENOUGH_TICKS: u64 = 10;
+
+impl Sum for Cpu {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            total: sum.total + one.total,
+            user_ticks: sum.user_ticks + one.user_ticks,
+            system_ticks: sum.system_ticks + one.system_ticks,
+        })
+    }
+}
 
 impl Cpu {
     /// What the threads of a process have used so far.

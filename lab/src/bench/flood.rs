@@ -8,16 +8,14 @@ use test_support::namespace::Namespace;
 use super::{
     Bench, cpu,
     cpu::Cpu,
-    frames::LENGTH,
     live_frames::{self, Destination},
-    memory,
     namespace::{RECEIVER, received},
     process::{Ended, Output, Process},
     results::{Quantity, Table},
     sender::{self, Flood, Sent},
     tools::Tool,
 };
-use crate::workspace;
+use crate::{frames::LENGTH, workspace};
 
 /// One profile.
 #[derive(Clone, Debug)]
@@ -141,7 +139,7 @@ pub(super) fn measure(bench: &Bench, tool: Tool, plan: &Plan) -> Result<Run> {
     let Some(listener) = listener else { return Ok(run) };
     listener.settle(tool.quiet())?;
     run.daemon = listener.cpu()?.since(&before);
-    run.resident = Some(memory::besides_rings(listener.pid())?);
+    run.resident = Some(listener.resident()?);
     run.ended = listener.interrupt()?;
     if let Some(file) = written {
         let packets = count_packets(&file);

@@ -9,12 +9,10 @@ use anyhow::{Context as _, Result};
 use nix::net::if_::if_nametoindex;
 use test_support::namespace::Namespace;
 
-use super::{
+use super::{cpu, namespace::SENDER, sender::Sent};
+use crate::{
     bpf::{Kind, Program},
-    cpu,
     frames::{FIRST_PORT, PORT, SOURCE_PORT, frame},
-    namespace::SENDER,
-    sender::Sent,
 };
 
 /// Where the frames go.

@@ -1,14 +1,11 @@
 //! `cargo lab bench`.
 
-mod bpf;
 mod budgets;
 mod cpu;
 mod flood;
-mod frames;
 mod instructions;
 mod live_frames;
 mod machine;
-mod memory;
 mod namespace;
 mod overview;
 mod process;

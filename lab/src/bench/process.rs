@@ -1,9 +1,9 @@
 //! The measured programs as processes: where their output goes, and what /proc and their last words say of them.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::Seek as _,
-    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    os::unix::process::ExitStatusExt as _,
     path::Path,
     process::{ChildStdout, Command, Stdio},
     thread::{self, JoinHandle},
@@ -11,14 +11,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use nix::sys::{prctl::set_pdeathsig, signal::Signal};
+use nix::sys::signal::Signal;
 use tempfile::tempfile_in;
 use test_support::{
     namespace::Namespace,
-    process::{self, number_before},
+    process::{self, end_with_us, number_before},
 };
 
 use super::cpu::Cpu;
+use crate::memory;
 
 /// How long a program may take to begin, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -101,13 +102,22 @@ impl Process {
         self.process.take_stdout()
     }
 
-    pub(super) fn pid(&self) -> u32 {
-        self.process.pid().as_raw().cast_unsigned()
+    /// The process and its children: capture is two, and counts as both together.
+    pub(super) fn all(&self) -> Result<Vec<u32>> {
+        let process = self.process.pid().as_raw().cast_unsigned();
+        let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"))?;
+        let children = children.split_whitespace().map(str::parse);
+        Ok(std::iter::once(Ok(process)).chain(children).collect::<Result<_, _>>()?)
     }
 
     /// CPU time used so far, by all threads.
     pub(super) fn cpu(&self) -> Result<Cpu> {
-        Cpu::of(self.pid())
+        self.all()?.into_iter().map(Cpu::of).sum()
+    }
+
+    /// Resident bytes besides rings.
+    pub(super) fn resident(&self) -> Result<u64> {
+        self.all()?.into_iter().map(memory::besides_rings).sum()
     }
 
     /// Waits until the program has used no CPU time worth mentioning for `quiet`: it has nothing left to do.
@@ -151,13 +161,6 @@ impl Process {
             unwritten: number_before(" not written", &said).unwrap_or(0),
         })
     }
-}
-
-/// Has the kernel end a program when the thread that started it ends, however that comes about.
-#[expect(unsafe_code, reason = "code between fork and exec")]
-pub(super) fn end_with_us(command: &mut Command) {
-    // SAFETY: prctl(2) is a plain system call: it neither allocates nor takes locks.
-    unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
 }
 
 /// Counts lines, without an empty one at the end: that is how tcpdump and `capture` end an interrupted capture.

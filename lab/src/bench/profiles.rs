@@ -5,7 +5,6 @@ use anyhow::Result;
 use super::{
     Bench, FEWER_ROUNDS,
     flood::{self, Generator, Plan},
-    frames::PORT,
     live_frames::Destination,
     process::Output,
     quiet, rates, read,
@@ -14,6 +13,7 @@ use super::{
     tools::Tool,
     unmatched,
 };
+use crate::frames::PORT;
 
 /// Flows, where their number is not the point.
 const FLOWS: u32 = 8;

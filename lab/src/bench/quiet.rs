@@ -12,12 +12,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
     Bench, FEWER_ROUNDS,
-    frames::{Frames, PORT},
-    namespace::RECEIVER,
+    namespace::{RECEIVER, SENDER},
     process::{Output, Process},
     results::{Quantity, Table},
-    sender::{self, PacketSocket},
     tools::Tool,
+};
+use crate::{
+    frames::{Frames, PORT},
+    packet_socket::{self, PacketSocket},
 };
 
 /// How long a program is left alone before its wake-ups count.
@@ -47,7 +49,9 @@ pub(super) fn silence(bench: &Bench, profile: &'static str) -> Result<Table> {
                 listeners.push((tool, Process::start(network, bench.folder, &command, Output::Null)?));
             }
             thread::sleep(START);
-            let count = |(_, listener): &(Tool, Process)| context_switches(listener.pid());
+            let count = |(_, listener): &(Tool, Process)| -> Result<u64> {
+                listener.all()?.into_iter().map(context_switches).sum()
+            };
             let before = listeners.iter().map(count).collect::<Result<Vec<_>>>()?;
             thread::sleep(time);
             let after = listeners.iter().map(count).collect::<Result<Vec<_>>>()?;
@@ -116,13 +120,16 @@ fn measure(bench: &Bench, tool: Tool, packets: usize) -> Result<Vec<Duration>> {
             }
         }
     })?;
-    let mut socket = PacketSocket::new(bench.network.sender.run(sender::open)?);
+    let mut socket = PacketSocket::new(bench.network.sender.run(|| packet_socket::open(SENDER))?);
     let mut frames = Frames::new(0, 8, PORT, 0);
     let mut sent = Vec::new();
     for number in 0..packets {
         thread::sleep(PAUSE + Duration::from_micros(137 * (number as u64 % 8)));
         sent.push(Instant::now());
-        ensure!(socket.send(&mut frames, 1)? == 1, "the interface did not take a packet");
+        ensure!(
+            socket.send(1, |buffer| buffer.extend_from_slice(frames.next()))? == 1,
+            "the interface did not take a packet"
+        );
     }
     let latencies = sent.into_iter().map(|sent| line(&arrived, tool, sent)).collect::<Result<_>>()?;
     listener.interrupt()?;

@@ -15,16 +15,19 @@ use nix::sys::{
     time::TimeValLike as _,
 };
 use tempfile::tempfile_in;
+use test_support::process::end_with_us;
 
 use super::{
     Bench,
-    frames::{Frames, PORT},
-    memory,
-    process::{count_lines, end_with_us},
+    process::count_lines,
     results::{Quantity, Table},
     tools::Tool,
 };
-use crate::packets::{Packet, file::CaptureFile, link::Link};
+use crate::{
+    frames::{Frames, PORT},
+    memory,
+    packets::{Packet, file::CaptureFile, link::Link},
+};
 
 /// The flows of the file with a few.
 pub(super) const FEW: u32 = 8;

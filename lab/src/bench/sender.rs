@@ -2,27 +2,18 @@
 //! can.
 
 use std::{
-    io::IoSlice,
-    os::fd::{AsRawFd as _, OwnedFd},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use nix::{
-    errno::Errno,
-    ifaddrs::{InterfaceAddress, getifaddrs},
-    sys::socket::{
-        AddressFamily, ControlMessage, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType, bind, sendmmsg,
-        setsockopt, socket, sockopt,
-    },
-};
+use anyhow::{Result, anyhow};
 use test_support::namespace::Namespace;
 
-use super::{cpu, frames::Frames, namespace::SENDER, results::Samples};
-
-/// Frames per system call.
-const BATCH: usize = 64;
+use super::{cpu, namespace::SENDER, results::Samples};
+use crate::{
+    frames::Frames,
+    packet_socket::{self, BATCH, PacketSocket},
+};
 
 /// What to send.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +52,7 @@ pub(super) fn flood(namespace: &Namespace, flood: Flood) -> Result<Sent> {
     let Flood { packets, flows, port, senders, data, rate } = flood;
     let mut threads = Vec::new();
     for number in 0..senders {
-        let socket = namespace.run(open)?;
+        let socket = namespace.run(|| packet_socket::open(SENDER))?;
         let share = packets / senders as u64;
         threads.push(thread::Builder::new().name("sender".to_owned()).spawn(move || {
             cpu::pin(number)?;
@@ -89,7 +80,7 @@ fn send(mut socket: PacketSocket, frames: &mut Frames, packets: u64, rate: Optio
     while offered < packets {
         let batch = BATCH.min((packets - offered) as usize);
         let batch_start = Instant::now();
-        sent += socket.send(frames, batch)?;
+        sent += socket.send(batch, |buffer| buffer.extend_from_slice(frames.next()))?;
         batches.push(batch_start.elapsed().as_nanos() as f64 / batch as f64);
         offered += batch as u64;
         if let Some(rate) = rate {
@@ -99,78 +90,4 @@ fn send(mut socket: PacketSocket, frames: &mut Frames, packets: u64, rate: Optio
     }
     let (wall, cpu) = (start.elapsed(), cpu::of_thread()? - cpu_start);
     Ok(Sent { packets: sent, wall, cpu, typical: Samples(batches).median() })
-}
-
-/// Opens a socket for whole frames out of [`SENDER`], in the namespace it is called in.
-pub(super) fn open() -> Result<OwnedFd> {
-    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
-        .context("cannot make a packet socket (CAP_NET_RAW)")?;
-    setsockopt(&socket, QdiscBypass, &1).context("PACKET_QDISC_BYPASS")?;
-    let address = address_of(SENDER)?;
-    bind(socket.as_raw_fd(), &address).with_context(|| format!("cannot bind to {SENDER}"))?;
-    Ok(socket)
-}
-
-/// Such a socket, with what it takes to send many frames in one system call.
-pub(super) struct PacketSocket {
-    socket: OwnedFd,
-    headers: MultiHeaders<LinkAddr>,
-    buffers: [Vec<u8>; BATCH],
-}
-
-impl PacketSocket {
-    pub(super) fn new(socket: OwnedFd) -> Self {
-        Self {
-            socket,
-            headers: MultiHeaders::preallocate(BATCH, None),
-            buffers: [const { Vec::new() }; BATCH],
-        }
-    }
-
-    /// Sends the next `count` frames, at most [`BATCH`], and says how many the interface took.
-    pub(super) fn send(&mut self, frames: &mut Frames, count: usize) -> Result<u64> {
-        let Self { socket, headers, buffers } = self;
-        for buffer in &mut buffers[..count] {
-            buffer.clear();
-            buffer.extend_from_slice(frames.next());
-        }
-        let slices = buffers.each_ref().map(|buffer| [IoSlice::new(buffer)]);
-        let bound = [None; BATCH];
-        let no_messages: [ControlMessage<'_>; 0] = [];
-        let (mut next, mut sent) = (0, 0);
-        while next < count {
-            let range = next..count;
-            let flags = MsgFlags::empty();
-            match sendmmsg(
-                socket.as_raw_fd(),
-                headers,
-                &slices[range.clone()],
-                &bound[range],
-                no_messages,
-                flags,
-            ) {
-                Ok(taken) => {
-                    let taken = taken.count();
-                    sent += taken as u64;
-                    next += taken;
-                }
-                // It did not take the first of them.
-                Err(Errno::ENOBUFS) => next += 1,
-                Err(errno) => bail!("cannot send: {errno}"),
-            }
-        }
-        Ok(sent)
-    }
-}
-
-/// packet(7): frames go straight to the driver.
-#[derive(Clone, Copy)]
-struct QdiscBypass;
-
-nix::setsockopt_impl!(QdiscBypass, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, i32, sockopt::SetStruct<i32>);
-
-fn address_of(interface: &str) -> Result<LinkAddr> {
-    let link_address = |entry: InterfaceAddress| entry.address?.as_link_addr().copied();
-    let mut entries = getifaddrs()?.filter(|entry| entry.interface_name == interface);
-    entries.find_map(link_address).with_context(|| format!("no interface {interface}"))
 }

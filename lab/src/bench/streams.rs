@@ -11,12 +11,12 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::{
     Bench, FEWER_ROUNDS, cpu,
-    frames::PORT,
     process::{Output, Process},
     quiet::percentile,
     results::{Quantity, Table},
     tools::Tool,
 };
+use crate::frames::PORT;
 
 const TOOLS: [Tool; 4] = [Tool::NONE, Tool::UNSET, Tool::TCPDUMP, Tool::CAPTURE];
 

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use super::frames::PORT;
+use crate::frames::PORT;
 
 /// A column of a table.
 ///

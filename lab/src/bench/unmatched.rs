@@ -4,16 +4,17 @@ use anyhow::{Context as _, Result, ensure};
 use nix::net::if_::if_nametoindex;
 
 use super::{
-    Bench, FEWER_ROUNDS,
-    bpf::{self, Kind, Program},
-    cpu,
-    frames::OTHER_PORT,
+    Bench, FEWER_ROUNDS, cpu,
     live_frames::instruction,
     namespace::RECEIVER,
     process::{Output, Process},
     results::{Quantity, Table},
     sender::{self, Flood},
     tools::Tool,
+};
+use crate::{
+    bpf::{self, Kind, Program},
+    frames::OTHER_PORT,
 };
 
 /// The names of the programs that `capture` attaches.
@@ -62,7 +63,7 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
             };
             table.add(tool.name, Quantity::SenderAdded, per_packet - unwatched);
             if tool.is_capture() {
-                let programs = bpf::programs_of(listener.pid(), &PROGRAMS)?;
+                let programs = bpf::programs_of(&listener.all()?, &PROGRAMS)?;
                 let _enabled = bpf::enable_statistics()?;
                 let before = bpf::statistics(&programs)?;
                 sender::flood(&bench.network.sender, flood)?;

@@ -22,11 +22,14 @@ const PATH: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 const MODULES: [&str; 4] = ["veth", "ipip", "sch_ingress", "cls_bpf"];
 
 /// What runs in the machine; see there.
-const SCRIPTS: [(&str, &str); 4] = [
+const SCRIPTS: [(&str, &str); 7] = [
     ("init", include_str!("guest/init")),
     ("tools.sh", include_str!("guest/tools.sh")),
     ("checks.sh", include_str!("guest/checks.sh")),
     ("counters.sh", include_str!("guest/counters.sh")),
+    ("filters.sh", include_str!("guest/filters.sh")),
+    ("power.sh", include_str!("guest/power.sh")),
+    ("filters.txt", include_str!("../../../capture-filter/tests/acceptance.txt")),
 ];
 
 /// What all machines have in common.

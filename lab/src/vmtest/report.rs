@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The checks in guest/, and what the table calls them.
-const CHECKS: [(&str, &str); 9] = [
+const CHECKS: [(&str, &str); 13] = [
     ("tc_lines", "tc"),
     ("xdp_generic", "XDP generic"),
     ("xdp_native", "XDP native"),
@@ -24,6 +24,10 @@ const CHECKS: [(&str, &str); 9] = [
     ("killed", "SIGKILL leaves"),
     ("cpu_offline", "a CPU goes and comes"),
     ("ingress_qdisc", "with an `ingress` qdisc"),
+    ("filters_tc", "expressions at tc"),
+    ("filters_xdp", "expressions at XDP"),
+    ("several", "`any`, and two namespaces"),
+    ("power", "who reads packets has nothing but"),
 ];
 
 /// Lines of the console that are shown of what failed.
@@ -50,6 +54,8 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Report {
     outcomes: Vec<(&'static str, Outcome)>,
+    /// Whether its first process began.
+    booted: bool,
     /// Whether its first process came to its end.
     done: bool,
     ended: Ended,
@@ -89,7 +95,13 @@ impl Report {
         };
         let outcomes = names().map(|name| (name, outcome(name))).collect();
         let done = report.lines().any(|line| line.trim_end() == "done");
-        Self { outcomes, done, ended, console, path: path.to_owned() }
+        let booted = report.lines().any(|line| line.starts_with("kernel "));
+        Self { outcomes, booted, done, ended, console, path: path.to_owned() }
+    }
+
+    /// Whether the kernel ended before the machine's first process said its name, and so before anything was checked.
+    pub(super) fn is_of_a_failed_boot(&self) -> bool {
+        !self.booted && matches!(self.ended, Ended::Off)
     }
 
     /// What the console printed of a check: the end of it.
@@ -215,13 +227,28 @@ mod tests {
 
     #[test]
     fn the_guest_performs_the_checks_of_the_table() {
-        let checks = concat!(include_str!("guest/checks.sh"), include_str!("guest/counters.sh"));
+        let checks = concat!(
+            include_str!("guest/checks.sh"),
+            include_str!("guest/counters.sh"),
+            include_str!("guest/filters.sh"),
+            include_str!("guest/power.sh")
+        );
         let (_, list) = checks.split_once("\nALL_CHECKS=\"").unwrap();
         let list: Vec<&str> = list.split_once('"').unwrap().0.split_whitespace().collect();
         assert_eq!(list, names().collect::<Vec<_>>());
         for name in list {
             assert!(checks.contains(&format!("\n{name}() {{\n")), "{name}");
         }
+    }
+
+    #[test]
+    fn a_machine_whose_kernel_did_not_start_a_process_has_not_booted() {
+        assert!(report("").is_of_a_failed_boot());
+        assert!(!report("kernel 6.1.0\r\n").is_of_a_failed_boot());
+        let limit = Duration::from_secs(1);
+        assert!(
+            !Report::new("", Ended::Killed(limit), String::new(), Path::new("console")).is_of_a_failed_boot()
+        );
     }
 
     #[test]

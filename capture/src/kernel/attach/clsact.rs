@@ -5,11 +5,13 @@ use std::{io, os::fd::AsFd as _};
 use aya::programs::SchedClassifier;
 
 use super::super::{
-    error::{KernelError, causes, not_permitted},
-    filter::{Filter, add_clsact, add_filter, delete_filter, filters, ingress_qdisc},
+    error::causes,
+    filter::{Filter, Place, add_clsact, add_filter, delete_filter, filter_at, filters, ingress_qdisc},
     hook::{Hook, Side},
-    interface::Interface,
+    interface::{Disappeared, Interface},
+    privileges::NotPermitted,
 };
+use super::error::AttachError;
 
 /// How often a place is looked for that someone else takes first.
 const TRIES: usize = 8;
@@ -20,31 +22,45 @@ pub(super) struct FilterLink {
     interface: u32,
     side: Side,
     filter: Filter,
+    is_own: bool,
+}
+
+impl FilterLink {
+    /// Where it is.
+    pub(super) fn place(&self) -> Place {
+        self.filter.place()
+    }
+
+    /// Leaves the program attached.
+    pub(super) fn disown(mut self) {
+        self.is_own = false;
+    }
 }
 
 impl Drop for FilterLink {
     fn drop(&mut self) {
-        let Self { interface, side, filter } = self;
+        let Self { interface, side, filter, is_own } = self;
+        if !*is_own {
+            return;
+        }
         // What has our priority and handle is not ours if someone has removed ours and put another one in its place.
-        let is_ours = |found: &Filter| {
-            let id = |filter: &Filter| filter.program.as_ref().map(|program| program.id);
-            (found.priority, found.handle, id(found)) == (filter.priority, filter.handle, id(filter))
-        };
-        if filters(*interface, *side).is_ok_and(|filters| filters.iter().any(is_ours)) {
+        let id = |filter: &Filter| filter.program.as_ref().map(|program| program.id);
+        let found = filter_at(*interface, *side, filter.place());
+        if found.is_ok_and(|found| found.is_some_and(|found| id(&found) == id(filter))) {
             let _gone_meanwhile = delete_filter(*interface, *side, filter);
         }
     }
 }
 
 /// Adds the qdisc, unless it is there. A qdisc of kind `ingress` takes its place, and will do for what comes in.
-pub(super) fn add_qdisc(interface: &Interface, sides: &[Side]) -> Result<(), KernelError> {
+pub(super) fn add_qdisc(interface: &Interface, sides: &[Side]) -> Result<(), AttachError> {
     match add_clsact(interface.index) {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
         added => return added.map_err(|error| failed(interface, &error)),
     }
     let kind = ingress_qdisc(interface.index).map_err(|error| failed(interface, &error))?;
     if kind.as_deref() == Some("ingress") && sides.contains(&Side::Egress) {
-        return Err(KernelError::IngressOnly { interface: interface.name.clone() });
+        return Err(AttachError::IngressOnly { interface: interface.name.clone() });
     }
     Ok(())
 }
@@ -55,8 +71,8 @@ pub(super) fn attach(
     name: &str,
     interface: &Interface,
     side: Side,
-) -> Result<FilterLink, KernelError> {
-    let refused = |reason| KernelError::Attach { interface: interface.name.clone(), hook: Hook::Tc, reason };
+) -> Result<FilterLink, AttachError> {
+    let refused = |reason| AttachError::Other { interface: interface.name.clone(), hook: Hook::Tc, reason };
     let descriptor = program.fd().map_err(|error| refused(causes(&error)))?.as_fd();
     let add = || {
         let priority = first_priority(&filters(interface.index, side)?)?;
@@ -71,10 +87,10 @@ pub(super) fn attach(
         }
     }
     let filter = added.map_err(|error| match error.raw_os_error() {
-        Some(libc::EOPNOTSUPP) => KernelError::SharedBlock { interface: interface.name.clone(), side },
+        Some(libc::EOPNOTSUPP) => AttachError::SharedBlock { interface: interface.name.clone(), side },
         _ => failed(interface, &error),
     })?;
-    Ok(FilterLink { interface: interface.index, side, filter })
+    Ok(FilterLink { interface: interface.index, side, filter, is_own: true })
 }
 
 /// The first priority that is free, or that programs share: of those with the same priority the newest comes first
@@ -92,13 +108,13 @@ fn first_priority(filters: &[Filter]) -> io::Result<u16> {
     Ok(first)
 }
 
-fn failed(interface: &Interface, error: &io::Error) -> KernelError {
+fn failed(interface: &Interface, error: &io::Error) -> AttachError {
     match error.raw_os_error() {
-        Some(libc::EPERM) => not_permitted("attach TC programs"),
-        Some(libc::ENODEV) => KernelError::Disappeared { name: interface.name.clone() },
+        Some(libc::EPERM) => NotPermitted::to("attach TC programs").into(),
+        Some(libc::ENODEV) => Disappeared { name: interface.name.clone() }.into(),
         // The kind of qdisc, or of filter, is unknown.
-        Some(libc::ENOENT) => KernelError::NoClsact { interface: interface.name.clone() },
-        _ => KernelError::Attach {
+        Some(libc::ENOENT) => AttachError::NoClsact { interface: interface.name.clone() },
+        _ => AttachError::Other {
             interface: interface.name.clone(),
             hook: Hook::Tc,
             reason: error.to_string(),

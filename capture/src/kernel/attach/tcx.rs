@@ -9,11 +9,13 @@ use aya::programs::SchedClassifier;
 
 use super::super::{
     bpf::{attach_tcx, tcx_chain},
-    error::{KernelError, causes, not_permitted},
+    error::causes,
     hook::{Hook, Side},
-    interface::Interface,
+    interface::{Disappeared, Interface},
+    privileges::NotPermitted,
     program::Program,
 };
+use super::error::AttachError;
 
 /// Why a program is not attached.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub(super) enum Refusal {
     /// The kernel has no TCX.
     Unknown,
     /// Another reason.
-    Error(KernelError),
+    Error(AttachError),
 }
 
 /// Attaches a program before all others.
@@ -30,15 +32,20 @@ pub(super) fn attach(
     interface: &Interface,
     side: Side,
 ) -> Result<OwnedFd, Refusal> {
-    let failed = |reason| KernelError::Attach { interface: interface.name.clone(), hook: Hook::Tc, reason };
+    let failed = |reason| AttachError::Other { interface: interface.name.clone(), hook: Hook::Tc, reason };
     let program = program.fd().map_err(|error| Refusal::Error(failed(causes(&error))))?;
     attach_tcx(program.as_fd(), interface.index, side).map_err(|error| match error.raw_os_error() {
         _ if is_unknown(&error) => Refusal::Unknown,
-        Some(libc::EPERM) => Refusal::Error(not_permitted("attach TC programs")),
+        Some(libc::EPERM) => Refusal::Error(NotPermitted::to("attach TC programs").into()),
         Some(libc::ERANGE) => Refusal::Error(full(interface, side)),
-        Some(libc::ENODEV) => Refusal::Error(KernelError::Disappeared { name: interface.name.clone() }),
+        Some(libc::ENODEV) => Refusal::Error(Disappeared { name: interface.name.clone() }.into()),
         _ => Refusal::Error(failed(error.to_string())),
     })
+}
+
+/// Whether the kernel knows of TCX programs of the interface with this index.
+pub(in super::super) fn is_known(interface: u32) -> bool {
+    tcx_chain(interface, Side::Ingress).map_or_else(|error| !is_unknown(&error), |_| true)
 }
 
 /// What a kernel without TCX answers: one below 6.6, or without CONFIG_NET_XGRESS, does not know the attach type
@@ -48,9 +55,9 @@ fn is_unknown(error: &io::Error) -> bool {
 }
 
 /// That there is no room, how many programs there are, and which stands first.
-fn full(interface: &Interface, side: Side) -> KernelError {
+fn full(interface: &Interface, side: Side) -> AttachError {
     let programs = tcx_chain(interface.index, side).map_or_else(|_| Vec::new(), |chain| chain.programs);
-    KernelError::HookFull {
+    AttachError::HookFull {
         interface: interface.name.clone(),
         side,
         count: programs.len(),

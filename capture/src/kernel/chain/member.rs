@@ -34,17 +34,18 @@ impl Member {
         }
     }
 
-    /// The id, if that is all that is known of the program.
-    pub(super) fn loaded(&self) -> Option<u32> {
-        if let Self::Filter(_) = self { None } else { self.id() }
-    }
-
-    /// The hash of the program's instructions, as far as this process may know it.
-    pub(super) fn tag(&self, programs: &Programs) -> Option<u64> {
-        match self {
-            Self::Xdp(id, _) | Self::Tcx(id) => programs.with_id(*id).identity.map(|(_, tag)| tag),
-            Self::Filter(filter) => filter.program.as_ref().map(|program| program.tag),
-        }
+    /// Whether the program is another capture's, as far as this process may know it: one with the hash `tag`, or with
+    /// the names of capture's.
+    pub(super) fn is_of_capture(&self, tag: u64, programs: &Programs) -> bool {
+        let known = self.id().map(|id| programs.with_id(id));
+        let has_tag = match self {
+            Self::Filter(filter) => filter.program.as_ref().is_some_and(|program| program.tag == tag),
+            _ => known
+                .as_ref()
+                .and_then(|program| program.identity.as_ref())
+                .is_some_and(|known| known.1 == tag),
+        };
+        has_tag || known.is_some_and(|program| program.is_of_capture)
     }
 
     fn describe(&self, programs: &Programs) -> String {

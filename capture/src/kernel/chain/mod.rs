@@ -13,13 +13,17 @@ use aya::programs::{ProgramError, ProgramInfo};
 use self::member::{Member, list};
 use super::{
     bpf::{TcxChain, tcx_chain},
-    error::{KernelError, causes},
-    filter::filters,
+    error::causes,
+    filter::{Place, filter_at, filters},
     hook::Side,
-    interface::Interface,
+    interface::{Interface, printable},
     link::link_at,
+    object::LoadError,
     program::Programs,
 };
+
+/// How often a list is read that lacks a program of ours which is there.
+const TRIES: usize = 16;
 
 /// One of our programs where it is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +32,46 @@ pub(super) struct Own {
     /// The program's id.
     pub(super) id: u32,
     /// The hash of its instructions. One with the same hash does the same: it is another capture's, and hides nothing.
+    /// With another filter it has another hash.
     pub(super) tag: u64,
+    /// Where it is, if it is a clsact filter.
+    place: Option<Place>,
 }
 
 impl Own {
     /// A program that is attached to one side, by what the kernel says of it.
-    pub(super) fn new(side: Side, program: Result<ProgramInfo, ProgramError>) -> Result<Self, KernelError> {
-        let program = program.map_err(|error| KernelError::Load(causes(&error)))?;
-        Ok(Self { side, id: program.id(), tag: program.tag() })
+    pub(super) fn new(side: Side, program: Result<ProgramInfo, ProgramError>) -> Result<Self, LoadError> {
+        let program = program.map_err(|error| LoadError::Object(causes(&error)))?;
+        Ok(Self { side, id: program.id(), tag: program.tag(), place: None })
     }
+
+    /// The same as a clsact filter.
+    pub(super) fn at(self, place: Place) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
+    /// Whether it is attached although a list of the filters lacks it. An interface that does not answer is gone, which
+    /// is said elsewhere.
+    fn is_there(&self, interface: u32) -> bool {
+        self.place.is_some_and(|place| match filter_at(interface, self.side, place) {
+            Ok(found) => found.and_then(|filter| filter.program).is_some_and(|found| found.id == self.id),
+            Err(_) => true,
+        })
+    }
+}
+
+/// Another process has detached a program of this capture.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "capture was detached from {side} of {} by another process (`tc qdisc del` does that, `bpftool`, too): the \
+     capture has ended; start it again",
+    printable(.interface)
+)]
+pub struct Detached {
+    /// The interface.
+    pub interface: String,
+    /// The side.
+    pub side: Side,
 }
 
 /// A sentence about other programs, without a full stop.
@@ -80,6 +115,22 @@ impl State {
         Ok(Some(Self { members: xdp.into_iter().chain(tcx).chain(filters).collect(), revision }))
     }
 
+    /// What `query` gives that has our program, as long as the program `is_there`: lists of clsact filters can lack it.
+    /// `None` if the interface is gone, or no list was whole.
+    fn whole(
+        own: u32,
+        mut query: impl FnMut() -> io::Result<Option<Self>>,
+        is_there: impl Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
+        for _ in 0..TRIES {
+            let Some(state) = query()? else { return Ok(None) };
+            if state.around(own).is_some() || !is_there() {
+                return Ok(Some(state));
+            }
+        }
+        Ok(None)
+    }
+
     /// Those before and those after the program with this id, if it is there.
     fn around(&self, id: u32) -> Option<(&[Member], &[Member])> {
         let position = self.members.iter().position(|member| member.id() == Some(id))?;
@@ -120,9 +171,9 @@ impl Chain {
         }
         let side = own.side;
         let (before, after) = state.around(own.id)?;
-        programs.learn(&state.members.iter().filter_map(Member::loaded).collect::<Vec<_>>());
+        programs.learn(&state.members.iter().filter_map(Member::id).collect::<Vec<_>>());
         let of_others = |members: &[Member]| -> Vec<Member> {
-            members.iter().filter(|member| member.tag(programs) != Some(own.tag)).cloned().collect()
+            members.iter().filter(|member| !member.is_of_capture(own.tag, programs)).cloned().collect()
         };
         let mut notices = Vec::new();
         let before = of_others(before);
@@ -204,22 +255,28 @@ impl Chains {
         }
     }
 
+    /// Takes the interface's new name.
+    pub(super) fn rename(&mut self, interface: &Interface) {
+        self.interface = interface.clone();
+    }
+
     /// Queries the chains. The first time, what stands after our programs is named, too.
     ///
     /// # Errors
     ///
-    /// [`KernelError::Detached`] when one of ours is not there any more.
-    pub(super) fn look(&mut self) -> Result<Vec<Notice>, KernelError> {
+    /// [`Detached`] when one of ours is not there any more.
+    pub(super) fn look(&mut self) -> Result<Vec<Notice>, Detached> {
         let Self { interface, chains, said_refusal } = self;
         let mut notices = Vec::new();
         for chain in chains {
             let side = chain.own.side;
-            match State::query(interface.index, side) {
+            let query = || State::query(interface.index, side);
+            match State::whole(chain.own.id, query, || chain.own.is_there(interface.index)) {
                 Ok(Some(state)) => {
-                    let detached = || KernelError::Detached { interface: interface.name.clone(), side };
+                    let detached = || Detached { interface: interface.name.clone(), side };
                     notices.extend(chain.update(interface, state).ok_or_else(detached)?);
                 }
-                // The interface is gone, which is said elsewhere.
+                // The interface is gone, which is said elsewhere; or the next look sees more.
                 Ok(None) => {}
                 Err(error) if !*said_refusal => {
                     *said_refusal = true;
@@ -252,7 +309,7 @@ mod tests {
     }
 
     fn chain(side: Side) -> Chain {
-        Chain::new(Own { side, id: OWN, tag: 1 })
+        Chain::new(Own { side, id: OWN, tag: 1, place: None })
     }
 
     fn tcx(programs: &[u32], revision: u64) -> State {
@@ -299,6 +356,23 @@ mod tests {
         let mut chain = chain(Side::Egress);
         chain.update(&interface(), tcx(&[OWN], 2)).unwrap();
         assert_eq!(chain.update(&interface(), tcx(&[], 3)), None);
+    }
+
+    #[test]
+    fn a_list_that_lacks_a_program_which_is_there_is_read_again() {
+        let (torn, whole) = (tcx(&[ONE], 2), tcx(&[ONE, OWN], 2));
+        let query = |lists: &[&State]| {
+            let mut lists: Vec<State> = lists.iter().rev().copied().cloned().collect();
+            move || Ok(lists.pop())
+        };
+        let settled = State::whole(OWN, query(&[&torn, &torn, &whole, &torn]), || true).unwrap();
+        assert_eq!(settled.as_ref(), Some(&whole));
+        // What is gone is missed at once.
+        let gone = State::whole(OWN, query(&[&torn, &whole]), || false).unwrap();
+        assert_eq!(chain(Side::Egress).update(&interface(), gone.unwrap()), None);
+        // One list after the other lacks it.
+        assert_eq!(State::whole(OWN, || Ok(Some(torn.clone())), || true).unwrap(), None);
+        assert_eq!(State::whole(OWN, || Ok(None), || true).unwrap(), None);
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Which regular files are in use: no two of them are one.
+//! Which regular files and pipes are in use: no two of them are one.
 
 use std::{
-    fs::File,
+    fs::{File, FileType},
     io,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -13,7 +13,7 @@ use super::error::{Cause, FilesError};
 /// Which file it is, whatever its name: the device and the inode.
 pub type Identity = (u64, u64);
 
-/// The regular files that a run reads and writes, by whichever name. Clones are about the same files.
+/// The regular files and pipes that a run reads and writes, by whichever name. Clones are about the same files.
 #[derive(Clone, Debug, Default)]
 pub struct Claims(Arc<Mutex<Vec<Entry>>>);
 
@@ -24,21 +24,22 @@ struct Entry {
     is_input: bool,
 }
 
-/// That a file is being written, until this is dropped. Empty for what is no regular file.
+/// That a file is being written, until this is dropped. Empty for a device or a socket.
 #[derive(Debug)]
 pub(super) struct Claim {
     claims: Claims,
     identity: Option<Identity>,
 }
 
-/// Which regular file it is; nothing where it is none.
+/// Which regular file or pipe it is; nothing where it is neither.
 ///
 /// # Errors
 ///
 /// The system's.
 pub fn identity_of(file: &File) -> io::Result<Option<Identity>> {
     let metadata = file.metadata()?;
-    Ok(metadata.is_file().then(|| (metadata.dev(), metadata.ino())))
+    let is_one = |kind: FileType| kind.is_file() || kind.is_fifo();
+    Ok(is_one(metadata.file_type()).then(|| (metadata.dev(), metadata.ino())))
 }
 
 impl Claims {
@@ -62,15 +63,25 @@ impl Claims {
         added.map(|identity| Claim { claims: self.clone(), identity })
     }
 
+    /// Claims a pipe that is not open yet.
+    pub(super) fn take_pipe(&self, identity: Identity, name: &Path) -> Result<Claim, FilesError> {
+        let added = self.add_identity(identity, name).map_err(|cause| FilesError::new(name, cause));
+        added.map(|()| Claim { claims: self.clone(), identity: Some(identity) })
+    }
+
     fn add(&self, file: &File, name: &Path) -> Result<Option<Identity>, Cause> {
-        let Some(identity) = identity_of(file).map_err(Cause::System)? else { return Ok(None) };
+        let identity = identity_of(file).map_err(Cause::System)?;
+        identity.map(|identity| self.add_identity(identity, name).map(|()| identity)).transpose()
+    }
+
+    fn add_identity(&self, identity: Identity, name: &Path) -> Result<(), Cause> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match entries.iter().find(|entry| entry.identity == identity) {
             Some(Entry { name, is_input: true, .. }) => Err(Cause::Input(name.clone())),
             Some(Entry { name, .. }) => Err(Cause::Output(name.clone())),
             None => {
                 entries.push(Entry { identity, name: name.to_owned(), is_input: false });
-                Ok(Some(identity))
+                Ok(())
             }
         }
     }

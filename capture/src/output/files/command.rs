@@ -6,6 +6,7 @@ use std::{
     io,
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
+    sync::mpsc,
     thread,
 };
 
@@ -20,15 +21,27 @@ use nix::{
     },
     unistd::Pid,
 };
+use rustix::process::setpriority_process;
+
+/// How nice the program is to others: as nice as can be (nice(2)), like tcpdump's.
+const NICENESS: i32 = 19;
 
 /// Starts `command` with the file's name as its only argument, without a shell. No one waits for it but a thread, so
 /// that it does not become a zombie.
 pub(super) fn start(command: &OsStr, file: &Path, blocked: &SigSet) -> io::Result<()> {
-    let child = spawn(command, file, blocked)?;
-    let wait = move || while waitpid(child, None) == Err(Errno::EINTR) {};
-    // Without the thread the program runs all the same, and is a zombie until the capture ends.
-    let _zombie = thread::Builder::new().name("reaper".to_owned()).spawn(wait);
-    Ok(())
+    let (command, file, blocked) = (command.to_owned(), file.to_owned(), *blocked);
+    let (started, child) = mpsc::sync_channel(1);
+    thread::Builder::new().name("reaper".to_owned()).spawn(move || {
+        // Of this thread alone (setpriority(2), "C library/kernel differences"); the program inherits it.
+        let _as_it_is = setpriority_process(None, NICENESS);
+        let spawned = spawn(&command, &file, &blocked);
+        let child = spawned.as_ref().ok().copied();
+        let _received = started.send(spawned);
+        if let Some(child) = child {
+            while waitpid(child, None) == Err(Errno::EINTR) {}
+        }
+    })?;
+    child.recv().map_err(io::Error::other)?.map(drop)
 }
 
 /// It gets no signal of the terminal: Ctrl-C ends the capture, and not what still works on a finished file. Only the
@@ -66,11 +79,31 @@ fn argument(file: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, sync::mpsc};
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use nix::{sys::signal::kill, unistd::mkfifo};
 
     use super::*;
+
+    /// Like tcpdump's; and what starts it is no nicer than before.
+    #[test]
+    fn the_program_is_nice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let script = folder.path().join("script");
+        fs::write(&script, "#!/bin/sh\nnice > \"$1\"\n").unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+        start(script.as_os_str(), &path, &SigSet::empty()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{NICENESS}\n"));
+        assert_eq!(rustix::process::getpriority_process(None).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_does_not_start_says_why() {
+        let error = start(OsStr::new("/nowhere/at/all"), Path::new("x"), &SigSet::empty()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
 
     /// The mask is per thread, and this one is the test's own.
     #[test]

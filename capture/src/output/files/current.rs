@@ -1,64 +1,42 @@
 //! The file that is being written.
 
-use std::{
-    fs::File,
-    io,
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, io, ops::Range};
 
-use nix::{
-    errno::Errno,
-    sys::stat::{FileStat, fstat},
-    unistd::close,
-};
+use nix::{errno::Errno, unistd::close};
 
-use super::{
-    super::{destination::Progress, stream::Stream},
-    claims::Claim,
-    error::{Cause, FilesError},
-};
+use super::super::{destination::Progress, stream::Stream};
 use crate::blocking::write_all;
 
 /// The file that is being written.
 #[derive(Debug)]
 pub(super) struct Current {
-    pub(super) path: PathBuf,
+    /// What messages call it, where that is not what the options do.
+    pub(super) name: Option<String>,
     stream: Stream,
-    /// No other output writes to it meanwhile.
-    _claim: Option<Claim>,
     /// Whether it is a regular file that holds nothing else.
-    pub(super) is_regular: bool,
+    is_regular: bool,
     /// Bytes that have been written.
     pub(super) size: u64,
     /// Packets that have been written.
     pub(super) packets: u64,
 }
 
-/// A file that is complete.
-#[derive(Debug)]
-pub(super) struct Finished {
-    pub(super) path: PathBuf,
-    pub(super) size: u64,
-    /// Which file it is, whatever has its name now.
-    pub(super) identity: Option<(u64, u64)>,
-}
-
 impl Current {
     /// Writes the `header`. `is_own`: the file holds nothing else.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
     pub(super) fn begin(
-        path: &Path,
+        name: Option<String>,
         mut file: File,
         is_own: bool,
-        claim: Option<Claim>,
         header: &[u8],
-    ) -> Result<Self, FilesError> {
-        let failed = |error| FilesError::new(path, Cause::System(error));
-        let is_file = file.metadata().map_err(failed)?.is_file();
-        write_all(&mut file, header).map_err(failed)?;
+    ) -> io::Result<Self> {
+        let is_file = file.metadata()?.is_file();
+        write_all(&mut file, header)?;
         let stream = Stream::new(file, !is_file);
-        let (path, size) = (path.to_owned(), header.len() as u64);
-        Ok(Self { path, stream, _claim: claim, is_regular: is_file && is_own, size, packets: 0 })
+        Ok(Self { name, stream, is_regular: is_file && is_own, size: header.len() as u64, packets: 0 })
     }
 
     /// Writes a part of a block. False if the output has been stopped.
@@ -88,24 +66,32 @@ impl Current {
         result.map(|()| written == end)
     }
 
+    /// Writes what belongs to no packet: all of it or nothing, if the file is regular.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let result = write_all(self.stream.file_mut(), bytes);
+        if result.is_ok() {
+            self.size += bytes.len() as u64;
+        } else if self.is_regular {
+            // The caller reports the error before; this one adds nothing to it.
+            let _cut = self.stream.file().set_len(self.size);
+        }
+        result
+    }
+
     /// Closes the file: a file system may show only then that what was written is not there.
     ///
     /// # Errors
     ///
     /// The system's.
-    pub(super) fn close(self) -> io::Result<Finished> {
-        let file = self.stream.into_file();
-        let finished =
-            Finished { path: self.path, size: self.size, identity: fstat(&file).ok().as_ref().map(identity) };
-        match close(file) {
+    pub(super) fn close(self) -> io::Result<()> {
+        match close(self.stream.into_file()) {
             // The file is closed all the same (close(2)).
-            Ok(()) | Err(Errno::EINTR) => Ok(finished),
+            Ok(()) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
-}
-
-/// The device and the inode.
-pub(super) fn identity(stat: &FileStat) -> (u64, u64) {
-    (stat.st_dev, stat.st_ino)
 }

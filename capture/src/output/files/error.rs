@@ -7,6 +7,8 @@ use std::{
 
 use nix::errno::Errno;
 
+use crate::process::channel::Broken;
+
 /// A file cannot be opened or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to {}: {cause}", path.display())]
@@ -47,6 +49,17 @@ pub enum Cause {
     /// The system's answer.
     #[error("{}{}", .0, next_step(.0))]
     System(io::Error),
+    /// What the helper has said.
+    #[error("{why}")]
+    Told {
+        /// In its words.
+        why: String,
+        /// The kind of the system's answer to it.
+        kind: io::ErrorKind,
+    },
+    /// There is no helper any more.
+    #[error("the helper process, which opens the files, is of no use any more: {0}; start capture again")]
+    Helper(Broken),
 }
 
 impl FilesError {
@@ -58,12 +71,22 @@ impl FilesError {
     pub fn kind(&self) -> io::ErrorKind {
         match &self.cause {
             Cause::Folder(error) | Cause::System(error) => error.kind(),
+            Cause::Told { kind, .. } => *kind,
+            Cause::Helper(_) => io::ErrorKind::Other,
             Cause::Link
             | Cause::Directory
             | Cause::NoName
             | Cause::NotRegular
             | Cause::Input(_)
             | Cause::Output(_) => io::ErrorKind::InvalidInput,
+        }
+    }
+
+    /// The number of the system's answer, if it was the system's.
+    pub(super) fn errno(&self) -> Option<i32> {
+        match &self.cause {
+            Cause::Folder(error) | Cause::System(error) => error.raw_os_error(),
+            _ => None,
         }
     }
 }

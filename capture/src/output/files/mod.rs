@@ -9,7 +9,11 @@ mod clock;
 mod command;
 mod current;
 mod error;
+pub mod helper;
+mod keeper;
+mod keeping;
 mod limits;
+pub mod message;
 mod names;
 mod open;
 mod options;
@@ -18,28 +22,27 @@ mod schedule;
 mod tests;
 
 use std::{
-    collections::VecDeque,
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-    sync::PoisonError,
-    time::Duration,
+    collections::VecDeque, fs::File, io, ops::Range, path::PathBuf, sync::PoisonError, time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 pub use self::{
     claims::{Claims, Identity, identity_of},
     clock::Clock,
     error::{Cause, FilesError},
+    keeping::Asked,
+    names::Why,
+    open::{is_descriptor, open_descriptor},
     options::{Autostop, FilesOptions, Ring, Rotation, Tcpdump},
 };
 use self::{
     clock::SystemClock,
-    current::{Current, Finished},
+    current::Current,
     error::next_step,
-    names::{Names, Why},
-    open::{Existing, Folder, clear, is_descriptor, open_descriptor},
+    keeper::{Keeper, deletes},
+    keeping::{Keeping, Opening},
+    names::Names,
     schedule::Schedule,
 };
 use super::destination::{Destination, Progress};
@@ -48,17 +51,20 @@ use super::destination::{Destination, Progress};
 #[derive(Debug)]
 pub struct Files {
     options: FilesOptions,
-    header: Bytes,
-    names: Names,
+    /// What each file begins with.
+    header: BytesMut,
+    /// Where in the next block is what comes to it.
+    additions: Vec<Range<usize>>,
+    /// What a file ends with that is followed by another one.
+    trailer: Bytes,
     schedule: Schedule,
-    /// The path of the directory and the directory, unless the file is a descriptor.
-    folder: Option<(PathBuf, Folder)>,
+    keeping: Keeping,
     /// `None` when the output is finished, or a file could not be opened.
     current: Option<Current>,
-    /// A pipe that no one reads yet. It is waited for where writing may wait.
-    waiting: Option<PathBuf>,
-    /// Files that are complete, if some of them may have to be deleted.
-    finished: VecDeque<Finished>,
+    /// Whether it is a pipe that no one reads yet. It is waited for where writing may wait.
+    waits: bool,
+    /// The sizes of files that are complete, if some of them may have to be deleted.
+    finished: VecDeque<u64>,
     /// How many there have been.
     begun: u64,
     /// Packets in all files.
@@ -81,6 +87,16 @@ impl Files {
         Self::with_clock(options, header, Box::new(SystemClock::new()))
     }
 
+    /// As [`create`](Self::create), but the helper opens the files, which has the same options.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened or written.
+    pub fn asking(asked: Asked, options: FilesOptions, header: Bytes) -> Result<Self, FilesError> {
+        let clock = Box::new(SystemClock::new());
+        Self::unopened(options, Keeping::There(asked), header, clock).opened()
+    }
+
     /// Writes to the open `file`, which messages call by the path in the options, and which is the only one. That it is
     /// [held](Claims::hold) is the caller's.
     ///
@@ -91,9 +107,9 @@ impl Files {
         if options.rotation != Rotation::None {
             return Err(FilesError::new(&options.path, Cause::NotRegular));
         }
-        let current = Current::begin(&options.path, file, false, None, &header)?;
-        let mut files = Self::unopened(options, header, Box::new(SystemClock::new()));
-        files.take(current);
+        let keeping = Keeping::Here(Box::new(Keeper::new(options.clone())));
+        let mut files = Self::unopened(options, keeping, header, Box::new(SystemClock::new()));
+        files.take(None, file, false)?;
         Ok(files)
     }
 
@@ -107,22 +123,20 @@ impl Files {
         header: Bytes,
         clock: Box<dyn Clock>,
     ) -> Result<Self, FilesError> {
-        let mut files = Self::unopened(options, header, clock);
-        files.begin()?;
-        Ok(files)
+        let keeping = Keeping::Here(Box::new(Keeper::new(options.clone())));
+        Self::unopened(options, keeping, header, clock).opened()
     }
 
-    fn unopened(options: FilesOptions, header: Bytes, clock: Box<dyn Clock>) -> Self {
-        let schedule = Schedule::new(&options, clock);
-        let names = Names::new(&options, &schedule.now());
+    fn unopened(options: FilesOptions, keeping: Keeping, header: Bytes, clock: Box<dyn Clock>) -> Self {
         Self {
+            schedule: Schedule::new(&options, clock),
             options,
-            header,
-            names,
-            schedule,
-            folder: None,
+            header: header.into(),
+            additions: Vec::new(),
+            trailer: Bytes::new(),
+            keeping,
             current: None,
-            waiting: None,
+            waits: false,
             finished: VecDeque::new(),
             begun: 0,
             packets: 0,
@@ -132,12 +146,18 @@ impl Files {
         }
     }
 
+    fn opened(mut self) -> Result<Self, FilesError> {
+        self.begin(None)?;
+        Ok(self)
+    }
+
     /// What there is to say before the first packet.
     pub fn warning(&self) -> Option<String> {
         let Rotation::Tcpdump(Tcpdump { period: Some(period), .. }) = self.options.rotation else {
             return None;
         };
-        let have_time = self.names.have_time(&self.schedule.now(), period);
+        let now = self.schedule.now().to_zoned_datetime(self.options.time_zone.clone());
+        let have_time = Names::new(&self.options, &now).have_time(&now, period);
         (!have_time).then(|| {
             format!(
                 "-G {period}: the name {} is not another one each time; files of the same name get numbers (give \
@@ -147,73 +167,36 @@ impl Files {
         })
     }
 
-    /// Begins a file.
-    fn begin(&mut self) -> Result<(), FilesError> {
-        let now = self.schedule.now();
-        let rotates = self.options.rotation != Rotation::None;
-        let mut path = self.names.current(&now);
-        let current = if is_descriptor(&path) {
-            let file = open_descriptor(&path)?;
-            let claim = self.options.claims.take(&file, &path)?;
-            Current::begin(&path, file, false, Some(claim), &self.header)?
-        } else {
-            let file = loop {
-                let existing = if self.names.is_doubtful() { Existing::Keep } else { Existing::Replace };
-                match self.folder(&path)?.open(&path, existing) {
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        self.names.another();
-                        path = self.names.current(&now);
-                    }
-                    opened => break opened?,
-                }
-            };
-            match file {
-                Some(file) => self.fill(&path, file)?,
-                None if rotates => return Err(FilesError::new(&path, Cause::NotRegular)),
-                None => {
-                    self.waiting = Some(path);
-                    return Ok(());
-                }
-            }
-        };
-        if rotates && !current.is_regular {
-            return Err(FilesError::new(&path, Cause::NotRegular));
+    /// Begins a file: the first one, unless there is a reason for another.
+    fn begin(&mut self, why: Option<Why>) -> Result<(), FilesError> {
+        match self.keeping.open(self.schedule.now(), why, &self.options)? {
+            Opening::File { name, file, is_own } => self.take(name, file, is_own)?,
+            Opening::Waits => self.waits = true,
         }
-        self.take(current);
         Ok(())
     }
 
-    /// Clears a file unless it is in use, and writes the header.
-    fn fill(&self, path: &Path, file: File) -> Result<Current, FilesError> {
-        let claim = self.options.claims.take(&file, path)?;
-        clear(&file).map_err(|error| FilesError::new(path, Cause::System(error)))?;
-        Current::begin(path, file, true, Some(claim), &self.header)
-    }
-
-    /// Goes on with a file.
-    fn take(&mut self, current: Current) {
-        self.current = Some(current);
+    /// Goes on with a file, which gets the header.
+    fn take(&mut self, name: Option<String>, file: File, is_own: bool) -> Result<(), FilesError> {
+        let path = name.as_ref().map_or_else(|| self.options.path.clone(), PathBuf::from);
+        let begun = Current::begin(name, file, is_own, &self.header);
+        self.current = Some(begun.map_err(|error| FilesError::new(&path, Cause::System(error)))?);
         self.schedule.file_begins();
         self.begun += 1;
+        Ok(())
     }
 
     /// Waits until the pipe has a reader, if it has none yet.
     fn wait_for_reader(&mut self) -> io::Result<()> {
-        let Some(path) = self.waiting.take() else { return Ok(()) };
-        let opened = self.folder(&path).and_then(|folder| folder.open_pipe(&path));
-        let begun = opened.and_then(|file| self.fill(&path, file));
-        self.take(begun.map_err(|error| io::Error::new(error.kind(), error.cause.to_string()))?);
-        Ok(())
-    }
-
-    /// The directory of `path`. It is opened again only where the times in names lead to another one.
-    fn folder(&mut self, path: &Path) -> Result<&Folder, FilesError> {
-        let parent = path.parent().unwrap_or(Path::new(""));
-        let folder = match self.folder.take().filter(|(path, _)| path == parent) {
-            Some(folder) => folder,
-            None => (parent.to_owned(), Folder::of(path)?),
-        };
-        Ok(&self.folder.insert(folder).1)
+        if !std::mem::take(&mut self.waits) {
+            return Ok(());
+        }
+        let opened = self.keeping.wait_for_reader(&self.options);
+        let begun = opened.and_then(|opening| match opening {
+            Opening::File { name, file, is_own } => self.take(name, file, is_own),
+            Opening::Waits => Ok(()),
+        });
+        begun.map_err(|error| io::Error::new(error.kind(), error.cause.to_string()))
     }
 
     /// Ends the file, and begins the next one unless there have been enough.
@@ -221,14 +204,18 @@ impl Files {
         let enough = [self.options.rotation.enough_files(), self.options.autostop.files];
         if let Some(most) = enough.into_iter().flatten().min().filter(|most| self.begun >= *most) {
             progress.note(format!("Maximum file limit reached: {most}"));
-            self.end(progress);
+            self.set_enough(progress);
             return Ok(());
         }
+        if let Some(current) = &mut self.current
+            && let Err(error) = current.append(&self.trailer)
+        {
+            let name = current.name.clone();
+            return Err(self.named(name, error));
+        }
         self.end_file(progress)?;
-        self.delete_oldest(1, progress);
-        let now = self.schedule.now();
-        self.names.advance(&now, why);
-        self.begin().map_err(|error| {
+        self.delete_oldest(1, progress)?;
+        self.begin(Some(why)).map_err(|error| {
             let (path, kind, cause) = (error.path.display(), error.kind(), &error.cause);
             io::Error::new(kind, format!("the next file, {path}: {cause}"))
         })
@@ -237,52 +224,45 @@ impl Files {
     /// Closes the file, and passes it to the program of `-z`.
     fn end_file(&mut self, progress: &Progress) -> io::Result<()> {
         let Some(current) = self.current.take() else { return Ok(()) };
-        let (path, is_regular) = (current.path.clone(), current.is_regular);
-        let finished = current.close().map_err(|error| self.named(&path, error))?;
-        if let Some(command) = self.options.command.as_ref().filter(|_| is_regular)
-            && let Err(error) = command::start(command, &path, &self.options.blocked)
+        let (name, size) = (current.name.clone(), current.size);
+        current.close().map_err(|error| self.named(name, error))?;
+        if let Some(note) = self.keeping.finish()?
             && !std::mem::replace(&mut self.has_reported_command, true)
         {
-            let (command, file) = (command.display(), path.display());
-            progress.note(format!(
-                "cannot start {command} for {file}: {error}; name a program that can be executed with -z"
-            ));
+            progress.note(note);
         }
-        if let Rotation::Ring(Ring { files, total, .. }) = self.options.rotation
-            && (files.is_some() || total.is_some())
-        {
-            self.finished.push_back(finished);
+        if deletes(&self.options.rotation) {
+            self.finished.push_back(size);
         }
         Ok(())
     }
 
     /// Deletes the oldest files, as many as are too many with `open` others.
-    fn delete_oldest(&mut self, open: u64, progress: &Progress) {
-        let Rotation::Ring(Ring { files, total, .. }) = self.options.rotation else { return };
+    fn delete_oldest(&mut self, open: u64, progress: &Progress) -> io::Result<()> {
+        let Rotation::Ring(Ring { files, total, .. }) = self.options.rotation else { return Ok(()) };
         let size = |files: &Self| {
-            let finished: u64 = files.finished.iter().map(|finished| finished.size).sum();
-            finished + files.current.as_ref().map_or(0, |current| current.size)
+            let current = files.current.as_ref().map_or(0, |current| current.size);
+            files.finished.iter().sum::<u64>() + current
         };
         while files.is_some_and(|most| self.finished.len() as u64 + open > most)
             || total.is_some_and(|most| size(self) > most)
         {
-            let Some(oldest) = self.finished.pop_front() else { return };
-            let deleted = match self.folder(&oldest.path) {
-                Ok(folder) => folder.delete(&oldest),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = deleted
+            if self.finished.pop_front().is_none() {
+                break;
+            }
+            if let Some(note) = self.keeping.delete_oldest()?
                 && !std::mem::replace(&mut self.has_reported_deletion, true)
             {
-                progress.note(format!("an old file is not deleted: {error}"));
+                progress.note(note);
             }
         }
+        Ok(())
     }
 
     /// The output has enough.
-    fn end(&mut self, progress: &Progress) {
+    fn set_enough(&mut self, progress: &Progress) {
         self.has_enough = true;
-        progress.end();
+        progress.set_enough();
     }
 
     /// Writes a part of a block to the present file. False if the output has been stopped.
@@ -290,41 +270,42 @@ impl Files {
         &mut self,
         block: &[u8],
         ends: &[usize],
-        part: std::ops::Range<usize>,
+        part: Range<usize>,
         progress: &Progress,
     ) -> io::Result<bool> {
         let Some(current) = &mut self.current else { return Ok(false) };
         let before = current.packets;
+        for addition in self.additions.extract_if(.., |addition| part.contains(&addition.start)) {
+            self.header.extend_from_slice(block.get(addition).unwrap_or_default());
+        }
         let result = current.write(block, ends, part, progress);
         self.packets += current.packets - before;
         match result {
             Err(error) => {
-                let path = current.path.clone();
-                Err(self.named(&path, error))
+                let name = current.name.clone();
+                Err(self.named(name, error))
             }
             Ok(is_whole) => {
-                self.delete_oldest(1, progress);
+                self.delete_oldest(1, progress)?;
                 Ok(is_whole)
             }
         }
     }
 
-    /// The system's answer for the file `path`, with what to do. Messages call the output by the name in the options; where
-    /// the file has another one, the error names it.
-    fn named(&self, path: &Path, error: io::Error) -> io::Error {
-        let step = next_step(&error);
-        let text = if path == self.options.path {
-            format!("{error}{step}")
-        } else {
-            format!("{}: {error}{step}", path.display())
-        };
-        io::Error::new(error.kind(), text)
+    /// The system's answer, with what to do. Messages call the output by the name in the options; where the file has
+    /// another `name`, the error has it.
+    fn named(&self, name: Option<String>, error: io::Error) -> io::Error {
+        let before = name.map_or_else(String::new, |name| format!("{name}: "));
+        io::Error::new(error.kind(), format!("{before}{error}{}", next_step(&error)))
     }
 }
 
 impl Destination for Files {
     fn write(&mut self, block: &[u8], ends: &[usize], progress: &Progress) -> io::Result<()> {
         self.tick(progress)?;
+        if block.is_empty() {
+            return self.keeping.check();
+        }
         let (mut start, mut packet) = (0, 0);
         while start < block.len() {
             if self.has_enough {
@@ -351,10 +332,16 @@ impl Destination for Files {
             start = end;
             let size = self.current.as_ref().map_or(0, |current| current.size);
             if limits::is_enough(&self.options, size, self.packets) {
-                self.end(progress);
+                self.set_enough(progress);
             }
         }
         Ok(())
+    }
+
+    fn prepare(&mut self, header: &[Range<usize>], trailer: Bytes) {
+        self.additions.clear();
+        self.additions.extend_from_slice(header);
+        self.trailer = trailer;
     }
 
     fn has_header(&self) -> bool {
@@ -362,10 +349,10 @@ impl Destination for Files {
     }
 
     fn wait(&self) -> Option<Duration> {
-        match &self.waiting {
-            Some(_) => Some(Duration::ZERO),
-            None if self.has_enough => None,
-            None => self.schedule.wait(),
+        match self.waits {
+            true => Some(Duration::ZERO),
+            false if self.has_enough => None,
+            false => self.schedule.wait(),
         }
     }
 
@@ -375,7 +362,7 @@ impl Destination for Files {
             return Ok(());
         }
         if self.schedule.is_over() {
-            self.end(progress);
+            self.set_enough(progress);
         } else if self.schedule.is_due() {
             let stopped = progress.stopped.lock().unwrap_or_else(PoisonError::into_inner);
             if !*stopped {
@@ -385,7 +372,7 @@ impl Destination for Files {
         Ok(())
     }
 
-    fn finish(&mut self, progress: &Progress) -> io::Result<()> {
+    fn close(&mut self, progress: &Progress) -> io::Result<()> {
         self.wait_for_reader()?;
         self.end_file(progress)
     }

@@ -40,7 +40,7 @@ enum Style {
 
 /// Why there is a next file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub enum Why {
     /// A file has what it is to have.
     Full,
     /// It is time.

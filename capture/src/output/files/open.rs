@@ -18,13 +18,14 @@ use nix::{
     errno::Errno,
     fcntl::{AtFlags, FcntlArg, OFlag, fcntl, open, openat},
     libc,
-    sys::stat::{Mode, SFlag, fstatat},
+    sys::stat::{FileStat, Mode, SFlag, fstatat},
     unistd::{UnlinkatFlags, geteuid, unlinkat},
 };
 
 use super::{
-    current::{Finished, identity},
+    claims::Identity,
     error::{Cause, FilesError},
+    keeper::Finished,
 };
 
 /// For the owner alone: packets hold passwords.
@@ -72,9 +73,17 @@ impl Folder {
                 Ok(Some(file))
             }
             // fifo(7)
-            Err(Errno::ENXIO) if self.is_pipe(path) => Ok(None),
+            Err(Errno::ENXIO) if self.pipe(path).is_some() => Ok(None),
             Err(errno) => Err(FilesError::new(path, errno.into())),
         }
+    }
+
+    /// Which pipe `path` names, if it names one.
+    pub(super) fn pipe(&self, path: &Path) -> Option<Identity> {
+        let name = path.file_name().unwrap_or_default();
+        let there = fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        let is_pipe = SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO;
+        is_pipe.then(|| identity(&there))
     }
 
     /// Opens a pipe, and waits until someone reads it.
@@ -92,17 +101,11 @@ impl Folder {
         openat(&self.0, path.file_name().unwrap_or_default(), flags, MODE).map(File::from)
     }
 
-    fn is_pipe(&self, path: &Path) -> bool {
-        let name = path.file_name().unwrap_or_default();
-        let there = fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-        there.is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO)
-    }
-
     /// Deletes a file, if it is still there under its name: another one of this name stays.
     pub(super) fn delete(&self, file: &Finished) -> Result<(), FilesError> {
         let name = file_name(&file.path)?;
         let there = fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-        if there.ok().as_ref().map(identity) != file.identity {
+        if there.ok().as_ref().map(identity) != Some(file.identity) {
             return Ok(());
         }
         let deleted = unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir);
@@ -124,6 +127,11 @@ pub(super) fn clear(file: &File) -> io::Result<()> {
     file.set_len(0)
 }
 
+/// The device and the inode.
+fn identity(stat: &FileStat) -> Identity {
+    (stat.st_dev, stat.st_ino)
+}
+
 fn file_name(path: &Path) -> Result<&OsStr, FilesError> {
     // `Path::file_name` takes `d/` and `d/.` for `d`.
     let is_whole = !matches!(path.as_os_str().as_bytes(), [.., b'/'] | [.., b'/', b'.'] | b".");
@@ -134,7 +142,7 @@ fn file_name(path: &Path) -> Result<&OsStr, FilesError> {
 }
 
 /// Whether `path` stands for a descriptor of this process: a symbolic link that is followed.
-pub(super) fn is_descriptor(path: &Path) -> bool {
+pub fn is_descriptor(path: &Path) -> bool {
     let number = |folder| path.strip_prefix(folder).ok().and_then(Path::to_str);
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     [Path::new("/dev/stdout"), Path::new("/dev/stderr")].contains(&path)
@@ -142,7 +150,11 @@ pub(super) fn is_descriptor(path: &Path) -> bool {
 }
 
 /// Opens what a descriptor of this process leads to. A file that the shell opened with `>>` is not truncated.
-pub(super) fn open_descriptor(path: &Path) -> Result<File, FilesError> {
+///
+/// # Errors
+///
+/// The system's.
+pub fn open_descriptor(path: &Path) -> Result<File, FilesError> {
     let opened = File::options().append(true).custom_flags(libc::O_NOCTTY).open(path);
     opened.map_err(|error| FilesError::new(path, Cause::System(error)))
 }

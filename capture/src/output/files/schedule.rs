@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{Timestamp, ZonedDateTime, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     clock::Clock,
@@ -65,9 +65,9 @@ impl Schedule {
         schedule
     }
 
-    /// The local time, for names.
-    pub(super) fn now(&self) -> ZonedDateTime {
-        self.clock.now().to_zoned_datetime(self.time_zone.clone())
+    /// The time of day, for names.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// A file begins, whatever ended the last one.

@@ -68,7 +68,7 @@ fn a_file_has_its_header_at_once_and_is_for_the_owner_alone() {
     files.write(&block, &ends, &progress).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"headeraaabbb");
     assert_eq!(progress.packets(), 2);
-    files.finish(&progress).unwrap();
+    files.close(&progress).unwrap();
 }
 
 /// As tcpdump does: the file stays the same. Others who could read it cannot read what is in it then.
@@ -79,7 +79,7 @@ fn an_existing_file_is_replaced() {
     fs::write(&path, "much longer than the header").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     let before = fs::metadata(&path).unwrap().ino();
-    Files::create(to(&path), HEADER).unwrap().finish(&Progress::default()).unwrap();
+    Files::create(to(&path), HEADER).unwrap().close(&Progress::default()).unwrap();
     assert_eq!(fs::read(&path).unwrap(), HEADER);
     let after = fs::metadata(&path).unwrap();
     assert_eq!((after.ino(), after.mode() & 0o7777), (before, 0o600));
@@ -93,7 +93,7 @@ fn a_file_of_another_user_keeps_its_owner_and_its_mode() {
     fs::write(&path, "much longer than the header").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     chown(&path, Some(65_534), None).unwrap();
-    Files::create(to(&path), HEADER).unwrap().finish(&Progress::default()).unwrap();
+    Files::create(to(&path), HEADER).unwrap().close(&Progress::default()).unwrap();
     assert_eq!(fs::read(&path).unwrap(), HEADER);
     let after = fs::metadata(&path).unwrap();
     assert_eq!((after.uid(), after.mode() & 0o7777), (65_534, 0o640));
@@ -125,9 +125,27 @@ fn what_is_no_file_is_refused_with_the_next_step() {
     assert!(!at("nowhere").exists());
 }
 
+/// Also before anyone reads it.
+#[test]
+fn a_pipe_has_one_writer() {
+    let folder = folder();
+    let path = folder.path().join("fifo");
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
+    let claims = Claims::default();
+    let options = || FilesOptions { claims: claims.clone(), ..to(&path) };
+    let first = Files::create(options(), HEADER).unwrap();
+    let name = path.display();
+    assert_eq!(
+        Files::create(options(), HEADER).unwrap_err().to_string(),
+        format!("cannot write to {name}: another output goes to this file, as {name}; name another one")
+    );
+    drop(first);
+    Files::create(options(), HEADER).unwrap();
+}
+
 #[test]
 fn devices_and_pipes_are_written_to() {
-    Files::create(to("/dev/null"), HEADER).unwrap().finish(&Progress::default()).unwrap();
+    Files::create(to("/dev/null"), HEADER).unwrap().close(&Progress::default()).unwrap();
     let full = refusal(Path::new("/dev/full"));
     assert!(full.starts_with("cannot write to /dev/full: No space left on device"), "{full}");
 
@@ -145,7 +163,7 @@ fn devices_and_pipes_are_written_to() {
     let progress = Progress::default();
     files.write(&block, &ends, &progress).unwrap();
     assert_eq!(files.wait(), None);
-    files.finish(&progress).unwrap();
+    files.close(&progress).unwrap();
     assert_eq!(reader.join().unwrap(), [&HEADER[..], &block].concat());
     assert_eq!(progress.packets(), 3);
 }
@@ -156,7 +174,7 @@ fn devices_and_pipes_are_written_to() {
 fn descriptors_are_written_to() {
     let (mut reader, writer) = io::pipe().unwrap();
     let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer));
-    Files::create(to(path), HEADER).unwrap().finish(&Progress::default()).unwrap();
+    Files::create(to(path), HEADER).unwrap().close(&Progress::default()).unwrap();
     drop(writer);
     let mut read = Vec::new();
     reader.read_to_end(&mut read).unwrap();
@@ -167,7 +185,7 @@ fn descriptors_are_written_to() {
     fs::write(&path, "before ").unwrap();
     let file = File::options().append(true).open(&path).unwrap();
     let descriptor = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-    Files::create(to(descriptor), HEADER).unwrap().finish(&Progress::default()).unwrap();
+    Files::create(to(descriptor), HEADER).unwrap().close(&Progress::default()).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"before header");
 }
 

@@ -7,7 +7,6 @@ use capture_common::{
     parse::{Layers, Network},
     record::MAX_SNAPLEN,
 };
-use capture_flow::locate;
 use capture_packet::{Direction, Packet, tcp::flag};
 use capture_text::{Conversations, SequenceFields, values};
 use serde::{Serialize, Serializer};
@@ -179,8 +178,8 @@ impl<'a> PacketObject<'a> {
             return Err(Gap::Malformed);
         }
         let not_located = if captured_len < wire_len { Gap::Truncated } else { Gap::Malformed };
-        let (network, layers) = locate(packet).ok_or(not_located)?;
-        let payload = match network {
+        let layers = packet.layers.ok_or(not_located)?;
+        let payload = match layers.network {
             Network::Ipv4 => self.read_ipv4(packet, layers)?,
             Network::Ipv6 => self.read_ipv6(packet, layers)?,
         };

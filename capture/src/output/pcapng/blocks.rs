@@ -1,15 +1,14 @@
 //! What blocks are made of: words of 32 bits, and options.
 
 use bytes::BytesMut;
-use capture_packet::{Precision, Timestamp};
+use capture_packet::Timestamp;
 
-pub(super) const SECTION_HEADER: u32 = 0x0a0d_0d0a;
-pub(super) const INTERFACE_DESCRIPTION: u32 = 1;
-pub(super) const INTERFACE_STATISTICS: u32 = 5;
-pub(super) const ENHANCED_PACKET: u32 = 6;
+use crate::{pcapng::option::END_OF_OPTIONS, source::interface::InterfaceDescription};
 
-/// `opt_endofopt`: code and length.
-pub(super) const END_OF_OPTIONS: u32 = 0;
+const NANOSECONDS: i64 = 1_000_000_000;
+
+/// Ends a list of options: code and length.
+pub(super) const END: u32 = END_OF_OPTIONS as u32;
 
 /// Code and length of an option.
 pub(super) const OPTION_HEADER_LENGTH: usize = 4;
@@ -46,12 +45,20 @@ pub(super) fn option_with(code: u16, out: &mut BytesMut, value: impl FnOnce(&mut
     out.resize(start + OPTION_HEADER_LENGTH + length.next_multiple_of(4), 0);
 }
 
-/// Nanoseconds since the epoch, the high word first. 64 bits hold the times up to the year 2554; those before 1970 are
-/// in two's complement.
+/// A time in ticks since the epoch, the high word first. A tick is a unit of the last of so many digits of the fraction of a
+/// second. 64 bits of nanoseconds hold the times up to the year 2554; those before 1970 are in two's complement.
 #[inline]
-pub(super) fn time_words(time: Timestamp) -> [u32; 2] {
-    let per_second = Precision::Nano.per_second();
-    let seconds = time.seconds.cast_unsigned().wrapping_mul(per_second);
-    let ticks = seconds.wrapping_add(time.nanoseconds.cast_unsigned());
+pub(super) fn time_words(time: Timestamp, digits: u8) -> [u32; 2] {
+    let ticks = if digits < InterfaceDescription::MAX_TIME_DIGITS {
+        coarse_ticks(time, digits)
+    } else {
+        time.seconds.wrapping_mul(NANOSECONDS).wrapping_add(time.nanoseconds)
+    };
     [(ticks >> 32) as u32, ticks as u32]
+}
+
+fn coarse_ticks(time: Timestamp, digits: u8) -> i64 {
+    let per_second = 10_i64.pow(digits.into());
+    let fraction = time.nanoseconds.div_euclid(NANOSECONDS / per_second);
+    time.seconds.wrapping_mul(per_second).wrapping_add(fraction)
 }

@@ -15,10 +15,11 @@ fn interface(link_type: LinkType) -> InterfaceDescription {
     let text = |text: &str| Some(text.to_owned());
     InterfaceDescription {
         name: text("eth0"),
-        link_type,
-        snaplen: 96,
         filter: text("tcp port 8888"),
         hook: text("tc ingress"),
+        hardware: text("a bridge"),
+        os: text("Linux 6.1"),
+        ..InterfaceDescription::new(link_type, 96)
     }
 }
 
@@ -72,12 +73,13 @@ fn the_header_describes_the_program_and_the_interfaces() {
     });
     let interface = |link_type| {
         written(ByteOrder::Little, |file| {
-            let options: [(u16, &[u8]); 6] = [
+            let options: [(u16, &[u8]); 7] = [
                 (2, b"eth0"),
                 (3, b"tc ingress"),
                 (9, &[9]),
                 (11, b"\0tcp port 8888"),
-                (12, os.as_bytes()),
+                (12, b"Linux 6.1"),
+                (15, b"a bridge"),
                 (0, b""),
             ];
             file.interface_with(link_type, 96, &options);
@@ -90,14 +92,11 @@ fn the_header_describes_the_program_and_the_interfaces() {
 #[test]
 fn what_is_not_known_of_an_interface_has_no_option() {
     let unknown = InterfaceDescription {
-        name: None,
-        link_type: LinkType::LinuxSll2,
-        snaplen: 0,
         filter: Some("x".repeat(1 << 16)),
-        hook: None,
+        ..InterfaceDescription::new(LinkType::LinuxSll2, 0)
     };
     let expected = written(ByteOrder::Little, |file| file.interface_with(276, 0, &[(9, &[9]), (0, b"")]));
-    assert_eq!(encoded(|out| describe(&unknown, None, out)), expected);
+    assert_eq!(encoded(|out| describe(&unknown, out)), expected);
 }
 
 /// In full, to see it once.
@@ -163,7 +162,7 @@ fn events_are_comments_only_on_request() {
     let with_event = encoded(|out| {
         encoder.event(&event(EventKind::Request), out);
         encoder.packet(&packet(0, None, b""), out);
-        encoder.end(Some(Forgotten { connections: 1, limit: 1 }), false, out);
+        encoder.epilogue(Some(Forgotten { connections: 1, limit: 1 }), false, out);
     });
     assert_eq!(with_event, encoded(|out| assert!(encoder.packet(&packet(0, None, b""), out))));
 }
@@ -173,8 +172,8 @@ fn what_no_packet_follows_is_a_comment_of_its_own() {
     let mut encoder = encoder(true);
     let written = encoded(|out| {
         encoder.event(&event(EventKind::Request), out);
-        encoder.end(Some(Forgotten { connections: 12, limit: 10 }), true, out);
-        encoder.end(None, true, out);
+        encoder.epilogue(Some(Forgotten { connections: 12, limit: 10 }), true, out);
+        encoder.epilogue(None, true, out);
     });
     let expected = expected(5, |file| {
         file.u32s(&[0, 0, 1_000_000_002]);
@@ -196,7 +195,7 @@ fn comments_are_held_back_only_so_long() {
             encoder.event(&event(EventKind::Request), out);
             assert!(encoder.comments.len() <= COMMENTS_LIMIT);
         }
-        encoder.end(None, false, out);
+        encoder.epilogue(None, false, out);
     });
     let mut rest = written.as_slice();
     while let Some(length) = rest.get(4..8) {
@@ -268,7 +267,53 @@ fn times_have_64_bits() {
         (0, 5_000_000_000, 5_000_000_000),
         (-1, 999_999_999, u64::MAX),
     ] {
-        let [high, low] = time_words(Timestamp { seconds, nanoseconds });
+        let [high, low] = time_words(Timestamp { seconds, nanoseconds }, 9);
         assert_eq!(u64::from(high) << 32 | u64::from(low), expected);
     }
+}
+
+/// Once, at the packet after they are known, however they are lost; and before comments.
+#[test]
+fn losses_are_told_at_the_next_packet() {
+    let mut encoder = PcapngEncoder::new(vec![interface(LinkType::Raw)], true);
+    let known = |dropped, dropped_by_interface, dropped_by_output| Statistics {
+        losses_are_known: true,
+        dropped,
+        dropped_by_interface,
+        dropped_by_output,
+        ..Statistics::default()
+    };
+    let losses = |encoder: &mut PcapngEncoder, statistics: &[Statistics], told: Option<u64>| {
+        statistics.iter().for_each(|statistics| encoder.statistics(statistics, &mut BytesMut::new()));
+        encoder.event(&event(EventKind::Request), &mut BytesMut::new());
+        let written = encoded(|out| assert!(encoder.packet(&packet(0, Some(Direction::In), b"abcd"), out)));
+        let expected = expected(6, |file| {
+            file.u32s(&[0, 0x1797_9cfe, 0x3d85_cd15, 4, 60]);
+            file.padded(b"abcd");
+            file.option(2, &1_u32.to_le_bytes());
+            told.iter().for_each(|count| file.option(4, &count.to_le_bytes()));
+            file.option(1, COMMENT_TEXT.as_bytes());
+            file.u32s(&[0]);
+        });
+        assert_eq!(written, expected);
+    };
+    losses(&mut encoder, &[known(0, 0, 0)], None);
+    losses(&mut encoder, &[known(3, 0, 0), known(3, 2, 1)], Some(6));
+    losses(&mut encoder, &[known(3, 2, 1)], None);
+    encoder.lost(5);
+    losses(&mut encoder, &[known(4, 2, 1)], Some(6));
+    losses(&mut encoder, &[], None);
+    encoder.lost(u64::MAX);
+    encoder.lost(1);
+    losses(&mut encoder, &[], Some(u64::MAX));
+}
+
+#[test]
+fn times_have_the_digits_of_their_interface() {
+    for (digits, expected) in [(9, 5_123_456_789_u64), (8, 512_345_678), (6, 5_123_456), (3, 5123), (0, 5)] {
+        let [high, low] = time_words(Timestamp { seconds: 5, nanoseconds: 123_456_789 }, digits);
+        assert_eq!(u64::from(high) << 32 | u64::from(low), expected);
+    }
+    let [high, low] = time_words(Timestamp { seconds: -1, nanoseconds: 999_999_999 }, 6);
+    assert_eq!(u64::from(high) << 32 | u64::from(low), u64::MAX);
 }

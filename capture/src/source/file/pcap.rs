@@ -10,12 +10,15 @@
 //! | 16 | snapshot length, u32 | 12 | length on the wire, u32 |
 //! | 20 | link type in the low 26 bits, u32 | | |
 
-use std::io::Read;
+use std::{io::Read, slice};
 
 use capture_common::record::MAX_SNAPLEN;
 use capture_packet::{Direction, LinkType, Packet, Timestamp};
 
-use super::{ByteOrder, FileError, Precision, adjust_snaplen, buffer::Buffer, link};
+use super::{
+    ByteOrder, FileError, Precision, Record, Times, adjust_snaplen, buffer::Buffer, link, options::Options,
+};
+use crate::source::interface::InterfaceDescription;
 
 const FILE_HEADER_LENGTH: usize = 24;
 const MAGIC_LENGTH: usize = 4;
@@ -45,22 +48,17 @@ enum LengthOrder {
 #[derive(Debug)]
 pub(super) struct Pcap {
     pub(super) byte_order: ByteOrder,
-    pub(super) link_type: LinkType,
-    pub(super) snaplen: u32,
+    pub(super) interface: InterfaceDescription,
     /// What a fraction of a second is in.
     fraction: Precision,
-    /// What it is to be cut off to.
-    wanted: Precision,
+    times: Times,
     header_length: usize,
     length_order: LengthOrder,
 }
 
 impl Pcap {
     /// Reads the file's header if the magic number, which is in the buffer, is pcap's.
-    pub(super) fn open<R: Read>(
-        buffer: &mut Buffer<R>,
-        wanted: Precision,
-    ) -> Result<Option<Self>, FileError> {
+    pub(super) fn open<R: Read>(buffer: &mut Buffer<R>, times: Times) -> Result<Option<Self>, FileError> {
         let recognised = [ByteOrder::Little, ByteOrder::Big].into_iter().find_map(|byte_order| {
             magic(byte_order.u32(buffer.peek(), 0)).map(|(precision, length)| (byte_order, precision, length))
         });
@@ -85,15 +83,23 @@ impl Pcap {
             // The snapshot length may not have counted the Ethernet header.
             snaplen = snaplen.saturating_add(14).min(i32::MAX.unsigned_abs());
         }
-        Ok(Some(Self { byte_order, link_type, snaplen, fraction, wanted, header_length, length_order }))
+        let interface = InterfaceDescription {
+            time_digits: match fraction {
+                Precision::Micro => 6,
+                Precision::Nano => 9,
+            },
+            ..InterfaceDescription::new(link_type, snaplen)
+        };
+        Ok(Some(Self { byte_order, interface, fraction, times, header_length, length_order }))
     }
 
     /// The next packet (sf-pcap.c, pcap_next_packet).
     #[inline]
     pub(super) fn next<'b, R: Read>(
-        &self,
+        &'b self,
         buffer: &'b mut Buffer<R>,
-    ) -> Result<Option<Packet<'b>>, FileError> {
+    ) -> Result<Option<Record<'b>>, FileError> {
+        let &InterfaceDescription { link_type, snaplen, .. } = &self.interface;
         if !buffer.fill(self.header_length).map_err(FileError::Read)? {
             return match buffer.available() {
                 0 => Ok(None),
@@ -110,14 +116,14 @@ impl Pcap {
         }
         // Longer ones are not believed (pcap-int.h, MAXIMUM_SNAPLEN).
         if captured_len > MAX_SNAPLEN {
-            return Err(if captured_len > self.snaplen {
-                FileError::OverSnaplen { captured_len, snaplen: self.snaplen }
+            return Err(if captured_len > snaplen {
+                FileError::OverSnaplen { captured_len, snaplen }
             } else {
                 FileError::OverMaximum { captured_len, maximum: MAX_SNAPLEN }
             });
         }
         // What is beyond the snapshot length is read and thrown away.
-        let kept = captured_len.min(self.snaplen);
+        let kept = captured_len.min(snaplen);
         let length = self.header_length + captured_len as usize;
         if !buffer.fill(length).map_err(FileError::Read)? {
             let got = buffer.available() - self.header_length;
@@ -125,23 +131,65 @@ impl Pcap {
             return Err(FileError::TruncatedData { wanted, got });
         }
         let data = &buffer.take(length)[self.header_length..][..kept as usize];
-        let direction = Direction::of_cooked(self.link_type, data);
-        Ok(Some(Packet { direction, ..Packet::new(time, self.link_type, wire_len, data) }))
+        let direction = Direction::of_cooked(link_type, data);
+        let packet = Packet { direction, ..Packet::new(time, link_type, wire_len, data) };
+        Ok(Some(Record { packet, options: Options::NONE, interfaces: slice::from_ref(&self.interface) }))
     }
 
-    /// libpcap reads both numbers as signed where the file has the machine's byte order, and as unsigned where it
-    /// swaps them.
+    /// libpcap reads both numbers as signed where the file has the machine's byte order, and as unsigned where it swaps
+    /// them. What the file means are unsigned numbers: seconds up to 2106.
+    #[inline]
     fn time(&self, seconds: u32, fraction: u32) -> Timestamp {
-        let signed = |number: u32| {
-            let native = self.byte_order == ByteOrder::NATIVE;
-            if native { i64::from(number.cast_signed()) } else { i64::from(number) }
+        let wanted = match self.times {
+            Times::AsTcpdump(precision) if self.byte_order == ByteOrder::NATIVE => {
+                return cut_off(
+                    seconds.cast_signed().into(),
+                    fraction.cast_signed().into(),
+                    self.fraction,
+                    precision,
+                );
+            }
+            Times::AsTcpdump(precision) => precision,
+            Times::Exact => Precision::Nano,
         };
-        let (seconds, fraction) = (signed(seconds), signed(fraction));
-        let nanoseconds = match (self.fraction, self.wanted) {
-            (Precision::Nano, Precision::Nano) => fraction,
-            (Precision::Nano, Precision::Micro) => fraction / 1000 * 1000,
-            (Precision::Micro, _) => fraction * 1000,
+        cut_off(seconds.into(), fraction.into(), self.fraction, wanted)
+    }
+
+    /// What [`SignedTimes`] is for, if the file has it.
+    pub(super) fn signed_times(&self) -> Option<SignedTimes> {
+        let differ = self.times == Times::Exact && self.byte_order == ByteOrder::NATIVE;
+        differ.then_some(SignedTimes { fraction: self.fraction })
+    }
+}
+
+/// The time of so many seconds and a `fraction` in units of `of`, cut off to what is `wanted`.
+#[inline]
+fn cut_off(seconds: i64, fraction: i64, of: Precision, wanted: Precision) -> Timestamp {
+    let nanoseconds = match (of, wanted) {
+        (Precision::Nano, Precision::Nano) => fraction,
+        (Precision::Nano, Precision::Micro) => fraction / 1000 * 1000,
+        (Precision::Micro, _) => fraction * 1000,
+    };
+    Timestamp { seconds, nanoseconds }
+}
+
+/// How tcpdump reads the times of a file that were read as the file means them: both numbers of a packet's header as
+/// signed.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedTimes {
+    /// What a fraction of a second is in.
+    fraction: Precision,
+}
+
+impl SignedTimes {
+    /// As tcpdump reads it.
+    #[inline]
+    pub fn of(self, time: Timestamp) -> Timestamp {
+        let signed = |number: i64| i64::from((number as u32).cast_signed());
+        let unit = match self.fraction {
+            Precision::Micro => 1000,
+            Precision::Nano => 1,
         };
-        Timestamp { seconds, nanoseconds }
+        Timestamp { seconds: signed(time.seconds), nanoseconds: signed(time.nanoseconds / unit) * unit }
     }
 }

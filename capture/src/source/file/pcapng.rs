@@ -13,17 +13,15 @@ use std::io::Read;
 use capture_packet::{Direction, Packet, SourceId};
 
 use super::{
-    ByteOrder, FileError, Precision,
+    ByteOrder, FileError, Precision, Record,
     buffer::Buffer,
-    interfaces::{END_OF_OPTIONS, INTERFACE_DESCRIPTION, Interface, Interfaces},
+    interfaces::{Interface, Interfaces},
+    options::Options,
 };
-
-const SECTION_HEADER: u32 = 0x0a0d_0d0a;
-const OBSOLETE_PACKET: u32 = 2;
-const SIMPLE_PACKET: u32 = 3;
-const ENHANCED_PACKET: u32 = 6;
-
-const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
+use crate::pcapng::{
+    BYTE_ORDER_MAGIC,
+    block::{ENHANCED_PACKET, INTERFACE_DESCRIPTION, OBSOLETE_PACKET, SECTION_HEADER, SIMPLE_PACKET},
+};
 
 const BLOCK_HEADER_LENGTH: usize = 8;
 const BLOCK_TRAILER_LENGTH: usize = 4;
@@ -94,7 +92,7 @@ impl Pcapng {
             return Err(FileError::UnsupportedPcapngVersion { major, minor });
         }
         let mut file = Self { byte_order, precision, interfaces: Interfaces::default() };
-        while file.interfaces.get(0).is_none() {
+        while file.interfaces.is_empty() {
             match file.next_block(buffer)? {
                 None => return Err(FileError::NoInterfaces),
                 Some((ENHANCED_PACKET | SIMPLE_PACKET | OBSOLETE_PACKET, length)) => {
@@ -111,9 +109,9 @@ impl Pcapng {
     /// and snapshot lengths.
     #[inline]
     pub(super) fn next<'b, R: Read>(
-        &mut self,
+        &'b mut self,
         buffer: &'b mut Buffer<R>,
-    ) -> Result<Option<Packet<'b>>, FileError> {
+    ) -> Result<Option<Record<'b>>, FileError> {
         let (found, length) = loop {
             let Some((block_type, length)) = self.next_block(buffer)? else { return Ok(None) };
             if matches!(block_type, ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET) {
@@ -134,13 +132,11 @@ impl Pcapng {
         let (data, after) = data.ok_or(FileError::ShortBlock(block_type))?;
         let link_type =
             interface.link_type.map_err(|number| FileError::UnsupportedLinkType(number.into()))?;
-        let direction = match after {
-            // There is less than an option: nothing, or padding.
-            [] | [_] | [_, _] | [_, _, _] => None,
-            _ => self.direction(after.get(data.len().next_multiple_of(4) - data.len()..).unwrap_or_default()),
-        };
+        let options = Options::after(data, after, self.byte_order);
+        let direction = if options.is_empty() { None } else { options.direction() };
         let direction = direction.or_else(|| Direction::of_cooked(link_type, data));
-        Ok(Some(Packet { source, direction, time, link_type, wire_len, data }))
+        let packet = Packet { source, direction, ..Packet::new(time, link_type, wire_len, data) };
+        Ok(Some(Record { packet, options, interfaces: self.interfaces.list() }))
     }
 
     /// Looks at the next block's header, and gives its type and its length (sf-pcapng.c, read_block).
@@ -226,8 +222,8 @@ impl Pcapng {
             OBSOLETE_PACKET => self.byte_order.u16(body, 0).into(),
             _ => 0,
         };
-        let interface = self.interfaces.get(number).ok_or_else(|| self.interfaces.missing(number))?;
-        let source = self.interfaces.source(number);
+        let found = self.interfaces.get(number).ok_or_else(|| self.interfaces.missing(number));
+        let (interface, source) = found?;
         Ok(if block_type == SIMPLE_PACKET {
             let wire_len = field(0);
             let captured_len = wire_len.min(interface.snaplen);
@@ -237,31 +233,6 @@ impl Pcapng {
             let (captured_len, wire_len) = (field(12), field(16));
             PacketBlock { source, interface, ticks, captured_len, wire_len, data_offset: fixed_length }
         })
-    }
-
-    /// What the packet flags among a packet block's options say (`epb_flags`, `pack_flags`: bits 0 and 1). Options that
-    /// are malformed say nothing: libpcap does not look at them.
-    #[inline(never)]
-    fn direction(&self, mut options: &[u8]) -> Option<Direction> {
-        const FLAGS: u16 = 2;
-
-        while let Some((header, rest)) = options.split_at_checked(4) {
-            let (code, length) = (self.byte_order.u16(header, 0), self.byte_order.u16(header, 2));
-            let (value, rest) = rest.split_at_checked(usize::from(length).next_multiple_of(4))?;
-            options = rest;
-            match (code, length) {
-                (END_OF_OPTIONS, _) => break,
-                (FLAGS, 4) => {
-                    return match self.byte_order.u32(value, 0) & 3 {
-                        1 => Some(Direction::In),
-                        2 => Some(Direction::Out),
-                        _ => None,
-                    };
-                }
-                _ => {}
-            }
-        }
-        None
     }
 
     fn next_section(&mut self, body: &[u8]) -> Result<(), FileError> {

@@ -1,6 +1,6 @@
 //! Every expected value and message here is what libpcap 1.10.3 says of the same bytes.
 
-use capture_packet::{Direction, Timestamp};
+use capture_packet::{Direction, LinkType, Timestamp};
 
 use test_support::packets::{
     self, byte_order,
@@ -42,9 +42,9 @@ fn enhanced(order: ByteOrder, interface: u32, ticks: u64, wire_len: u32, data: &
 type Seen = (i64, i64, u32, Vec<u8>);
 
 /// All packets up to the end or the error.
-fn read_as(file: &[u8], precision: Precision) -> (Vec<Seen>, Option<String>) {
+fn read_as(file: &[u8], times: impl Into<Times>) -> (Vec<Seen>, Option<String>) {
     let mut seen = Vec::new();
-    let mut source = match FileSource::new(file, precision) {
+    let mut source = match FileSource::new(file, times) {
         Ok(source) => source,
         Err(error) => return (seen, Some(error.to_string())),
     };
@@ -95,6 +95,32 @@ fn seconds_are_signed_only_in_the_byte_order_of_the_machine() {
         put(&mut file, order, &[u32::MAX, 0, 0, 0]);
         let expected = if order == ByteOrder::NATIVE { -1 } else { i64::from(u32::MAX) };
         assert_eq!(read(&file).0[0].0, expected);
+    }
+}
+
+/// tcpdump's reading of a time follows from what the file means.
+#[test]
+fn exact_times_are_unsigned_in_both_byte_orders() {
+    for order in ORDERS {
+        for (magic, unit) in [(MICROSECONDS, 1000), (NANOSECONDS, 1)] {
+            let mut file = pcap(order, magic, 65535, 1);
+            let numbers = [0, 7, 999_999, 0x7fff_ffff, 0x8000_0000, 2_208_988_800, u32::MAX];
+            for seconds in numbers {
+                numbers.iter().for_each(|fraction| put(&mut file, order, &[seconds, *fraction, 0, 0]));
+            }
+            let exact = read_as(&file, Times::Exact).0;
+            let expected = numbers.iter().flat_map(|seconds| numbers.map(|fraction| (*seconds, fraction)));
+            let expected = expected.map(|(seconds, fraction)| (seconds.into(), i64::from(fraction) * unit));
+            assert!(exact.iter().map(|packet| (packet.0, packet.1)).eq(expected));
+            let signed = FileSource::new(&file[..], Times::Exact).unwrap().signed_times();
+            assert_eq!(signed.is_some(), order == ByteOrder::NATIVE);
+            let tcpdumps = read_as(&file, Precision::Nano).0;
+            for (exact, tcpdumps) in exact.iter().zip(tcpdumps) {
+                let time = Timestamp { seconds: exact.0, nanoseconds: exact.1 };
+                let time = signed.map_or(time, |signed| signed.of(time));
+                assert_eq!((time.seconds, time.nanoseconds), (tcpdumps.0, tcpdumps.1));
+            }
+        }
     }
 }
 
@@ -242,6 +268,23 @@ fn pcapng_packets_of_all_three_kinds() {
     }
 }
 
+/// An interface with a link type that capture does not read has no place in the list; the one after it has.
+#[test]
+fn an_interface_that_is_not_listed_is_no_neighbour() {
+    let order = ByteOrder::Little;
+    for before in 0..3 {
+        let mut file = section(order);
+        for _ in 0..before {
+            file.extend(interface(order, 1, 0, &[]));
+        }
+        file.extend(interface(order, 147, 0, &[]));
+        file.extend(interface(order, 1, 0, &[]));
+        file.extend(enhanced(order, before + 1, 5_000_001, 1, b"x"));
+        let (packets, error) = read(&file);
+        assert_eq!((packets.len(), error), (1, None), "after {before}");
+    }
+}
+
 #[test]
 fn pcapng_interfaces_have_their_own_clocks_and_links() {
     let order = ByteOrder::Big;
@@ -266,12 +309,14 @@ fn pcapng_interfaces_have_their_own_clocks_and_links() {
     assert_eq!((nano[0].1, nano[1].1), (123_456_789, 999_023_437));
 
     let mut source = FileSource::new(&file[..], Precision::Micro).unwrap();
-    assert_eq!(source.first_interface(), Some((LinkType::Ethernet, 262_144)));
+    assert_eq!(source.interfaces(), [InterfaceDescription::new(LinkType::Ethernet, 262_144)]);
     let mut links = Vec::new();
     while let Ok(Some(packet)) = source.next_packet() {
         links.push(packet.link_type);
     }
     assert_eq!(links, [LinkType::Ethernet, LinkType::Raw, LinkType::Null]);
+    let digits: Vec<_> = source.interfaces().iter().map(|interface| interface.time_digits).collect();
+    assert_eq!(digits, [9, 9, 3]);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 # The checks. Sourced by init, which performs those in ALL_CHECKS in their order, each in a shell of its own with
-# `set -e` in force. A check is a function, here or in counters.sh: it ends with `note TEXT` (it passes, and TEXT is in
-# the table) or with `die TEXT` (it fails, and TEXT says what is wrong). A new one needs a word in ALL_CHECKS, and a
-# column in report.rs.
+# `set -e` in force. A check is a function, here, in counters.sh, filters.sh or power.sh: it ends with `note TEXT` (it
+# passes, and TEXT is in the table) or with `die TEXT` (it fails, and TEXT says what is wrong). A new one needs a word in
+# ALL_CHECKS, and a column in report.rs.
 
-ALL_CHECKS="tc_lines xdp_generic xdp_native options_tc options_xdp counters killed cpu_offline ingress_qdisc"
+ALL_CHECKS="tc_lines xdp_generic xdp_native options_tc options_xdp counters killed cpu_offline ingress_qdisc
+filters_tc filters_xdp several power"
 
 BOTH_PORTS='tcp port 8888 or tcp port 9'
 
@@ -211,9 +212,9 @@ options_xdp() {
     network
     has_xdp || { note no; return; }
     local number=0
+    pairs "$(echo "$OPTIONS" | wc -l)"
     while read -r options; do
         number=$((number + 1))
-        pair pair$number $number
         specialized xdp-native pair$number $options
         tunnel tunnel$number $number
         specialized xdp-generic tunnel$number $options
@@ -236,21 +237,33 @@ END
 
 # As a capture that was killed leaves the kernel: TCX and XDP links go with it, the filters of clsact stay, and README
 # says how to remove them.
+# The process of the helper of the capture that runs.
+helper() {
+    local name process
+    for process in /proc/[0-9]*; do
+        read -r name <"$process/comm" && [ "$name" = capture-helper ] && echo "${process#/proc/}"
+    done 2>/dev/null
+    true
+}
+
 killed() {
     network
     capture_as tc -i veth0 --port 8888
     [ "$(programs)" -ge 2 ] || die 'the programs of a running capture are not seen'
     kill -KILL "$(cat "$W/tc.pid")"
+    await 'the programs leave the kernel' no_programs
+    capture_as tc -i veth0 --port 8888
+    kill -KILL "$(helper)"
+    wait "$(cat "$W/tc.pid")" && die 'a capture without a helper ends with status 0'
     if kernel_from 6 6; then
         left=nothing
     else
-        left='clsact filters'
+        left='clsact filters, if its helper is killed, until the next capture or `--cleanup`'
         for direction in ingress egress; do
             tc filter show dev veth0 $direction | grep -q 'bpf' || die "no filter is left at $direction"
         done
-        # What README says, for both directions.
-        tc filter del dev veth0 ingress
-        tc filter del dev veth0 egress
+        capture --cleanup 2>"$W/cleanup"
+        grep -q 'removed 2 filters from veth0' "$W/cleanup" || die "--cleanup: $(cat "$W/cleanup")"
     fi
     await 'the programs leave the kernel' no_programs
     if has_xdp; then
@@ -267,6 +280,7 @@ killed() {
 # One of the CPUs goes away during a capture and comes back, while packets pass on it; and it comes back during a
 # capture that began without it, which shares a ring with another CPU then.
 cpu_offline() {
+    other_cpus 1 || die 'the other CPUs cannot be switched on'
     network
     tcpdump_as early.tcpdump -t -i veth0 $BOTH_PORTS
     capture_as early.capture -t -i veth0 --port 8888,9

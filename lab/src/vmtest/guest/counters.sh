@@ -4,6 +4,7 @@
 # have as many packets as tcpdump has, and every one of them is either printed or dropped. One capture has a ring for
 # each CPU and drops nothing; one has a small ring, and is stopped for half of the traffic.
 counters() {
+    other_cpus 1 || die 'the other CPUs cannot be switched on'
     network
     for number in $(seq 0 7); do
         ip netns exec peer taskset $(mask_of $number) nc -ll -p 900$number -e cat &

@@ -62,7 +62,7 @@ fn names_and_contents_are_tcpdumps() {
             destination.write(&block[start..end], &in_block, &progress).unwrap();
             (start, rest) = (end, others);
         }
-        destination.finish(&progress).unwrap();
+        destination.close(&progress).unwrap();
         assert_eq!(progress.packets(), 5000);
         assert_eq!(names(ours.path()), names(theirs.path()), "{flags}");
         assert!(files == Some(1) || size.is_none() || names(ours.path()).len() > 1, "{flags}");
@@ -81,7 +81,7 @@ fn written(options: FilesOptions, blocks: &[&str]) -> Progress {
         let (block, ends) = words(block);
         files.write(&block, &ends, &progress).unwrap();
     }
-    files.finish(&progress).unwrap();
+    files.close(&progress).unwrap();
     progress
 }
 
@@ -148,7 +148,7 @@ fn enough_is_exact_and_the_rest_is_counted() {
             let progress = written(options, blocks);
             assert_eq!(text(&folder, "x"), expected);
             assert_eq!((progress.packets(), progress.left_out()), (5 - left_out, left_out), "{autostop:?}");
-            assert_eq!(progress.has_ended(), left_out > 0 || autostop.packets == Some(5));
+            assert_eq!(progress.has_enough(), left_out > 0 || autostop.packets == Some(5));
         }
     }
 }
@@ -164,7 +164,7 @@ fn the_end_of_the_stream_is_written_after_enough() {
     let (mut block, ends) = words("aa bb cc");
     block.extend_from_slice(b"end");
     files.write(&block, &ends, &progress).unwrap();
-    files.finish(&progress).unwrap();
+    files.close(&progress).unwrap();
     assert_eq!(text(&folder, "x"), "headeraaend");
     assert_eq!(progress.left_out(), 2);
 }
@@ -205,7 +205,7 @@ fn the_file_of_another_output_is_not_written_to() {
     assert_eq!(error, format!("the next file, {}: {why}", next.display()));
 
     first.write(&block, &ends, &progress).unwrap();
-    first.finish(&progress).unwrap();
+    first.close(&progress).unwrap();
     assert_eq!(text(&folder, "x"), "headeraabb");
     // It is free now.
     Files::create(options(&link, &claims), HEADER).unwrap();
@@ -321,9 +321,9 @@ fn an_open_file_is_written_to() {
     let (block, ends) = words("aa bb cc");
     let progress = Progress::default();
     files.write(&block, &ends, &progress).unwrap();
-    files.finish(&progress).unwrap();
+    files.close(&progress).unwrap();
     assert_eq!(text(&folder, "x"), "headeraabb");
-    assert!(progress.has_ended());
+    assert!(progress.has_enough());
 
     let rotation = Rotation::Tcpdump(Tcpdump { size: Some(1), ..Tcpdump::default() });
     let options = FilesOptions { rotation, ..to("standard output") };

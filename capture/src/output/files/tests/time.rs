@@ -182,9 +182,9 @@ fn enough_periods_end_the_output() {
     run.write("aa");
     run.idle(5.0);
     run.write("bb");
-    assert!(!run.progress.has_ended());
+    assert!(!run.progress.has_enough());
     run.idle(5.0);
-    assert!(run.progress.has_ended());
+    assert!(run.progress.has_enough());
     assert_eq!(run.files.wait(), None);
     run.write("cc dd");
     assert_eq!(run.found(), ["x00=Haa", "x05=Hbb"]);
@@ -205,7 +205,7 @@ fn sizes_and_periods_together() {
         run.clock.pass(5.0);
         run.write("dd ee");
         assert_eq!(run.found(), expected);
-        assert!(!run.progress.has_ended());
+        assert!(!run.progress.has_enough());
     }
 }
 
@@ -246,8 +246,8 @@ fn durations_do_not_depend_on_the_time_of_day() {
     run.idle(0.1);
     assert_eq!(run.found().len(), 3);
     run.clock.pass(1.1);
-    assert!(!run.progress.has_ended());
+    assert!(!run.progress.has_enough());
     run.write("cc");
-    assert!(run.progress.has_ended());
+    assert!(run.progress.has_enough());
     assert_eq!((run.found().len(), run.progress.left_out()), (3, 1));
 }

@@ -1,0 +1,260 @@
+//! Network namespaces other than the one that capture was started in: namespaces(7), setns(2).
+//!
+//! A namespace is held by a descriptor: what it was found by, a name or a process, may go away. Everything that names an
+//! interface by its index or asks for interfaces is done by a thread that has entered the namespace.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File},
+    io,
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use nix::sched::{CloneFlags, setns};
+
+use super::interface::printable;
+
+/// Where ip-netns(8) keeps the namespaces that have names.
+const NAMED: &str = "/run/netns";
+/// The namespace of this thread.
+const OWN: &str = "/proc/thread-self/ns/net";
+/// Letters of a container's id that identify it. Tools show 12 of 64.
+const LEAST_ID: usize = 12;
+/// Names that an error lists at most.
+const LISTED: usize = 20;
+
+/// A network namespace.
+#[derive(Debug)]
+pub struct NetworkNamespace {
+    /// What output calls it.
+    name: String,
+    file: File,
+}
+
+/// There is no such namespace, or this process may not enter it.
+#[derive(Debug, thiserror::Error)]
+pub enum NamespaceError {
+    /// A name, path or process that leads to none.
+    #[error(
+        "no network namespace {}: {source} (have: {have}; a path such as /proc/PID/ns/net or a PID will do, too)",
+        printable(.name)
+    )]
+    NotFound {
+        /// What was asked for.
+        name: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+        /// The names that there are.
+        have: String,
+    },
+    /// No process belongs to a container of this id.
+    #[error(
+        "no container {}: no process is in a cgroup of that id (`docker ps`, `crictl ps` and `podman ps` show ids; 12 letters \
+         of one are enough); name a process of it with --netns PID",
+        printable(.id)
+    )]
+    NoContainer {
+        /// The id.
+        id: String,
+    },
+    /// Too few letters of an id.
+    #[error("--container {}: give 12 letters of the id, or more", printable(.id))]
+    ShortId {
+        /// The id.
+        id: String,
+    },
+    /// The namespace of this process cannot be held.
+    #[error("cannot open {OWN}: {0}; is /proc mounted?")]
+    Own(#[source] io::Error),
+    /// It cannot be entered.
+    #[error(
+        "cannot enter network namespace {name}: {source}; it takes CAP_SYS_ADMIN: run capture as root (sudo)"
+    )]
+    Refused {
+        /// What it is called.
+        name: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl NetworkNamespace {
+    /// The one that this thread is in.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not open it.
+    pub fn own() -> Result<Self, NamespaceError> {
+        let file = File::open(OWN).map_err(NamespaceError::Own)?;
+        Ok(Self { name: "the one that capture was started in".to_owned(), file })
+    }
+
+    /// The one that is called so by ip-netns(8), or else has this path, or else belongs to the process with this number.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn find(argument: &OsStr) -> Result<Self, NamespaceError> {
+        let text = argument.to_string_lossy();
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let path = if text.contains('/') {
+            PathBuf::from(argument)
+        } else {
+            let named = Path::new(NAMED).join(argument);
+            if is_number && !named.exists() { of_process(&text) } else { named }
+        };
+        let opened = File::open(&path);
+        opened.map(|file| Self { name: called(&text), file }).map_err(|source| NamespaceError::NotFound {
+            name: text.into_owned(),
+            source,
+            have: named(),
+        })
+    }
+
+    /// That of the container with this id, by the names of its processes' cgroups: `docker-ID.scope`, `/docker/ID`,
+    /// `cri-containerd-ID.scope`, `libpod-ID.scope` ..
+    ///
+    /// # Errors
+    ///
+    /// When no process is in such a cgroup, or the id is too short.
+    pub fn of_container(id: &OsStr) -> Result<Self, NamespaceError> {
+        let id = id.to_string_lossy();
+        let is_id = id.len() >= LEAST_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_id {
+            return Err(NamespaceError::ShortId { id: id.into_owned() });
+        }
+        let missing = || NamespaceError::NoContainer { id: id.clone().into_owned() };
+        let name = id.get(..LEAST_ID).unwrap_or(&id).to_owned();
+        // The first of its processes, and another one where that has just ended.
+        let mut members = members(&id);
+        members.sort_unstable();
+        let file = members.iter().find_map(|process| File::open(of_process(&process.to_string())).ok());
+        file.map(|file| Self { name, file }).ok_or_else(missing)
+    }
+
+    /// Whether both are the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let identity = |namespace: &Self| namespace.file.metadata().map(|file| (file.dev(), file.ino())).ok();
+        identity(self).is_some_and(|own| identity(other) == Some(own))
+    }
+
+    /// What output calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Has this thread enter it.
+    ///
+    /// # Errors
+    ///
+    /// When the process may not.
+    pub fn enter(&self) -> Result<(), NamespaceError> {
+        setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)
+            .map_err(|errno| NamespaceError::Refused { name: self.name.clone(), source: errno.into() })
+    }
+}
+
+fn of_process(number: &str) -> PathBuf {
+    Path::new("/proc").join(number).join("ns/net")
+}
+
+/// What output calls the namespace of an argument: the process of a path in /proc, and of another one the last part.
+fn called(argument: &str) -> String {
+    let process = argument.strip_prefix("/proc/").and_then(|rest| rest.strip_suffix("/ns/net"));
+    let last = argument.rsplit('/').next().unwrap_or(argument);
+    printable(process.unwrap_or(last))
+}
+
+/// The names that there are.
+fn named() -> String {
+    let mut names: Vec<String> = fs::read_dir(NAMED)
+        .map(|entries| entries.flatten().map(|entry| name(&entry.file_name())).collect())
+        .unwrap_or_default();
+    names.sort_unstable();
+    let count = names.len();
+    names.truncate(LISTED);
+    match count {
+        0 => format!("none in {NAMED}"),
+        1..=LISTED => names.join(", "),
+        _ => format!("{} and {} more", names.join(", "), count - LISTED),
+    }
+}
+
+fn name(name: &OsString) -> String {
+    printable(&name.to_string_lossy())
+}
+
+/// The processes in cgroups that have this id in their names.
+fn members(id: &str) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let processes = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_member = |process: &u32| {
+        fs::read_to_string(format!("/proc/{process}/cgroup")).is_ok_and(|cgroups| is_of(&cgroups, id))
+    };
+    processes.filter(is_member).collect()
+}
+
+/// Whether one of a process's cgroups (cgroups(7), `/proc/pid/cgroup`) is that of a container: a part of its path begins
+/// with the id, or has it after a hyphen or colon.
+fn is_of(cgroups: &str, id: &str) -> bool {
+    let paths = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    paths.flat_map(|path| path.split(['/', '-', ':'])).any(|part| part.starts_with(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cgroups_of_container_runtimes_are_known() {
+        const ID: &str = "0123456789ab";
+        for path in [
+            "0::/system.slice/docker-0123456789abcdef.scope",
+            "12:pids:/docker/0123456789abcdef",
+            "0::/kubepods.slice/kubepods-burstable.slice/cri-containerd-0123456789abcdef.scope",
+            "0::/machine.slice/libpod-0123456789abcdef.scope/container",
+            "0::/kubepods/burstable/podx/0123456789abcdef",
+            "0::/system.slice/containerd.service/kubepods-pod.slice:cri-containerd:0123456789abcdef",
+        ] {
+            assert!(is_of(&format!("1:name=x:/\n{path}\n"), ID), "{path}");
+        }
+        for path in ["0::/", "0::/system.slice/ssh.service", "0::/docker/ff0123456789ab", "0123456789ab"] {
+            assert!(!is_of(path, ID), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_called_by_what_is_short() {
+        for (argument, expected) in [
+            ("web", "web"),
+            ("4242", "4242"),
+            ("/proc/4242/ns/net", "4242"),
+            ("/run/netns/web", "web"),
+            ("./x\n", "x?"),
+        ] {
+            assert_eq!(called(argument), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_said() {
+        let error = NetworkNamespace::find(OsStr::new("no-such")).unwrap_err().to_string();
+        assert!(error.starts_with("no network namespace no-such: No such file or directory"), "{error}");
+        let error = NetworkNamespace::of_container(OsStr::new("abc")).unwrap_err().to_string();
+        assert_eq!(error, "--container abc: give 12 letters of the id, or more");
+        let error = NetworkNamespace::of_container(OsStr::new("000000000000")).unwrap_err().to_string();
+        assert!(error.starts_with("no container 000000000000: "), "{error}");
+    }
+
+    #[test]
+    fn its_own_namespace_can_be_found_in_three_ways() {
+        let own = format!("/proc/{}/ns/net", std::process::id());
+        for argument in [own.as_str(), "/proc/self/ns/net", &std::process::id().to_string()] {
+            NetworkNamespace::find(OsStr::new(argument)).unwrap();
+        }
+        NetworkNamespace::own().unwrap();
+    }
+}

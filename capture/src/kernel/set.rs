@@ -1,0 +1,438 @@
+//! The interfaces of a capture: which are wanted, which are attached to, and what has become of them.
+
+use std::{
+    collections::VecDeque,
+    io,
+    time::{Duration, Instant},
+};
+
+use capture_packet::LinkType;
+
+use super::{
+    attach::Attached,
+    attachment::{Attachment, Manner},
+    capture_error::StartError,
+    chain::Detached,
+    helper::message::Event,
+    hook::DirectionFilter,
+    interface::{Disappeared, Interface, printable},
+    link::{Link, drops, links},
+    objects::Objects,
+    sources::{Origin, RecordSource},
+    watch::{Announcement, Watch, WatchError},
+};
+
+mod absence;
+mod list;
+
+use self::absence::{Gaps, Reports};
+
+pub(super) use self::list::List;
+pub use self::list::Listed;
+
+/// How long a capture of all interfaces attaches to them before it begins to read packets.
+const START: Duration = Duration::from_secs(1);
+/// How long packets wait while interfaces are attached to: each takes some milliseconds.
+const TURN: Duration = Duration::from_millis(20);
+
+/// Which interfaces a capture is of.
+#[derive(Clone, Copy, Debug)]
+pub enum Interfaces<'a> {
+    /// This one. The capture ends with it.
+    One(&'a Interface),
+    /// Those with these names, whenever they exist and are up.
+    Named(&'a [String]),
+    /// All that are up.
+    Any,
+}
+
+#[derive(Debug)]
+enum Wanted {
+    One(Interface),
+    Named(Vec<Gaps>),
+    Any,
+}
+
+/// What attaching takes and tells.
+pub(super) struct Means<'a> {
+    pub(super) objects: &'a mut Objects,
+    pub(super) list: &'a mut List,
+    pub(super) sink: &'a mut dyn FnMut(Event),
+}
+
+/// The interfaces of a capture in one network namespace.
+#[derive(Debug)]
+pub(super) struct Set {
+    wanted: Wanted,
+    manner: Manner,
+    attachments: Vec<Attachment>,
+    /// Those that cannot be attached to, by index: it is tried once.
+    refused: Vec<u32>,
+    /// In front of the names of its interfaces, where output has them.
+    prefix: String,
+    instance: u16,
+    /// What is still to be taken in.
+    announced: VecDeque<Announcement>,
+    /// How many have gone.
+    gone: u64,
+    reports: Reports,
+}
+
+impl Set {
+    /// Nothing is attached to yet. `instance` is what the records of its programs carry, and output has `prefix` in front of the
+    /// names of its interfaces.
+    pub(super) fn new(interfaces: Interfaces<'_>, manner: Manner, instance: u16, prefix: String) -> Self {
+        let wanted = match interfaces {
+            Interfaces::One(interface) => Wanted::One(interface.clone()),
+            Interfaces::Named(names) => Wanted::Named(names.iter().map(|name| Gaps::new(name)).collect()),
+            Interfaces::Any => Wanted::Any,
+        };
+        // Where nothing sets it, the mode is the interface's own: tcpdump's `any`, too, sets it nowhere.
+        let promiscuous = manner.promiscuous && !matches!(wanted, Wanted::Any);
+        Self {
+            wanted,
+            manner: Manner { promiscuous, ..manner },
+            attachments: Vec::new(),
+            refused: Vec::new(),
+            prefix,
+            instance,
+            announced: VecDeque::new(),
+            gone: 0,
+            reports: Reports::new(),
+        }
+    }
+
+    /// Attaches to the one interface, or to those that there are.
+    ///
+    /// # Errors
+    ///
+    /// When the one cannot be attached to, or one that was named, or none of all. Nothing is left attached.
+    pub(super) fn start(&mut self, means: &mut Means<'_>) -> Result<(), StartError> {
+        if let Wanted::One(interface) = &self.wanted {
+            let interface = interface.clone();
+            return self.attach(&interface, means);
+        }
+        // A program is loaded when it is attached first, which can be much later.
+        for object in means.objects.iter_mut() {
+            Attached::load(object, self.manner.hook, self.manner.direction)?;
+        }
+        let all = links().map_err(WatchError::from)?;
+        let mut first = None;
+        let begin = Instant::now();
+        for link in all {
+            // The rest is attached to while packets of these are read.
+            if matches!(self.wanted, Wanted::Any) && begin.elapsed() > START {
+                self.announced.push_back(Announcement::Link(link));
+                continue;
+            }
+            let interface = Interface::from(link);
+            if !interface.is_up() || !self.wants(&interface) {
+                continue;
+            }
+            if let Err(error) = self.attach(&interface, means) {
+                if matches!(self.wanted, Wanted::Named(_)) || error.is_of_all() {
+                    return Err(error);
+                }
+                self.refuse(&interface, &error, means.sink);
+                first.get_or_insert(error);
+            }
+        }
+        if !self.announced.is_empty() {
+            let count = self.announced.len();
+            (means.sink)(Event::Note(format!(
+                "there are {count} more interfaces, which are being attached to"
+            )));
+        }
+        match first {
+            Some(error) if self.attachments.is_empty() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an interface is one of those that are wanted.
+    fn wants(&self, interface: &Interface) -> bool {
+        match &self.wanted {
+            Wanted::One(_) => false,
+            Wanted::Named(names) => names.iter().any(|wanted| wanted.name == interface.name),
+            // What goes out on loopback comes in again, and is captured there.
+            Wanted::Any => !(interface.is_loopback() && self.manner.direction == DirectionFilter::Out),
+        }
+    }
+
+    /// Attaches to one of the interfaces that there are at the start. No packet is read yet.
+    fn attach(&mut self, interface: &Interface, means: &mut Means<'_>) -> Result<(), StartError> {
+        let link_type = interface.link_type()?;
+        // Where the filter can select nothing of this kind, nothing is loaded for it.
+        let Some(object) = means.objects.of(self.instance, link_type) else { return Ok(()) };
+        let attachment = Attachment::new(object, interface, self.manner, means.sink)?;
+        self.introduce(interface, link_type, &attachment.description, means.list, means.sink);
+        self.attachments.push(attachment);
+        Ok(())
+    }
+
+    /// Attaches to an interface that has come. Who reads the packets is told before there are any.
+    fn attach_later(&mut self, interface: &Interface, means: &mut Means<'_>) -> Result<(), StartError> {
+        let link_type = interface.link_type()?;
+        let Some(object) = means.objects.of(self.instance, link_type) else { return Ok(()) };
+        let expected = Attached::expected(interface, self.manner.hook, self.manner.direction);
+        self.introduce(interface, link_type, &expected, means.list, means.sink);
+        let attachment = Attachment::new(object, interface, self.manner, means.sink)
+            .inspect_err(|_| (means.sink)(Event::Gone { source: self.source(interface.index) }))?;
+        self.attachments.push(attachment);
+        Ok(())
+    }
+
+    /// From now on there can be packets of this interface.
+    fn introduce(
+        &self,
+        interface: &Interface,
+        link_type: LinkType,
+        hook: &str,
+        list: &mut List,
+        sink: &mut dyn FnMut(Event),
+    ) {
+        let name = format!("{}{}", self.prefix, interface.name);
+        let (id, listed) = list.place(&name, interface.hardware_type(), link_type, hook);
+        listed.map(Event::Listed).into_iter().for_each(&mut *sink);
+        // An index is a positive `int` (net/core/dev.c, `dev_index_reserve`).
+        let number = if self.prefix.is_empty() { interface.index } else { 1 << 31 | id.0 };
+        let source = self.source(interface.index);
+        sink(Event::Attached { source, name: printable(&name), origin: Origin { id, number, link_type } });
+    }
+
+    /// What the records of the interface with this index carry.
+    fn source(&self, ifindex: u32) -> RecordSource {
+        RecordSource { instance: self.instance, ifindex }
+    }
+
+    /// Reads what was announced, and does what follows from it, for a [`TURN`] at most.
+    ///
+    /// # Errors
+    ///
+    /// When the one interface is gone, or nothing can be learned of it any more.
+    pub(super) fn follow(&mut self, watch: &Watch, means: &mut Means<'_>) -> Result<(), WatchError> {
+        let begin = Instant::now();
+        if self.announced.is_empty() {
+            self.announced.extend(watch.read().map_err(|source| self.refused(source))?);
+        }
+        while let Some(announcement) = self.announced.pop_front() {
+            match announcement {
+                Announcement::Gone(index) => self.remove(index, means.sink)?,
+                Announcement::Link(link) => self.take(link, means),
+                Announcement::Missed => self.look_at_all(means.sink)?,
+            }
+            if begin.elapsed() > TURN {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in which interfaces have gone, without attaching to others: the capture ends.
+    pub(super) fn count_gone(&mut self, watch: &Watch, sink: &mut dyn FnMut(Event)) {
+        if matches!(self.wanted, Wanted::One(_)) {
+            return;
+        }
+        self.announced.extend(watch.read().unwrap_or_default());
+        for announcement in std::mem::take(&mut self.announced) {
+            if let Announcement::Gone(index) = announcement {
+                // Where there are several, none is missed.
+                let _ends_nothing = self.remove(index, sink);
+            }
+        }
+    }
+
+    /// Whether more is to be [done](Self::follow) at once.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.announced.is_empty()
+    }
+
+    pub(super) fn refused(&self, source: io::Error) -> WatchError {
+        let interface = match &self.wanted {
+            Wanted::One(interface) => interface.name.clone(),
+            Wanted::Named(names) => {
+                names.iter().map(|wanted| wanted.name.as_str()).collect::<Vec<_>>().join(", ")
+            }
+            Wanted::Any => "any".to_owned(),
+        };
+        WatchError::Refused { interface, source }
+    }
+
+    /// Compares what is attached to with what there is.
+    fn look_at_all(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), WatchError> {
+        let all = links()?;
+        let is_there = |attachment: &mut Attachment| {
+            // One of the same number is another one, if ours are not attached to it.
+            all.iter().any(|link| link.index == attachment.interface.index) && attachment.look().is_ok()
+        };
+        let missing: Vec<u32> = self
+            .attachments
+            .iter_mut()
+            .filter_map(|attachment| (!is_there(attachment)).then_some(attachment.interface.index))
+            .collect();
+        for index in missing {
+            self.remove(index, sink)?;
+        }
+        self.announced.extend(all.into_iter().map(Announcement::Link));
+        Ok(())
+    }
+
+    /// Takes in that a link is gone.
+    fn remove(&mut self, index: u32, sink: &mut dyn FnMut(Event)) -> Result<(), WatchError> {
+        self.refused.retain(|refused| *refused != index);
+        let is_it = |attachment: &Attachment| attachment.interface.index == index;
+        let Some(place) = self.attachments.iter().position(is_it) else { return Ok(()) };
+        if let Wanted::One(interface) = &self.wanted {
+            return Err(Disappeared { name: interface.name.clone() }.into());
+        }
+        let Attachment { interface, .. } = self.attachments.swap_remove(place);
+        sink(Event::Gone { source: self.source(index) });
+        self.gone += 1;
+        if let Wanted::Named(names) = &mut self.wanted
+            && let Some(gaps) = names.iter_mut().find(|wanted| wanted.name == interface.name)
+        {
+            gaps.begin();
+        }
+        if self.reports.may_say() {
+            sink(Event::Note(match &self.wanted {
+                Wanted::Named(_) => {
+                    format!("{interface} disappeared: it is captured again when it is back")
+                }
+                _ => format!("{interface} disappeared"),
+            }));
+        }
+        Ok(())
+    }
+
+    /// Takes in a link as it is now: attaches to it, if it is wanted and up, or takes its new name.
+    fn take(&mut self, link: Link, means: &mut Means<'_>) {
+        if matches!(self.wanted, Wanted::One(_)) {
+            return;
+        }
+        let interface = Interface::from(link);
+        let index = interface.index;
+        if let Some(place) =
+            self.attachments.iter().position(|attachment| attachment.interface.index == index)
+        {
+            self.rename(place, interface, means);
+            return;
+        }
+        if !interface.is_up() || !self.wants(&interface) || self.refused.contains(&index) {
+            return;
+        }
+        if let Err(error) = self.attach_later(&interface, means) {
+            // One that is gone again is not worth a word.
+            if !error.is_disappeared() {
+                self.refuse(&interface, &error, means.sink);
+            }
+            return;
+        }
+        if let Wanted::Named(names) = &mut self.wanted
+            && let Some(gaps) = names.iter_mut().find(|wanted| wanted.name == interface.name)
+            && let Some(away) = gaps.end()
+            && self.reports.may_say()
+        {
+            let seconds = away.as_secs_f64();
+            (means.sink)(Event::Note(format!(
+                "{interface} is back: captured again after {seconds:.1} s without it"
+            )));
+        }
+    }
+
+    /// Gives an interface that is attached to its new name, if it has one.
+    fn rename(&mut self, place: usize, interface: Interface, means: &mut Means<'_>) {
+        let Some(attachment) = self.attachments.get(place) else { return };
+        if attachment.interface.name == interface.name {
+            return;
+        }
+        let hook = attachment.description.clone();
+        if let Ok(link_type) = interface.link_type() {
+            self.introduce(&interface, link_type, &hook, means.list, means.sink);
+        }
+        if let Some(attachment) = self.attachments.get_mut(place) {
+            attachment.rename(interface);
+        }
+    }
+
+    fn refuse(&mut self, interface: &Interface, error: &StartError, sink: &mut dyn FnMut(Event)) {
+        self.refused.push(interface.index);
+        sink(Event::Warning(error.to_string()));
+    }
+
+    /// Looks at the programs of others.
+    ///
+    /// # Errors
+    ///
+    /// [`Detached`] when one of the one interface is not there any more. Where there are several, that is a warning.
+    pub(super) fn look(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), Detached> {
+        for attachment in &mut self.attachments {
+            match attachment.look() {
+                Ok(noticed) => noticed.into_iter().map(Event::from).for_each(&mut *sink),
+                Err(error) if matches!(self.wanted, Wanted::One(_)) => return Err(error),
+                Err(Detached { interface, side }) => {
+                    attachment.detach();
+                    sink(Event::Warning(format!(
+                        "capture was detached from {side} of {} by another process: no packet of this interface is \
+                         captured from here on; start capture again",
+                        printable(&interface)
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves what is attached to another process that has the same descriptors.
+    pub(super) fn disown(&mut self) {
+        self.attachments.drain(..).for_each(Attachment::disown);
+    }
+
+    /// Whether there are interfaces that it is attached to.
+    pub(super) fn is_attached(&self) -> bool {
+        !self.attachments.is_empty()
+    }
+
+    /// Detaches from all.
+    pub(super) fn detach(&mut self) {
+        self.announced.clear();
+        self.attachments.iter_mut().for_each(Attachment::detach);
+    }
+
+    /// Packets that the interfaces had no room for since they were attached to.
+    pub(super) fn dropped(&self) -> u64 {
+        if let [attachment] = self.attachments.as_slice() {
+            return attachment.dropped();
+        }
+        let all = drops().unwrap_or_default();
+        let of = |attachment: &Attachment| {
+            let (_, now) = all.iter().find(|(index, _)| *index == attachment.interface.index)?;
+            Some(now.saturating_sub(attachment.dropped_before))
+        };
+        self.attachments.iter().filter_map(of).sum()
+    }
+
+    /// Where it is attached, in words: of loopback only where there is nothing else.
+    pub(super) fn description(&self) -> Option<&str> {
+        let is_loopback = |attachment: &&Attachment| attachment.interface.is_loopback();
+        let first = self.attachments.iter().min_by_key(is_loopback)?;
+        Some(&first.description)
+    }
+
+    /// The interfaces that are attached to.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.attachments.iter().map(|attachment| &attachment.interface)
+    }
+
+    /// What there is to say at the end, whole lines.
+    pub(super) fn remarks(&self) -> String {
+        match &self.wanted {
+            Wanted::One(_) => String::new(),
+            Wanted::Named(names) => names.iter().map(Gaps::remark).collect(),
+            Wanted::Any if self.gone == 0 => String::new(),
+            Wanted::Any => {
+                let plural = if self.gone == 1 { "" } else { "s" };
+                format!("{} interface{plural} disappeared during the capture\n", self.gone)
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+use super::*;
+use crate::packets::{
+    Packet,
+    byte_order::ByteOrder,
+    file::{CaptureFile, Clock, Format as FileFormat, written},
+    link::Link,
+};
+
+/// What is counted in bytes that come in pieces of each length.
+fn counted(format: Format, bytes: &[u8]) -> Tally {
+    let mut tallies = [1, 2, 3, 7, 16, 1000, usize::MAX].map(|length| {
+        let mut counter = Counter::new(format, true);
+        bytes.chunks(length).for_each(|piece| counter.take(piece));
+        counter.tally().unwrap()
+    });
+    tallies.rotate_left(1);
+    assert!(tallies.iter().all(|tally| *tally == tallies[0]), "{tallies:?}");
+    tallies[0].clone()
+}
+
+fn fault(format: Format, bytes: &[u8]) -> String {
+    let mut counter = Counter::new(format, true);
+    counter.take(bytes);
+    counter.tally().unwrap_err().to_string()
+}
+
+fn packets() -> Vec<Packet> {
+    [60, 0, 61, 1514].map(|length| Packet::whole(1, 0, vec![b'x'; length])).to_vec()
+}
+
+#[test]
+fn packets_in_files() {
+    let pcap = CaptureFile::pcap(Link::Ethernet, packets());
+    let pcapng = CaptureFile { format: FileFormat::Pcapng(Clock::NANOSECONDS), ..pcap.clone() };
+    for (format, file) in [(Format::Pcap, pcap), (Format::Pcapng, pcapng)] {
+        let bytes = file.encode();
+        assert_eq!(counted(format, &bytes), Tally { packets: 4, ..Tally::default() });
+        let cut = counted(format, &bytes[..bytes.len() - 1]);
+        assert_eq!((cut.packets, cut.is_cut), (3, true));
+        assert!(!fault(format, &[7; 64]).is_empty());
+    }
+}
+
+#[test]
+fn lines() {
+    let text = "// a comment\n1 IP a > b\n2 IP (tos 0x0)\n    a > b\n\t0x0000:  4500\n\n";
+    assert_eq!(counted(Format::Text, text.as_bytes()), Tally { packets: 2, ..Tally::default() });
+    assert!(counted(Format::Text, b"1 IP a > b\n2 I").is_cut);
+}
+
+#[test]
+fn objects() {
+    let text = concat!(
+        "{\"type\":\"capture\",\"schema\":1}\n{\"type\":\"packet\",\"time\":1}\n",
+        "{\"type\":\"loss\",\"dropped_by_kernel\":2,\"dropped_by_interface\":0,\"dropped_by_output\":\"1\"}\n",
+        "{\"type\":\"event\"}\n{\"type\":\"packet\",\"time\":2}\n",
+        "{\"type\":\"summary\",\"received\":5,\"read\":3,\"dropped_by_kernel\":2,\"dropped_by_interface\":0,",
+        "\"dropped_by_output\":1}\n"
+    );
+    let tally = counted(Format::Json, text.as_bytes());
+    let lost = json::Lost { by_kernel: 2, by_interface: 0, by_output: 1 };
+    let summary = Some(json::Summary { received: 5, read: 3, lost });
+    assert_eq!((tally.packets, tally.objects), (2, Some(Objects { lost, summary })));
+    for wrong in ["{\"type\":\"packet\",\"time\":", "{", "{\"type\":\"surprise\"}", "{\"type\":\"loss\"}"] {
+        fault(Format::Json, format!("{wrong}\n").as_bytes());
+    }
+    fault(Format::Json, format!("{text}{text}").as_bytes());
+}
+
+/// A section with `delivered` packets in front of accounts of 9 received and 2 dropped ones.
+fn with_accounts(packets: u32, delivered: u64) -> Vec<u8> {
+    written(ByteOrder::Little, |file| {
+        file.section();
+        file.interface(Link::Ethernet, 0, Clock::NANOSECONDS);
+        for number in 0..packets {
+            file.enhanced_packet(0, number.into(), &Packet::whole(1, 0, vec![0; 60]));
+        }
+        let counts = [(6, 9_u64), (7, 2), (8, delivered)].map(|(code, count)| (code, count.to_le_bytes()));
+        file.block(5, |file| {
+            file.u32s(&[0, 0, 0]);
+            file.option(1, b"a comment");
+            counts.iter().for_each(|(code, count)| file.option(*code, count));
+            file.option(0, &[]);
+        });
+    })
+}
+
+#[test]
+fn accounts_in_pcapng() {
+    let tally = counted(Format::Pcapng, &with_accounts(3, 3));
+    let statistics = Statistics { received: 9, dropped: 2, delivered: 3 };
+    assert_eq!(tally, Tally { packets: 3, statistics: Some(statistics), ..Tally::default() });
+    // One packet too few in front of them, and more than were received.
+    assert!(fault(Format::Pcapng, &with_accounts(2, 3)).contains("2 are in front of them"));
+    assert!(fault(Format::Pcapng, &with_accounts(8, 8)).contains("are less than"));
+    let smaller = [with_accounts(7, 7), with_accounts(0, 6)].concat();
+    let mut counter = Counter::new(Format::Pcapng, false);
+    counter.take(&smaller);
+    assert!(counter.tally().unwrap_err().to_string().contains("became smaller"));
+}
