@@ -18,16 +18,24 @@ counters() {
     kill -STOP "$(cat "$W/small.pid")"
     everyone_talks
     kill -CONT "$(cat "$W/small.pid")"
+    await 'large and tcpdump print as many packets' as_many large tcpdump
     finish large small tcpdump
+    [ "$(count tcpdump 'dropped by kernel')" -eq 0 ] || die 'tcpdump dropped packets'
+    # tcpdump has also received what came before its filter was in place.
     for name in large small; do
         accounts $name
-        [ "$(count $name 'received by filter')" -eq "$(count tcpdump 'received by filter')" ] ||
-            die "$(count $name 'received by filter') received by $name, $(count tcpdump 'received by filter') by tcpdump"
+        [ "$(count $name 'received by filter')" -eq "$(count tcpdump captured)" ] ||
+            die "$(count $name 'received by filter') received by $name, $(count tcpdump captured) captured by tcpdump"
     done
     [ "$(count large 'dropped by kernel')" -eq 0 ] || die 'large dropped packets'
     [ "$(count small 'dropped by kernel')" -gt 0 ] || die 'small dropped no packet while it was stopped'
     await 'the programs leave the kernel' no_programs
     note "exact: $(count large captured) packets, $(count small 'dropped by kernel') dropped of them; $adds"
+}
+
+# Whether two programs have printed as many packets.  as_many NAME NAME
+as_many() {
+    [ "$(grep -c '^IP' "$W/$1.out")" -eq "$(grep -c '^IP' "$W/$2.out")" ]
 }
 
 # Connections from all CPUs to all CPUs: three with a real-time priority and three without it from each.
