@@ -1,4 +1,5 @@
-//! The numbers the programs keep, one set per CPU, so that every packet is accounted for.
+//! The numbers the programs keep, so that every packet is accounted for: one set for each CPU, and what is lost of each
+//! interface.
 
 /// Counters of one CPU. Each only grows; the daemon adds up the CPUs.
 ///
@@ -20,6 +21,9 @@ pub struct Counters {
     /// Padding to the size of a cache line: the counters that CPUs write for each packet lie in different ones.
     pub reserved: [u64; 4],
 }
+
+/// The key of what is lost of interfaces that have no number of their own: no interface has this index.
+pub const OTHERS: u32 = 0;
 
 const _: () = assert!(size_of::<Counters>() == 64);
 const _: () = assert!(align_of::<Counters>() == 8);

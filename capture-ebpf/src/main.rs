@@ -26,7 +26,7 @@ use capture_common::parse::{Frame, Location, locate_ethernet, locate_raw};
 use crate::{
     emit::{Outcome, emit},
     frame::{Capture, TcFrame, XdpFrame},
-    maps::{counters, cpu},
+    maps::{count_loss, counters, cpu},
 };
 
 /// What the kernel is to do after a TC program: go on with the next program or filter, and with the packet's fate as
@@ -92,10 +92,12 @@ fn trace_packet<F: Frame + Capture>(frame: &F) -> Fate {
                 Outcome::Submitted => Fate::Submitted,
                 Outcome::RingFull => {
                     counters.ring_full();
+                    count_loss(frame.ifindex());
                     Fate::RingFull
                 }
                 Outcome::Unreadable => {
                     counters.unreadable();
+                    count_loss(frame.ifindex());
                     Fate::Unreadable
                 }
             }

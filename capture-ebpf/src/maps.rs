@@ -1,14 +1,14 @@
-//! The maps: the rings and the counters.
+//! The maps: the rings, the counters, and what is lost of each interface.
 
 use core::arch::asm;
 
 use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE,
-    btf_maps::{Array, ArrayOfMaps, RingBuf},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    btf_maps::{Array, ArrayOfMaps, HashMap, RingBuf},
     helpers::generated::bpf_get_smp_processor_id,
     macros::btf_map,
 };
-use capture_common::counters::Counters;
+use capture_common::counters::{Counters, OTHERS};
 
 use crate::config;
 
@@ -27,6 +27,11 @@ static RINGS: ArrayOfMaps<Ring, 1> = ArrayOfMaps::new();
 /// placeholder, as that of [`RINGS`]. The daemon maps the array into its memory, and reads it without a system call.
 #[btf_map]
 static COUNTERS: Array<Counters, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// How many selected packets of an interface were lost, by its index. The daemon makes an entry for each that it attaches
+/// to, and one with the key [`OTHERS`] for all packets of interfaces that have none. The number of entries is a placeholder.
+#[btf_map]
+static LOSSES: HashMap<u32, u64, 1, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 
 /// The number of the CPU this runs on. It stays the same while the program runs, also on a preemptible kernel: the
 /// kernel disables migration (include/linux/bpf.h, `bpf_prog_run_pin_on_cpu`).
@@ -78,6 +83,14 @@ impl CpuCounters {
     }
 }
 
+/// Counts a lost packet for its interface.
+#[inline(always)]
+pub(crate) fn count_loss(ifindex: u32) {
+    let Some(losses) = LOSSES.get_ptr_mut(ifindex).or_else(|| LOSSES.get_ptr_mut(OTHERS)) else { return };
+    // SAFETY: the pointer is to an entry of the map, whose memory outlives the program's run.
+    unsafe { increment_shared(losses) }
+}
+
 /// Adds one to a counter of this CPU.
 ///
 /// On most kernels the plain addition is right: softirqs are off around these programs, so no other run of one
@@ -91,16 +104,27 @@ impl CpuCounters {
 unsafe fn increment(counter: *mut u64) {
     if config::preemptible() {
         // SAFETY: the caller guarantees the pointer.
-        unsafe {
-            asm!(
-                "lock *(u64 *)({counter} + 0) += {one}",
-                counter = in(reg) counter,
-                one = in(reg) 1_u64,
-                options(nostack),
-            );
-        }
+        unsafe { increment_shared(counter) }
     } else {
         // SAFETY: the caller guarantees the pointer.
         unsafe { *counter += 1 }
+    }
+}
+
+/// Adds one to a counter that others add to at the same time.
+///
+/// # Safety
+///
+/// `counter` is valid for reads and writes.
+#[inline(always)]
+unsafe fn increment_shared(counter: *mut u64) {
+    // SAFETY: the caller guarantees the pointer.
+    unsafe {
+        asm!(
+            "lock *(u64 *)({counter} + 0) += {one}",
+            counter = in(reg) counter,
+            one = in(reg) 1_u64,
+            options(nostack),
+        );
     }
 }

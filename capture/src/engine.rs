@@ -281,7 +281,7 @@ impl Engine {
     }
 
     /// Appends to the outputs that want it how the capture stands.
-    pub fn statistics(&mut self, statistics: &Statistics) {
+    pub fn statistics(&mut self, statistics: &Statistics<'_>) {
         let statistics = Statistics { read: self.read(), ..*statistics };
         self.outputs.iter_mut().for_each(|output| output.statistics(&statistics));
     }

@@ -112,7 +112,8 @@ fn events() -> Vec<Event> {
     kinds.map(event).into()
 }
 
-const STATISTICS: Statistics = Statistics {
+const STATISTICS: Statistics<'_> = Statistics {
+    interfaces: &[],
     losses_are_known: true,
     time: Timestamp { seconds: 1_795_659_934, nanoseconds: 5 },
     start: Timestamp { seconds: 1_795_659_930, nanoseconds: 0 },

@@ -1,6 +1,6 @@
 //! `cargo lab fuzz`.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, thread};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -55,32 +55,46 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
     } else {
         arguments.targets.clone()
     };
-    for name in &names {
-        let (grown, artifacts) = (target.join("corpus").join(name), fuzz.join("artifacts").join(name));
-        fs::create_dir_all(&grown)?;
-        fs::create_dir_all(&artifacts)?;
-        // The goldens are files of all kinds already.
-        let goldens = || workspace::root().join("capture/tests/golden");
-        let seeds = if name == "file" { goldens() } else { fuzz.join("corpus").join(name) };
-        let mut run = Command::new(target.join(&host).join("release").join(name));
-        run.arg(format!("-max_total_time={}", arguments.seconds))
-            .arg(format!("-max_len={LONGEST_INPUT}"))
-            .arg(format!("-artifact_prefix={}/", artifacts.display()))
-            .args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1", "-print_funcs=0"])
-            .args([grown, seeds]);
-        println!("fuzz: {name}, {} s", arguments.seconds);
-        // libFuzzer is talkative; what it says matters when it has found something.
-        let output = run.output().with_context(|| format!("cannot run {}", workspace::shown(&run)))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        if !output.status.success() {
-            eprintln!("{said}");
-            bail!("{name} fails: see above, and {}", artifacts.display());
+    let programs = target.join(&host).join("release");
+    // Each keeps one CPU busy.
+    let at_once = thread::available_parallelism().map_or(1, usize::from);
+    for names in names.chunks(at_once) {
+        let run = |name| run(name, arguments.seconds, &programs, &target.join("corpus"), &fuzz);
+        let reports: Vec<_> = thread::scope(|scope| {
+            let runs: Vec<_> = names.iter().map(|name| scope.spawn(move || run(name))).collect();
+            runs.into_iter().map(|run| run.join().unwrap_or_else(|_| bail!("a thread panicked"))).collect()
+        });
+        for report in reports {
+            print!("{}", report?);
         }
-        said.lines()
-            .filter(|line| line.starts_with("stat::number") || line.starts_with("stat::new"))
-            .for_each(|line| println!("  {line}"));
     }
     Ok(())
+}
+
+/// Runs one of the targets, and returns what there is to say of it. `grown` is where its new inputs go.
+fn run(name: &str, seconds: u64, programs: &Path, grown: &Path, fuzz: &Path) -> Result<String> {
+    let (grown, artifacts) = (grown.join(name), fuzz.join("artifacts").join(name));
+    fs::create_dir_all(&grown)?;
+    fs::create_dir_all(&artifacts)?;
+    // The goldens are files of all kinds already.
+    let goldens = || workspace::root().join("capture/tests/golden");
+    let seeds = if name == "file" { goldens() } else { fuzz.join("corpus").join(name) };
+    let mut run = Command::new(programs.join(name));
+    run.arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-max_len={LONGEST_INPUT}"))
+        .arg(format!("-artifact_prefix={}/", artifacts.display()))
+        .args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1", "-print_funcs=0"])
+        .args([grown, seeds]);
+    // libFuzzer is talkative; what it says matters when it has found something.
+    let output = run.output().with_context(|| format!("cannot run {}", workspace::shown(&run)))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        eprintln!("{said}");
+        bail!("{name} fails: see above, and {}", artifacts.display());
+    }
+    let is_figure = |line: &&str| line.starts_with("stat::number") || line.starts_with("stat::new");
+    let figures: String = said.lines().filter(is_figure).map(|line| format!("  {line}\n")).collect();
+    Ok(format!("fuzz: {name}, {seconds} s\n{figures}"))
 }
 
 /// The name of the platform that the compiler makes programs for.
@@ -95,15 +109,15 @@ const PACKETS: usize = 8;
 /// Packets longer than this are left out.
 const LONGEST_PACKET: usize = 200;
 
-/// Makes inputs for the printer and for the records from the packets of the goldens, and for the messages. For the files, the goldens are
-/// the inputs; for the expressions, those that the tests of capture-filter look at.
+/// Makes inputs for the printer and for the records from the packets of the goldens, and for the messages. For the files, the
+/// goldens are the inputs; for the expressions, those that the tests of capture-filter look at.
 fn write_seeds(folder: &Path) -> Result<()> {
     let Corpus { files, .. } = corpus()?;
     for name in ["expression", "helper", "print", "record"] {
         fs::create_dir_all(folder.join(name))?;
     }
     // Messages begin with their kind. Zeros are numbers, empty texts, and that something is not there.
-    for (kind, length) in (0..8_u8).flat_map(|kind| [10, 26].map(|length| (kind, length))) {
+    for (kind, length) in (0..9_u8).flat_map(|kind| [10, 26].map(|length| (kind, length))) {
         let input = [vec![kind], vec![0; length]].concat();
         fs::write(folder.join("helper").join(format!("{kind}-{length}")), input)?;
     }

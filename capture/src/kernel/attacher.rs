@@ -230,25 +230,30 @@ impl Attacher {
         sink(Event::Lost(why));
     }
 
-    /// Packets that the interfaces had no room for since they were attached to.
-    pub(super) fn dropped(&mut self) -> u64 {
-        let dropped = |scope: &mut Scope| {
-            scope.within(&mut |_| {}, |set, _, _| Ok::<_, NamespaceError>(set.dropped())).unwrap_or(0)
-        };
-        self.scopes.iter_mut().map(dropped).sum()
+    /// Tells what was lost of each interface since the last call.
+    pub(super) fn count_losses(&mut self, sink: &mut dyn FnMut(Event)) {
+        let Self { objects, list, scopes, .. } = self;
+        for scope in scopes {
+            let (objects, list) = (&mut *objects, &mut *list);
+            let _best_effort = scope.within(&mut *sink, |set, _, sink| {
+                set.count_losses(&mut Means { objects, list, sink });
+                Ok::<_, NamespaceError>(())
+            });
+        }
     }
 
     /// Looks at the chains for the last time, detaches, waits with one of the rings until the last program has ended, and
     /// returns the last event.
     pub(super) fn detach(&mut self, ring: Option<&MapData>, sink: &mut dyn FnMut(Event)) -> Event {
-        for scope in &mut self.scopes {
-            let _best_effort = scope.within(sink, |set, watch, sink| {
-                set.count_gone(watch, sink);
+        let Self { objects, list, scopes, .. } = self;
+        for scope in scopes {
+            let (objects, list) = (&mut *objects, &mut *list);
+            let _best_effort = scope.within(&mut *sink, |set, watch, sink| {
+                set.count_gone(watch, &mut Means { objects, list, sink });
                 Ok::<_, NamespaceError>(())
             });
         }
         let looked = if self.is_lost { Ok(()) } else { self.look(sink) };
-        let dropped = self.dropped();
         let mut remarks = String::new();
         for scope in &mut self.scopes {
             let name = scope.namespace.as_ref().map(|namespace| namespace.name().to_owned());
@@ -264,9 +269,10 @@ impl Attacher {
             });
         }
         let ended = ring.map_or(Ok(()), |ring| self.objects.wait_for_programs(ring));
+        self.count_losses(sink);
         let looked = looked.map_err(|error| error.to_string());
         let failure = looked.and(ended.map_err(|error| error.to_string())).err();
-        Event::Detached { dropped, remarks, failure }
+        Event::Detached { remarks, failure }
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     helper::message::Event,
     hook::{DirectionFilter, Hook},
     interface::Interface,
+    losses::Losses,
     object::Object,
     promiscuity::{NotPromiscuous, Promiscuity},
 };
@@ -32,8 +33,8 @@ pub(super) struct Attachment {
     chains: Chains,
     /// Where it is attached, in words.
     pub(super) description: String,
-    /// What the interface had dropped before.
-    pub(super) dropped_before: u64,
+    /// Which of its losses the reader of packets knows of: what the interface had dropped before it was attached to is none.
+    told: Losses,
 }
 
 impl Attachment {
@@ -48,6 +49,21 @@ impl Attachment {
         manner: Manner,
         sink: &mut dyn FnMut(Event),
     ) -> Result<Self, StartError> {
+        let index = interface.index;
+        object.losses().begin(index);
+        let attached = Self::attach(object, interface, manner, sink);
+        if attached.is_err() {
+            object.losses().end(index);
+        }
+        attached
+    }
+
+    fn attach(
+        object: &mut Object,
+        interface: &Interface,
+        manner: Manner,
+        sink: &mut dyn FnMut(Event),
+    ) -> Result<Self, StartError> {
         let Manner { hook, direction, promiscuous } = manner;
         // On loopback there is nothing that is addressed to others.
         let promiscuity = if promiscuous && !interface.is_loopback() {
@@ -57,6 +73,7 @@ impl Attachment {
         } else {
             None
         };
+        let told = Losses { dropped: 0, dropped_by_interface: interface.dropped() };
         let attached = Attached::new(object, interface, hook, direction)?;
         let mut chains = Chains::new(interface, attached.own());
         let notices = attached.notices(interface).into_iter().chain(chains.look()?);
@@ -67,7 +84,7 @@ impl Attachment {
             attached: Some(attached),
             promiscuity,
             chains,
-            dropped_before: interface.dropped(),
+            told,
         })
     }
 
@@ -99,8 +116,12 @@ impl Attachment {
         self.promiscuity = None;
     }
 
-    /// Packets that the interface had no room for since it was attached to: no program has seen them.
-    pub(super) fn dropped(&self) -> u64 {
-        self.interface.dropped().saturating_sub(self.dropped_before)
+    /// What was lost since the last call. `dropped_by_interface` is what the interface says of itself now, if it is there.
+    pub(super) fn new_losses(&mut self, object: &mut Object, dropped_by_interface: Option<u64>) -> Losses {
+        let losses = Losses {
+            dropped: object.losses().get(self.interface.index),
+            dropped_by_interface: dropped_by_interface.unwrap_or(self.told.dropped_by_interface),
+        };
+        losses.since(&mut self.told)
     }
 }

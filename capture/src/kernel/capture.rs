@@ -29,13 +29,15 @@ use super::{
         split,
     },
     hook::{DirectionFilter, Hook},
-    interface::Interface,
+    interface::{Interface, printable},
     log::{KernelLog, LogLevel, Logger},
+    losses::Losses,
     merge::Left,
     object::{LoadError, ObjectOptions, RingsError},
     objects::{Kind, Objects},
     rings::Rings,
     set::Listed,
+    sources::RecordSource,
 };
 use crate::messages::Messages;
 
@@ -126,6 +128,8 @@ pub struct Capture {
     changes: Vec<Change>,
     /// Why no packet comes any more.
     lost: Option<CaptureError>,
+    /// The list of interfaces: the name of each, and what was lost of it, as far as is known.
+    interfaces: Vec<(Option<String>, Losses)>,
     remarks: String,
 }
 
@@ -136,8 +140,6 @@ struct Helper {
     is_attached: bool,
     /// What it said while an answer was waited for.
     said: VecDeque<Event>,
-    /// Packets that the interfaces had no room for, when it said so last.
-    dropped: u64,
 }
 
 impl Started {
@@ -182,7 +184,7 @@ impl Started {
         let description = attacher.description().map_or_else(|| hook.to_string(), str::to_owned);
         let interfaces = attacher.interfaces().cloned().collect();
         let (channel, rings) = split(attacher, rings, confine).map_err(StartError::Helper)?;
-        let helper = Helper { channel, is_attached: true, said: VecDeque::new(), dropped: 0 };
+        let helper = Helper { channel, is_attached: true, said: VecDeque::new() };
         let clock_shift = shift_of_this_process();
         Ok(Self {
             helper,
@@ -244,6 +246,7 @@ impl Started {
             notices: Vec::new(),
             changes: Vec::new(),
             lost: None,
+            interfaces: Vec::new(),
             remarks: String::new(),
         };
         events.into_iter().for_each(|event| capture.take(event));
@@ -261,9 +264,20 @@ impl Capture {
         changes
     }
 
-    /// What there is to say of the interfaces at the end, whole lines.
-    pub fn remarks(&self) -> &str {
-        &self.remarks
+    /// What there is to say of the interfaces at the end, whole lines: what was lost of which, where there are several.
+    pub fn remarks(&self) -> String {
+        let mut remarks = self.remarks.clone();
+        let lossy = self.interfaces.iter().filter(|(_, losses)| *losses != Losses::default());
+        for (name, Losses { dropped, dropped_by_interface }) in lossy.filter(|_| self.interfaces.len() > 1) {
+            let name = name.as_deref().map_or_else(|| "other interfaces".to_owned(), printable);
+            for (count, by) in [(*dropped, "kernel"), (*dropped_by_interface, "interface")] {
+                let plural = if count == 1 { "" } else { "s" };
+                if count > 0 {
+                    remarks.push_str(&format!("{name}: {count} packet{plural} dropped by {by}\n"));
+                }
+            }
+        }
+        remarks
     }
 
     /// What has been noticed since the last call. To be asked for at the start, after each [`drain`](Self::drain) and
@@ -303,7 +317,10 @@ impl Capture {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Listed(listed) => self.changes.push(Change::Listed(listed)),
+            Event::Listed(listed) => {
+                self.interfaces.push((listed.name.clone(), Losses::default()));
+                self.changes.push(Change::Listed(listed));
+            }
             Event::Attached { source, name, origin } => {
                 self.rings.add(source, origin);
                 self.changes.push(Change::Named { number: origin.number, name });
@@ -312,11 +329,17 @@ impl Capture {
             Event::Note(text) => self.notices.push(Notice::Note(text)),
             Event::Warning(text) => self.notices.push(Notice::Warning(text)),
             Event::Lost(text) => drop(self.lost.get_or_insert(CaptureError::Lost(text))),
-            Event::Dropped(count) => self.helper.get_mut().dropped = count,
-            Event::Detached { dropped, remarks, .. } => {
-                self.helper.get_mut().dropped = dropped;
-                self.remarks = remarks;
-            }
+            Event::Counted { source, losses } => self.add(source, losses),
+            // It came too late for the question.
+            Event::AllCounted => {}
+            Event::Detached { remarks, .. } => self.remarks = remarks,
+        }
+    }
+
+    fn add(&mut self, source: RecordSource, losses: Losses) {
+        let place = self.rings.origin_of(source).id.0 as usize;
+        if let Some((_, sum)) = self.interfaces.get_mut(place) {
+            sum.add(losses);
         }
     }
 
@@ -381,10 +404,13 @@ impl Capture {
         self.rings.now()
     }
 
-    /// Packets that the interfaces had no room for since they were attached to: no program has seen them. The number of
-    /// the last time, if the helper does not answer soon.
-    pub fn dropped_by_interface(&mut self) -> u64 {
-        self.helper.get_mut().dropped()
+    /// What was lost of each interface of the list since it was attached to: what was known last, if the helper does not
+    /// answer soon.
+    pub fn losses(&mut self) -> impl Iterator<Item = &Losses> {
+        self.helper.get_mut().count_losses();
+        let events = std::mem::take(&mut self.helper.get_mut().said);
+        events.into_iter().for_each(|event| self.take(event));
+        self.interfaces.iter().map(|(_, losses)| losses)
     }
 
     /// Records in the rings that were not of this daemon's layout: of an object from another release, or put there by
@@ -429,15 +455,13 @@ impl Helper {
         Ok(None)
     }
 
-    fn dropped(&mut self) -> u64 {
-        let is_it = |event: &Event| matches!(event, Event::Dropped(_));
-        if self.is_attached
-            && let Ok(Some(Event::Dropped(count))) =
-                self.ask(Request::Dropped, PollTimeout::from(PATIENCE), is_it)
-        {
-            self.dropped = count;
+    /// Has it say what was lost.
+    fn count_losses(&mut self) {
+        if self.is_attached {
+            let is_it = |event: &Event| matches!(event, Event::AllCounted);
+            // That it is gone is noticed when it is listened to.
+            let _not_in_time = self.ask(Request::Losses, PollTimeout::from(PATIENCE), is_it);
         }
-        self.dropped
     }
 
     /// Has it detach. Returns what went wrong there.

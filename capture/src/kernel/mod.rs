@@ -25,6 +25,7 @@ mod interface;
 mod life;
 mod link;
 mod log;
+mod losses;
 mod mapping;
 pub mod merge;
 mod namespace;
@@ -56,6 +57,7 @@ pub use disposition::is_ignored;
 pub use hook::{DirectionFilter, Hook};
 pub use interface::{Disappeared, Interface, InterfaceError, printable};
 pub use log::{LogError, LogLevel};
+pub use losses::Losses;
 pub use merge::Left;
 pub use namespace::{NamespaceError, NetworkNamespace};
 pub use object::{

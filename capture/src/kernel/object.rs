@@ -8,7 +8,7 @@ use aya::{
     programs::ProgramError,
 };
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
-use capture_common::counters::Counters;
+use capture_common::counters::{Counters, OTHERS};
 use capture_filter::ebpf::Instruction;
 use nix::sys::{
     resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit},
@@ -20,6 +20,7 @@ use super::{
     cpus,
     error::{causes, errno},
     log::LogLevel,
+    losses::{INTERFACES, LossMap},
     privileges::{Denial, NotPermitted},
     splice::{Aligned, SpliceError, splice},
 };
@@ -120,7 +121,8 @@ impl Object {
         Ok(Self::new(ebpf, rings, cpu_ids, options))
     }
 
-    fn new(ebpf: Ebpf, rings: Vec<MapData>, cpu_ids: u32, options: &ObjectOptions<'_>) -> Self {
+    fn new(mut ebpf: Ebpf, rings: Vec<MapData>, cpu_ids: u32, options: &ObjectOptions<'_>) -> Self {
+        LossMap::of(&mut ebpf).begin(OTHERS);
         Self { ebpf, rings, cpu_ids, with_log: options.log_level != LogLevel::Off, mark: String::new() }
     }
 
@@ -158,6 +160,11 @@ impl Object {
     pub(super) fn wait_for_programs(&self, ring: &MapData) -> Result<(), SettleError> {
         place_rings(&self.ebpf, std::slice::from_ref(ring), &[], 1)
             .map_err(|error| SettleError(causes(&error)))
+    }
+
+    /// What is lost of each interface.
+    pub(super) fn losses(&mut self) -> LossMap<'_> {
+        LossMap::of(&mut self.ebpf)
     }
 
     /// The counters, mapped.
@@ -208,7 +215,8 @@ fn load_ebpf(
         .override_global("SOURCE", &options.instance, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("RINGS", cpu_ids)
-        .map_max_entries("COUNTERS", cpu_ids);
+        .map_max_entries("COUNTERS", cpu_ids)
+        .map_max_entries("LOSSES", INTERFACES + 1);
     if options.log_level == LogLevel::Off {
         loader.map_max_entries("AYA_LOGS", u32::try_from(super::page_size()).unwrap_or(4096));
     }

@@ -77,6 +77,12 @@ impl Objects {
         self.objects.iter_mut().map(|(_, _, object)| object)
     }
 
+    /// How many packets an instance has lost of interfaces that have no number of their own.
+    pub(super) fn losses_of_others(&mut self, instance: u16) -> u64 {
+        let objects = self.objects.iter_mut().filter(|(of, _, _)| *of == instance);
+        objects.map(|(_, _, object)| object.losses().of_others()).sum()
+    }
+
     /// Takes what the programs log into.
     ///
     /// # Errors

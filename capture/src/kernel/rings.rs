@@ -126,6 +126,11 @@ impl Rings {
         self.sources.add(source, origin);
     }
 
+    /// What packets of this interface have from it.
+    pub(super) fn origin_of(&mut self, source: RecordSource) -> Origin {
+        self.sources.of(source)
+    }
+
     /// No program sees packets of this interface any more.
     pub(super) fn remove(&mut self, source: RecordSource) {
         let now = self.clock.refresh();

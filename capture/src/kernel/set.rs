@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use capture_common::counters::OTHERS;
 use capture_packet::LinkType;
 
 use super::{
@@ -17,6 +18,7 @@ use super::{
     hook::DirectionFilter,
     interface::{Disappeared, Interface, printable},
     link::{Link, drops, links},
+    losses::Losses,
     objects::Objects,
     sources::{Origin, RecordSource},
     watch::{Announcement, Watch, WatchError},
@@ -60,6 +62,12 @@ pub(super) struct Means<'a> {
     pub(super) sink: &'a mut dyn FnMut(Event),
 }
 
+fn tell_losses(source: RecordSource, losses: Losses, sink: &mut dyn FnMut(Event)) {
+    if losses != Losses::default() {
+        sink(Event::Counted { source, losses });
+    }
+}
+
 /// The interfaces of a capture in one network namespace.
 #[derive(Debug)]
 pub(super) struct Set {
@@ -71,6 +79,8 @@ pub(super) struct Set {
     /// In front of the names of its interfaces, where output has them.
     prefix: String,
     instance: u16,
+    /// Which losses of interfaces that have no number of their own the reader of packets knows of.
+    told_of_others: Losses,
     /// What is still to be taken in.
     announced: VecDeque<Announcement>,
     /// How many have gone.
@@ -96,6 +106,7 @@ impl Set {
             refused: Vec::new(),
             prefix,
             instance,
+            told_of_others: Losses::default(),
             announced: VecDeque::new(),
             gone: 0,
             reports: Reports::new(),
@@ -217,9 +228,9 @@ impl Set {
         }
         while let Some(announcement) = self.announced.pop_front() {
             match announcement {
-                Announcement::Gone(index) => self.remove(index, means.sink)?,
+                Announcement::Gone(index) => self.remove(index, means)?,
                 Announcement::Link(link) => self.take(link, means),
-                Announcement::Missed => self.look_at_all(means.sink)?,
+                Announcement::Missed => self.look_at_all(means)?,
             }
             if begin.elapsed() > TURN {
                 break;
@@ -229,7 +240,7 @@ impl Set {
     }
 
     /// Takes in which interfaces have gone, without attaching to others: the capture ends.
-    pub(super) fn count_gone(&mut self, watch: &Watch, sink: &mut dyn FnMut(Event)) {
+    pub(super) fn count_gone(&mut self, watch: &Watch, means: &mut Means<'_>) {
         if matches!(self.wanted, Wanted::One(_)) {
             return;
         }
@@ -237,7 +248,7 @@ impl Set {
         for announcement in std::mem::take(&mut self.announced) {
             if let Announcement::Gone(index) = announcement {
                 // Where there are several, none is missed.
-                let _ends_nothing = self.remove(index, sink);
+                let _ends_nothing = self.remove(index, means);
             }
         }
     }
@@ -259,7 +270,7 @@ impl Set {
     }
 
     /// Compares what is attached to with what there is.
-    fn look_at_all(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), WatchError> {
+    fn look_at_all(&mut self, means: &mut Means<'_>) -> Result<(), WatchError> {
         let all = links()?;
         let is_there = |attachment: &mut Attachment| {
             // One of the same number is another one, if ours are not attached to it.
@@ -271,22 +282,30 @@ impl Set {
             .filter_map(|attachment| (!is_there(attachment)).then_some(attachment.interface.index))
             .collect();
         for index in missing {
-            self.remove(index, sink)?;
+            self.remove(index, means)?;
         }
         self.announced.extend(all.into_iter().map(Announcement::Link));
         Ok(())
     }
 
     /// Takes in that a link is gone.
-    fn remove(&mut self, index: u32, sink: &mut dyn FnMut(Event)) -> Result<(), WatchError> {
+    fn remove(&mut self, index: u32, means: &mut Means<'_>) -> Result<(), WatchError> {
         self.refused.retain(|refused| *refused != index);
         let is_it = |attachment: &Attachment| attachment.interface.index == index;
         let Some(place) = self.attachments.iter().position(is_it) else { return Ok(()) };
         if let Wanted::One(interface) = &self.wanted {
             return Err(Disappeared { name: interface.name.clone() }.into());
         }
-        let Attachment { interface, .. } = self.attachments.swap_remove(place);
-        sink(Event::Gone { source: self.source(index) });
+        let mut attachment = self.attachments.swap_remove(place);
+        let source = self.source(index);
+        let link_type = attachment.interface.link_type();
+        if let Some(object) = link_type.ok().and_then(|link_type| means.objects.of(self.instance, link_type))
+        {
+            tell_losses(source, attachment.new_losses(object, None), means.sink);
+            object.losses().end(index);
+        }
+        (means.sink)(Event::Gone { source });
+        let Attachment { interface, .. } = attachment;
         self.gone += 1;
         if let Wanted::Named(names) = &mut self.wanted
             && let Some(gaps) = names.iter_mut().find(|wanted| wanted.name == interface.name)
@@ -294,7 +313,7 @@ impl Set {
             gaps.begin();
         }
         if self.reports.may_say() {
-            sink(Event::Note(match &self.wanted {
+            (means.sink)(Event::Note(match &self.wanted {
                 Wanted::Named(_) => {
                     format!("{interface} disappeared: it is captured again when it is back")
                 }
@@ -341,12 +360,16 @@ impl Set {
 
     /// Gives an interface that is attached to its new name, if it has one.
     fn rename(&mut self, place: usize, interface: Interface, means: &mut Means<'_>) {
-        let Some(attachment) = self.attachments.get(place) else { return };
+        let Some(attachment) = self.attachments.get_mut(place) else { return };
         if attachment.interface.name == interface.name {
             return;
         }
         let hook = attachment.description.clone();
         if let Ok(link_type) = interface.link_type() {
+            if let Some(object) = means.objects.of(self.instance, link_type) {
+                let losses = attachment.new_losses(object, None);
+                tell_losses(self.source(interface.index), losses, means.sink);
+            }
             self.introduce(&interface, link_type, &hook, means.list, means.sink);
         }
         if let Some(attachment) = self.attachments.get_mut(place) {
@@ -398,17 +421,25 @@ impl Set {
         self.attachments.iter_mut().for_each(Attachment::detach);
     }
 
-    /// Packets that the interfaces had no room for since they were attached to.
-    pub(super) fn dropped(&self) -> u64 {
-        if let [attachment] = self.attachments.as_slice() {
-            return attachment.dropped();
-        }
-        let all = drops().unwrap_or_default();
-        let of = |attachment: &Attachment| {
-            let (_, now) = all.iter().find(|(index, _)| *index == attachment.interface.index)?;
-            Some(now.saturating_sub(attachment.dropped_before))
+    /// Tells what was lost of each interface since the last call, and of those that have no number of their own.
+    pub(super) fn count_losses(&mut self, means: &mut Means<'_>) {
+        let all = match self.attachments.as_slice() {
+            [attachment] => vec![(attachment.interface.index, attachment.interface.dropped())],
+            _ => drops().unwrap_or_default(),
         };
-        self.attachments.iter().filter_map(of).sum()
+        for place in 0..self.attachments.len() {
+            let Some(attachment) = self.attachments.get_mut(place) else { return };
+            let index = attachment.interface.index;
+            let link_type = attachment.interface.link_type();
+            let object = link_type.ok().and_then(|link_type| means.objects.of(self.instance, link_type));
+            let Some(object) = object else { continue };
+            let dropped = all.iter().find(|(of, _)| *of == index).map(|(_, dropped)| *dropped);
+            let losses = attachment.new_losses(object, dropped);
+            tell_losses(self.source(index), losses, means.sink);
+        }
+        let dropped = means.objects.losses_of_others(self.instance);
+        let losses = Losses { dropped, dropped_by_interface: 0 }.since(&mut self.told_of_others);
+        tell_losses(self.source(OTHERS), losses, means.sink);
     }
 
     /// Where it is attached, in words: of loopback only where there is nothing else.

@@ -191,6 +191,10 @@ impl<E: Encoder> Encoder for Cooked<E> {
         encoder.packet(&cook(packet, hardware_type, *snaplen, frame), block)
     }
 
+    fn dropped(&mut self, packet: &Packet<'_>) {
+        self.encoder.dropped(&Packet { link_type: LinkType::LinuxSll2, ..*packet });
+    }
+
     fn event(&mut self, event: &Event, block: &mut BytesMut) {
         self.encoder.event(event, block);
     }
@@ -199,7 +203,7 @@ impl<E: Encoder> Encoder for Cooked<E> {
         self.encoder.wants_statistics()
     }
 
-    fn statistics(&mut self, statistics: &Statistics, block: &mut BytesMut) {
+    fn statistics(&mut self, statistics: &Statistics<'_>, block: &mut BytesMut) {
         self.encoder.statistics(statistics, block);
     }
 

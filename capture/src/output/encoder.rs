@@ -33,6 +33,9 @@ pub trait Encoder: Debug {
     /// Appends one packet. False if it cannot be in this output and was left out.
     fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) -> bool;
 
+    /// Takes that there was no room for a packet.
+    fn dropped(&mut self, _packet: &Packet<'_>) {}
+
     /// Appends something that happened in a connection: in front of its packet, if it has one.
     fn event(&mut self, _event: &Event, _block: &mut BytesMut) {}
 
@@ -42,7 +45,7 @@ pub trait Encoder: Debug {
     }
 
     /// Appends how the capture stands: about once a second while packets come, and at the end.
-    fn statistics(&mut self, _statistics: &Statistics, _block: &mut BytesMut) {}
+    fn statistics(&mut self, _statistics: &Statistics<'_>, _block: &mut BytesMut) {}
 
     /// What a file ends with that is followed by another one: the accounts of the capture so far.
     fn trailer(&self) -> Bytes {

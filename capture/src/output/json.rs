@@ -51,7 +51,7 @@ struct Lost {
 }
 
 impl Lost {
-    fn of(statistics: &Statistics) -> Self {
+    fn of(statistics: &Statistics<'_>) -> Self {
         Self {
             dropped_by_kernel: Exact(statistics.dropped),
             dropped_by_interface: Exact(statistics.dropped_by_interface),
@@ -208,7 +208,7 @@ impl Encoder for JsonEncoder {
         true
     }
 
-    fn statistics(&mut self, statistics: &Statistics, block: &mut BytesMut) {
+    fn statistics(&mut self, statistics: &Statistics<'_>, block: &mut BytesMut) {
         let [start, time] = [statistics.start, statistics.time].map(|time| self.stamps.stamp(time));
         let now = Lost::of(statistics);
         let lost = now.since(self.reported);

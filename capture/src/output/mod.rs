@@ -75,6 +75,8 @@ pub struct Output {
     bytes: BytesMut,
     ends: Vec<usize>,
     header: Vec<Range<usize>>,
+    /// What a file ends with that has none of the block's interfaces, if there are any in it.
+    trailer: Option<Bytes>,
     way: Way,
     /// Who takes blocks from the queue, until the thread starts.
     writer: Option<Writer>,
@@ -178,6 +180,7 @@ impl Output {
             bytes,
             ends,
             header: Vec::new(),
+            trailer: None,
             way,
             writer: None,
             progress,
@@ -205,10 +208,17 @@ impl Output {
             return;
         }
         let start = self.bytes.len();
+        let trailer = self.trailer();
         self.encoder.interface(interface, &mut self.bytes);
         if self.bytes.len() > start {
+            self.trailer = Some(trailer);
             self.header.push(start..self.bytes.len());
         }
+    }
+
+    /// What a file ends with that ends within the block: nothing about interfaces that it may not have.
+    fn trailer(&self) -> Bytes {
+        self.trailer.clone().unwrap_or_else(|| self.encoder.trailer())
     }
 
     /// Takes the name of an interface; see [`Encoder::interface_name`].
@@ -247,14 +257,16 @@ impl Output {
     /// block finds no room in the queue, they are dropped, and counted.
     pub fn make_room(&mut self) {
         self.takes_next = self.has_failed || !self.is_full() || self.hand_over();
-        // What a destination that is gone does not take is not dropped, but not written.
-        self.dropped += u64::from(!self.takes_next && !self.is_closed());
     }
 
     /// Appends a packet as [`make_room`](Self::make_room) has decided.
     pub fn packet_or_drop(&mut self, packet: &Packet<'_>) {
         if self.takes_next {
             self.packet(packet);
+        } else if !self.is_closed() {
+            // What a destination that is gone does not take is not dropped, but not written.
+            self.dropped += 1;
+            self.encoder.dropped(packet);
         }
     }
 
@@ -284,7 +296,7 @@ impl Output {
     }
 
     /// Appends how the capture stands, if there is room; in the end always.
-    pub fn statistics(&mut self, statistics: &Statistics) {
+    pub fn statistics(&mut self, statistics: &Statistics<'_>) {
         let has_room = !self.is_full() || self.hand_over();
         if self.wants_statistics() && (has_room || statistics.is_last) {
             let statistics = Statistics { dropped_by_output: self.dropped, ..*statistics };
@@ -325,13 +337,14 @@ impl Output {
             return true;
         }
         let since = self.since.take();
-        let trailer = self.encoder.trailer();
+        let trailer = self.trailer();
         match &mut self.way {
             Way::Queue(queue) => {
                 let Some(place) = queue.place() else {
                     self.since = since;
                     return false;
                 };
+                self.trailer = None;
                 let length = self.bytes.len();
                 let (bytes, ends) = (self.bytes.split().freeze(), std::mem::take(&mut self.ends));
                 place.send(Block { bytes, ends, header: std::mem::take(&mut self.header), trailer });
@@ -351,6 +364,7 @@ impl Output {
                 self.bytes.clear();
                 self.ends.clear();
                 self.header.clear();
+                self.trailer = None;
                 error.is_none()
             }
         }
@@ -377,7 +391,7 @@ impl Output {
     /// Has the destination look whether it can go on, without a block. One that has no room for that is at work, and finds
     /// out.
     pub fn look(&mut self) {
-        let trailer = self.encoder.trailer();
+        let trailer = self.trailer();
         match &mut self.way {
             Way::Queue(queue) => {
                 if let Some(place) = queue.place() {

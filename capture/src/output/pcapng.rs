@@ -6,7 +6,7 @@
 //! | section header | at the beginning of each file | `shb_hardware`, `shb_os`, `shb_userappl` |
 //! | interface description | then, and for each interface that becomes known later | `if_name`, `if_description` (of a live capture, the hook), `if_tsresol`, `if_filter`, `if_os`, `if_hardware` |
 //! | enhanced packet | for each packet | `epb_flags` (the direction), `epb_dropcount` (once losses are known), `opt_comment` (of the source, and events) |
-//! | interface statistics | once a second, at the end of each file, and at the end | `isb_*`, `opt_comment` (events that no packet follows) |
+//! | interface statistics | of each interface whose numbers have changed, once a second; of each at the end of each file, and at the end | `isb_*`, `opt_comment` (events that no packet follows) |
 //!
 //! There are no custom blocks: tshark takes each for a frame and counts it.
 
@@ -21,7 +21,10 @@ use capture_flow::{Event, Forgotten};
 use capture_packet::{Direction, LinkType, Packet, Timestamp};
 use capture_text::comments::{write_comment_text, write_forgotten_text};
 
-use super::{encoder::Encoder, statistics::Statistics};
+use super::{
+    encoder::Encoder,
+    statistics::{InterfaceLosses, Statistics},
+};
 use crate::{
     pcapng::{
         BYTE_ORDER_MAGIC,
@@ -58,7 +61,7 @@ const PACKET_COMMENTS_LIMIT: usize = 1024 * 1024;
 /// Makes the contents of pcapng files.
 #[derive(Debug)]
 pub struct PcapngEncoder {
-    interfaces: Vec<InterfaceDescription>,
+    interfaces: Vec<Interface>,
     /// The operating system, its release and the architecture, if they are known.
     os: Option<String>,
     /// Whether events are comments.
@@ -71,18 +74,47 @@ pub struct PcapngEncoder {
     commented: Timestamp,
     /// Comments of the source that there was no room for.
     left_out: u64,
+    /// Packets that were lost in front of the next one, as the source has it.
+    lost: u64,
+    /// The accounts of the capture so far.
+    trailer: Bytes,
+}
+
+/// An interface with its accounts.
+#[derive(Debug)]
+struct Interface {
+    description: InterfaceDescription,
+    /// Its packets.
+    packets: u64,
+    /// Those that there was no room for.
+    dropped: u64,
     /// Packets that were lost since the start, and how many of them are still to be told at the next packet.
     lost: u64,
     untold: u64,
-    /// The accounts of the capture so far.
-    trailer: Bytes,
+    /// What its last accounts say.
+    told: Counts,
+}
+
+/// What the accounts of an interface say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    dropped_by_interface: u64,
+    accepted: u64,
+    dropped: u64,
+    delivered: u64,
+}
+
+impl From<InterfaceDescription> for Interface {
+    fn from(description: InterfaceDescription) -> Self {
+        Self { description, packets: 0, dropped: 0, lost: 0, untold: 0, told: Counts::default() }
+    }
 }
 
 impl PcapngEncoder {
     /// Packets of `interfaces`, which a packet's source is the place in, with the events as `comments` or without.
     pub fn new(interfaces: Vec<InterfaceDescription>, comments: bool) -> Self {
         Self {
-            interfaces,
+            interfaces: interfaces.into_iter().map(Interface::from).collect(),
             os: operating_system(),
             with_comments: comments,
             options: BytesMut::new(),
@@ -90,42 +122,46 @@ impl PcapngEncoder {
             commented: Timestamp::default(),
             left_out: 0,
             lost: 0,
-            untold: 0,
             trailer: Bytes::new(),
         }
     }
 
-    /// The number of a packet's interface, and how many digits its times have. Of a packet from an interface that is not in
-    /// the list, it is that of the first with the packet's link type.
+    /// The number of a packet's interface. Of a packet from an interface that is not in the list, it is that of the first with
+    /// the packet's link type.
     #[inline]
-    fn place(&self, packet: &Packet<'_>) -> Option<(u32, u8)> {
+    fn place(&self, packet: &Packet<'_>) -> Option<u32> {
         match self.interfaces.get(packet.source.0 as usize) {
-            Some(interface) if interface.link_type == packet.link_type => {
-                Some((packet.source.0, interface.time_digits))
-            }
+            Some(interface) if interface.description.link_type == packet.link_type => Some(packet.source.0),
             _ => self.first_with(packet.link_type),
         }
     }
 
     #[cold]
-    fn first_with(&self, link_type: LinkType) -> Option<(u32, u8)> {
+    fn first_with(&self, link_type: LinkType) -> Option<u32> {
         let mut numbered = (0..).zip(&self.interfaces);
-        let (number, interface) = numbered.find(|(_, interface)| interface.link_type == link_type)?;
-        Some((number, interface.time_digits))
+        let found = numbered.find(|(_, interface)| interface.description.link_type == link_type);
+        found.map(|(number, _)| number)
     }
 
-    /// Of the interface that accounts are about.
+    /// A packet's interface, and its number.
+    #[inline]
+    fn interface_of(&mut self, packet: &Packet<'_>) -> Option<(u32, &mut Interface)> {
+        let number = self.place(packet)?;
+        Some((number, self.interfaces.get_mut(number as usize)?))
+    }
+
+    /// Of the interface that comments without a packet are put to.
     fn time_digits(&self) -> u8 {
         self.interfaces
             .first()
-            .map_or(InterfaceDescription::MAX_TIME_DIGITS, |interface| interface.time_digits)
+            .map_or(InterfaceDescription::MAX_TIME_DIGITS, |interface| interface.description.time_digits)
     }
 
     /// Adds to the next packet's options what was lost before it.
     #[cold]
-    fn tell_losses(&mut self) {
-        option(packet::DROP_COUNT, &self.untold.to_le_bytes(), &mut self.options);
-        self.untold = 0;
+    fn tell_losses(&mut self, untold: u64) {
+        let lost = std::mem::take(&mut self.lost).saturating_add(untold);
+        option(packet::DROP_COUNT, &lost.to_le_bytes(), &mut self.options);
     }
 
     /// Appends what is after a packet's data, where there are more options than the flags.
@@ -162,14 +198,14 @@ impl Encoder for PcapngEncoder {
             put_words([END], out);
         });
         for interface in &self.interfaces {
-            describe(interface, &mut header);
+            describe(&interface.description, &mut header);
         }
         header.freeze()
     }
 
     fn interface(&mut self, interface: &InterfaceDescription, block: &mut BytesMut) {
         describe(interface, block);
-        self.interfaces.push(interface.clone());
+        self.interfaces.push(interface.clone().into());
     }
 
     fn comment(&mut self, comment: &[u8]) {
@@ -183,19 +219,22 @@ impl Encoder for PcapngEncoder {
     }
 
     fn lost(&mut self, packets: u64) {
-        self.untold = self.untold.saturating_add(packets);
+        self.lost = self.lost.saturating_add(packets);
     }
 
     #[inline]
     fn packet(&mut self, packet: &Packet<'_>, block: &mut BytesMut) -> bool {
-        let Some((interface, time_digits)) = self.place(packet) else {
+        let Some((number, interface)) = self.interface_of(packet) else {
             // What is said of it goes with it.
             self.options.clear();
             self.comments.clear();
             return false;
         };
-        if self.untold > 0 {
-            self.tell_losses();
+        interface.packets += 1;
+        let time_digits = interface.description.time_digits;
+        let untold = std::mem::take(&mut interface.untold);
+        if untold > 0 || self.lost > 0 {
+            self.tell_losses(untold);
         }
         let more = self.options.len() + self.comments.len();
         let data = packet.data;
@@ -214,7 +253,7 @@ impl Encoder for PcapngEncoder {
         block.reserve(length);
         let length = length as u32;
         let [high, low] = time_words(packet.time, time_digits);
-        put_words([ENHANCED_PACKET, length, interface, high, low, data.len() as u32, packet.wire_len], block);
+        put_words([ENHANCED_PACKET, length, number, high, low, data.len() as u32, packet.wire_len], block);
         block.extend_from_slice(data);
         // Three bytes of padding, of which as many are left out as are not needed.
         let mut end = [0; PACKET_END];
@@ -246,23 +285,31 @@ impl Encoder for PcapngEncoder {
         }
     }
 
-    /// The accounts are the capture's: where it has several interfaces, they are none's.
-    fn wants_statistics(&self) -> bool {
-        self.interfaces.len() == 1
+    fn dropped(&mut self, packet: &Packet<'_>) {
+        if let Some((_, interface)) = self.interface_of(packet) {
+            interface.dropped += 1;
+        }
     }
 
-    fn statistics(&mut self, statistics: &Statistics, out: &mut BytesMut) {
+    fn wants_statistics(&self) -> bool {
+        true
+    }
+
+    fn statistics(&mut self, statistics: &Statistics<'_>, out: &mut BytesMut) {
         if !statistics.losses_are_known {
             return;
         }
-        let &Statistics { dropped, dropped_by_interface, dropped_by_output, .. } = statistics;
-        let lost = dropped + dropped_by_interface + dropped_by_output;
-        self.untold =
-            self.untold.saturating_add(lost.saturating_sub(std::mem::replace(&mut self.lost, lost)));
-        let mut accounts = BytesMut::new();
-        account(statistics, self.time_digits(), &mut accounts);
-        out.extend_from_slice(&accounts);
-        self.trailer = accounts.freeze();
+        let is_only = self.interfaces.len() == 1;
+        let mut trailer = BytesMut::new();
+        for (number, interface) in (0_u32..).zip(&mut self.interfaces) {
+            let counts = interface.counts(statistics, number, is_only);
+            let start = trailer.len();
+            account(number, statistics, counts, interface.description.time_digits, &mut trailer);
+            if statistics.is_last || counts != std::mem::replace(&mut interface.told, counts) {
+                out.extend_from_slice(trailer.get(start..).unwrap_or_default());
+            }
+        }
+        self.trailer = trailer.freeze();
     }
 
     fn trailer(&self) -> Bytes {
@@ -294,6 +341,24 @@ impl Encoder for PcapngEncoder {
     }
 }
 
+impl Interface {
+    /// The accounts. What was lost since the last ones is told at the next packet. Where the interface is the only one, the losses
+    /// of the whole capture are its own, and in the end it was also it that accepted what no output was to have.
+    fn counts(&mut self, statistics: &Statistics<'_>, number: u32, is_only: bool) -> Counts {
+        let &Statistics { dropped, dropped_by_interface, received, is_last, .. } = statistics;
+        let InterfaceLosses { dropped, dropped_by_interface } = if is_only {
+            InterfaceLosses { dropped, dropped_by_interface }
+        } else {
+            statistics.interfaces.get(number as usize).copied().unwrap_or_default()
+        };
+        let accepted = if is_only && is_last { received } else { self.packets + self.dropped + dropped };
+        let lost = dropped + dropped_by_interface + self.dropped;
+        self.untold = self.untold.saturating_add(lost.saturating_sub(self.lost));
+        self.lost = lost.max(self.lost);
+        Counts { dropped_by_interface, accepted, dropped, delivered: self.packets }
+    }
+}
+
 /// Appends the block that describes an interface.
 fn describe(interface: &InterfaceDescription, out: &mut BytesMut) {
     let InterfaceDescription {
@@ -322,23 +387,24 @@ fn describe(interface: &InterfaceDescription, out: &mut BytesMut) {
     });
 }
 
-/// Appends the block with the accounts of a capture.
-fn account(accounts: &Statistics, time_digits: u8, out: &mut BytesMut) {
+/// Appends the block with the accounts of an interface.
+fn account(number: u32, of: &Statistics<'_>, counts: Counts, time_digits: u8, out: &mut BytesMut) {
+    let Counts { dropped_by_interface, accepted, dropped, delivered } = counts;
     let time_option = |code, time, out: &mut BytesMut| {
         option_with(code, out, |out| put_words(time_words(time, time_digits), out));
     };
     block(INTERFACE_STATISTICS, out, |out| {
-        let [high, low] = time_words(accounts.time, time_digits);
-        put_words([0, high, low], out);
-        time_option(statistics::START, accounts.start, out);
-        if accounts.is_last {
-            time_option(statistics::END, accounts.time, out);
+        let [high, low] = time_words(of.time, time_digits);
+        put_words([number, high, low], out);
+        time_option(statistics::START, of.start, out);
+        if of.is_last {
+            time_option(statistics::END, of.time, out);
         }
         for (code, count) in [
-            (statistics::DROPPED_BY_INTERFACE, accounts.dropped_by_interface),
-            (statistics::ACCEPTED_BY_FILTER, accounts.received),
-            (statistics::DROPPED_BY_SYSTEM, accounts.dropped),
-            (statistics::DELIVERED, accounts.read.saturating_sub(accounts.dropped_by_output)),
+            (statistics::DROPPED_BY_INTERFACE, dropped_by_interface),
+            (statistics::ACCEPTED_BY_FILTER, accepted),
+            (statistics::DROPPED_BY_SYSTEM, dropped),
+            (statistics::DELIVERED, delivered),
         ] {
             option(code, &count.to_le_bytes(), out);
         }

@@ -2,9 +2,18 @@
 
 use capture_packet::Timestamp;
 
+/// Packets of one interface that were lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceLosses {
+    /// Packets that the filter selected, and that the kernel had no room for or whose bytes it did not give out.
+    pub dropped: u64,
+    /// Packets that the interface had no room for, of all kinds: no program has seen them.
+    pub dropped_by_interface: u64,
+}
+
 /// The accounts of a live capture at one moment. All numbers grow from the start of the capture on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
+pub struct Statistics<'a> {
     /// When.
     pub time: Timestamp,
     /// When the capture began.
@@ -13,8 +22,10 @@ pub struct Statistics {
     pub received: u64,
     /// Of these, packets that the kernel had no room for or whose bytes it did not give out.
     pub dropped: u64,
-    /// Packets that the interface had no room for, of all kinds: no program has seen them.
+    /// Packets that the interfaces had no room for, of all kinds: no program has seen them.
     pub dropped_by_interface: u64,
+    /// What was lost of each interface; of those that are not there, nothing.
+    pub interfaces: &'a [InterfaceLosses],
     /// Packets that were read.
     pub read: u64,
     /// Of these, packets that this output had no room for.

@@ -52,11 +52,6 @@ impl Encoded {
         text.inspect(|text| self.text(text));
     }
 
-    pub(crate) fn with_number(mut self, number: u64) -> Vec<u8> {
-        self.number(number);
-        self.0
-    }
-
     pub(crate) fn with_text(mut self, text: &str) -> Vec<u8> {
         self.text(text);
         self.0

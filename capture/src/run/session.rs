@@ -28,9 +28,9 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    kernel::{Capture, CaptureError, DetachError, Left, Notice},
+    kernel::{Capture, CaptureError, DetachError, Left, Losses, Notice},
     messages::Messages,
-    output::statistics::Statistics,
+    output::statistics::{InterfaceLosses, Statistics},
     summary::{Summary, Unwritten, Warnings, packets},
 };
 
@@ -217,12 +217,18 @@ impl Session {
             messages.show(&progress::live(read, engine.wire_bytes(), dropped, per_second));
         }
         if engine.wants_statistics() {
+            let of_each = |&Losses { dropped, dropped_by_interface }: &Losses| InterfaceLosses {
+                dropped,
+                dropped_by_interface,
+            };
+            let interfaces: Vec<_> = capture.losses().map(of_each).collect();
             engine.statistics(&Statistics {
                 time,
                 start,
                 received: counters.matched,
                 dropped,
-                dropped_by_interface: capture.dropped_by_interface(),
+                dropped_by_interface: interfaces.iter().map(|losses| losses.dropped_by_interface).sum(),
+                interfaces: &interfaces,
                 losses_are_known: true,
                 is_last,
                 ..Statistics::default()
@@ -254,7 +260,8 @@ impl Session {
 
     fn summary(&mut self, counters: &Counters) -> Summary {
         let summary = self.engine.summary(Some(counters));
-        let (dropped_by_interface, foreign) = (self.capture.dropped_by_interface(), self.capture.foreign());
+        let dropped_by_interface = self.capture.losses().map(|losses| losses.dropped_by_interface).sum();
+        let foreign = self.capture.foreign();
         Summary { dropped_by_interface, foreign, ..summary }
     }
 

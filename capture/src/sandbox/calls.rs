@@ -186,10 +186,11 @@ const HELPER: &[c_long] = &[
     libc::SYS_uname,
 ];
 
-/// The commands of bpf(2) for that, linux/bpf.h: BPF_MAP_UPDATE_ELEM waits for programs to end; BPF_PROG_GET_NEXT_ID,
+/// The commands of bpf(2) for that, linux/bpf.h: BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM and BPF_MAP_DELETE_ELEM count what
+/// is lost of each interface, and the second waits for programs to end; BPF_PROG_GET_NEXT_ID,
 /// BPF_PROG_GET_FD_BY_ID, BPF_MAP_GET_FD_BY_ID and BPF_OBJ_GET_INFO_BY_FD tell what programs are called;
 /// BPF_PROG_QUERY asks for chains; BPF_LINK_CREATE attaches.
-const OF_BPF: [u64; 7] = [2, 11, 13, 14, 15, 16, 28];
+const OF_BPF: [u64; 9] = [1, 2, 3, 11, 13, 14, 15, 16, 28];
 
 /// What confines the process again.
 const CONFINE: &[c_long] = &[

@@ -132,6 +132,98 @@ fn losses_are_at_the_next_packet() {
     assert_eq!(shown.lines().count() as u64, ended.count("captured"));
 }
 
+/// An interface in a pcapng file: its name, its packets, and what its last accounts say of packets.
+#[derive(Debug, Default, PartialEq)]
+struct Account {
+    name: String,
+    packets: u64,
+    accepted: u64,
+    dropped: u64,
+    delivered: u64,
+}
+
+fn accounts(file: &Path) -> Vec<Account> {
+    let file = fs::read(file).expect("a file");
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("a word"));
+    let mut interfaces: Vec<Account> = Vec::new();
+    let mut block = 0;
+    while block < file.len() {
+        let (kind, length, number) = (word(block), word(block + 4) as usize, word(block + 8) as usize);
+        // An interface's options come after its link type and snaplen, those of accounts after a time.
+        let mut option = block + if kind == 1 { 16 } else { 20 };
+        match kind {
+            1 => interfaces.push(Account::default()),
+            5 => {}
+            6 => interfaces[number].packets += 1,
+            _ => {}
+        }
+        while matches!(kind, 1 | 5) && option + 4 < block + length - 4 {
+            let (code, size) = (word(option) & 0xffff, (word(option) >> 16) as usize);
+            let value = &file[option + 4..option + 4 + size];
+            let count = || u64::from_le_bytes(value.try_into().expect("a number"));
+            match (kind, code) {
+                (1, 2) => {
+                    interfaces.last_mut().expect("one").name = String::from_utf8_lossy(value).into_owned()
+                }
+                (5, 6) => interfaces[number].accepted = count(),
+                (5, 7) => interfaces[number].dropped = count(),
+                (5, 8) => interfaces[number].delivered = count(),
+                _ => {}
+            }
+            option += 4 + size.next_multiple_of(4);
+        }
+        block += length;
+    }
+    interfaces
+}
+
+/// Those of an interface that comes later and of one that gets another name, too.
+#[test]
+#[ignore = "needs root"]
+fn each_interface_has_its_losses() {
+    const FLOOD: u64 = 20_000;
+    let folder = TempDir::new().expect("a folder");
+    let (here, there) = Namespace::pair();
+    let file = folder.path().join("x.pcapng");
+    let arguments = format!("-i lo -i veth1 -Q in --wait --port 8888 -B 64 -w {}", file.display());
+    let capture = Tracer::capture(&there, &arguments);
+    let losses = |name: &str| {
+        let found = accounts(&file).into_iter().find(|account| account.name == name);
+        found.map_or(0, |account| account.dropped)
+    };
+    let flood = |interface: &'static str, from: &Namespace, named: &str| {
+        capture.signal(Signal::SIGSTOP);
+        traffic::flood(from, interface, FLOOD as usize);
+        capture.signal(Signal::SIGCONT);
+        wait_until("losses in the file", || {
+            traffic::flood(from, interface, 1);
+            losses(named) > 0
+        });
+    };
+    flood("lo", &there, "lo");
+    flood("veth0", &here, "veth1");
+    there.ip("link set veth1 down");
+    there.ip("link set veth1 name other");
+    there.ip("link set other up");
+    flood("veth0", &here, "other");
+    let ended = capture.interrupt();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let accounts = accounts(&file);
+    let names: Vec<_> = accounts.iter().map(|account| account.name.as_str()).collect();
+    assert_eq!(names, ["lo", "veth1", "other"]);
+    for Account { name, packets, accepted, dropped, delivered } in &accounts {
+        assert_eq!(packets, delivered, "{accounts:?}");
+        assert_eq!(*accepted, delivered + dropped, "{accounts:?}");
+        assert!(*dropped > 0 && *accepted >= FLOOD, "{accounts:?}");
+        let line = format!("{name}: {dropped} packets dropped by kernel\n");
+        assert!(ended.stderr.contains(&line), "{line}{}", ended.stderr);
+    }
+    let sum = |count: fn(&Account) -> u64| accounts.iter().map(count).sum::<u64>();
+    assert_eq!(sum(|account| account.dropped), ended.count("packets dropped by kernel"), "{}", ended.stderr);
+    assert_eq!(sum(|account| account.accepted), ended.count("received by filter"), "{}", ended.stderr);
+    assert_eq!(sum(|account| account.delivered), ended.count("captured"), "{}", ended.stderr);
+}
+
 /// Everything up to a second before is readable.
 #[test]
 #[ignore = "needs root"]

@@ -3,7 +3,7 @@
 mod json;
 mod pcapng;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use self::{json::Objects, pcapng::Statistics};
 
@@ -23,8 +23,9 @@ pub(super) struct Tally {
     pub(super) packets: u64,
     /// Whether it ends in the middle of something.
     pub(super) is_cut: bool,
-    /// The last accounts of a pcapng stream.
+    /// The last accounts of a pcapng stream, those of all its interfaces together, and how many these are.
     pub(super) statistics: Option<Statistics>,
+    pub(super) interfaces: usize,
     /// The accounts of JSON lines.
     pub(super) objects: Option<Objects>,
 }
@@ -47,8 +48,8 @@ pub(super) struct Counter {
     tally: Tally,
     /// Whether a pcap header has been seen.
     had_header: bool,
-    /// Interfaces in a pcapng stream.
-    interfaces: u64,
+    /// The interfaces in a pcapng stream: packets in front, and the last accounts.
+    interfaces: Vec<(u64, Option<Statistics>)>,
     /// The beginning of a line, or of a packet's or block's header.
     pending: Vec<u8>,
     /// Bytes to pass over, and whether a packet ends with them.
@@ -66,7 +67,7 @@ impl Counter {
             is_all,
             tally: Tally::default(),
             had_header: false,
-            interfaces: 0,
+            interfaces: Vec::new(),
             pending: Vec::new(),
             skip: 0,
             is_packet: false,
@@ -96,9 +97,9 @@ impl Counter {
             bail!("{fault} (after {} packets)", self.tally.packets);
         }
         let is_cut = !self.pending.is_empty() || self.skip > 0;
-        // Where a second interface comes, also under another name, there are no further accounts.
-        let statistics = self.tally.statistics.filter(|_| self.interfaces == 1);
-        Ok(Tally { is_cut, statistics, ..self.tally.clone() })
+        let statistics =
+            self.interfaces.iter().filter_map(|(_, statistics)| *statistics).reduce(Statistics::plus);
+        Ok(Tally { is_cut, statistics, interfaces: self.interfaces.len(), ..self.tally.clone() })
     }
 
     fn take_lines(&mut self, mut bytes: &[u8]) -> Result<()> {
@@ -153,8 +154,7 @@ impl Counter {
         match self.format {
             Format::Pcap if self.had_header => PCAP_PACKET,
             Format::Pcap => PCAP_HEADER,
-            // Accounts are collected whole.
-            _ => pcapng::statistics_length(&self.pending).unwrap_or(BLOCK_HEADER),
+            _ => pcapng::header_length(&self.pending).unwrap_or(BLOCK_HEADER),
         }
     }
 
@@ -172,27 +172,33 @@ impl Counter {
             (self.skip, self.is_packet) = (length.into(), true);
             return Ok(());
         }
+        let length = word(4);
         if header.len() > BLOCK_HEADER {
-            let statistics = pcapng::statistics(header)?;
-            if let Some(statistics) = statistics {
-                let packets = self.is_all.then_some(self.tally.packets);
-                statistics.check(self.tally.statistics.as_ref(), packets)?;
-                self.tally.statistics = Some(statistics);
+            let interface = self.interfaces.get_mut(word(8) as usize);
+            let (packets, accounts) =
+                interface.with_context(|| format!("no interface has number {}", word(8)))?;
+            if word(0) == pcapng::PACKET {
+                *packets += 1;
+                (self.skip, self.is_packet) = (u64::from(length) - header.len() as u64, true);
+            } else if let Some(statistics) = pcapng::statistics(header)? {
+                statistics.check(accounts.as_ref(), self.is_all.then_some(*packets))?;
+                *accounts = Some(statistics);
             }
             return Ok(());
         }
-        let length = word(4);
         ensure!(
             length.is_multiple_of(4) && (12..=LONGEST_BLOCK).contains(&length),
             "a pcapng block of type {:#x} and {length} bytes",
             word(0)
         );
-        if pcapng::statistics_length(header).is_some() {
+        if pcapng::header_length(header).is_some() {
             self.pending = header.to_vec();
             return Ok(());
         }
-        (self.skip, self.is_packet) = (u64::from(length) - BLOCK_HEADER as u64, word(0) == pcapng::PACKET);
-        self.interfaces += u64::from(word(0) == pcapng::INTERFACE);
+        self.skip = u64::from(length) - BLOCK_HEADER as u64;
+        if word(0) == pcapng::INTERFACE {
+            self.interfaces.push((0, None));
+        }
         Ok(())
     }
 }

@@ -100,6 +100,7 @@ impl Files {
             tally.packets += of_file.packets;
             tally.is_cut |= of_file.is_cut;
             tally.statistics = of_file.statistics.filter(|_| self.shared.fate == Fate::Only);
+            tally.interfaces = of_file.interfaces;
             tally.objects = of_file.objects.filter(|_| self.shared.fate == Fate::Only);
         }
         Ok(tally)

@@ -4,6 +4,7 @@ use capture_packet::{LinkType, SourceId};
 
 use super::super::{
     chain::Notice,
+    losses::Losses,
     set::Listed,
     sources::{Origin, RecordSource},
 };
@@ -14,8 +15,8 @@ use crate::process::message::{Encoded, Malformed, Message, Rest};
 pub enum Request {
     /// To detach from all interfaces.
     Detach,
-    /// How many packets the interfaces had no room for.
-    Dropped,
+    /// What was lost of each interface.
+    Losses,
 }
 
 /// What the helper says.
@@ -43,12 +44,18 @@ pub enum Event {
     Warning(String),
     /// Why the capture ends by itself.
     Lost(String),
-    /// The answer to [`Request::Dropped`].
-    Dropped(u64),
+    /// Packets that were lost since the helper said so last.
+    Counted {
+        /// What records of their interface carry; with the index [`OTHERS`](capture_common::counters::OTHERS), it is one without a
+        /// number of its own.
+        source: RecordSource,
+        /// How many.
+        losses: Losses,
+    },
+    /// The answer to [`Request::Losses`]: they have all been said.
+    AllCounted,
     /// The answer to [`Request::Detach`], and the last event: no program runs any more.
     Detached {
-        /// Packets that the interfaces had no room for.
-        dropped: u64,
         /// What there is to say of the interfaces at the end, whole lines.
         remarks: String,
         /// What went wrong.
@@ -69,14 +76,14 @@ impl Message for Request {
     fn encode(&self) -> Vec<u8> {
         match self {
             Self::Detach => vec![0],
-            Self::Dropped => vec![1],
+            Self::Losses => vec![1],
         }
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         match bytes {
             [0] => Ok(Self::Detach),
-            [1] => Ok(Self::Dropped),
+            [1] => Ok(Self::Losses),
             _ => Err(Malformed),
         }
     }
@@ -110,10 +117,16 @@ impl Message for Event {
             Self::Note(text) => Encoded::new(3).with_text(text),
             Self::Warning(text) => Encoded::new(4).with_text(text),
             Self::Lost(text) => Encoded::new(5).with_text(text),
-            Self::Dropped(count) => Encoded::new(6).with_number(*count),
-            Self::Detached { dropped, remarks, failure } => {
-                let mut bytes = Encoded::new(7);
+            Self::Counted { source, losses: Losses { dropped, dropped_by_interface } } => {
+                let mut bytes = Encoded::new(6);
+                bytes.source(*source);
                 bytes.number(*dropped);
+                bytes.number(*dropped_by_interface);
+                bytes.0
+            }
+            Self::AllCounted => Encoded::new(8).0,
+            Self::Detached { remarks, failure } => {
+                let mut bytes = Encoded::new(7);
                 bytes.text(remarks);
                 bytes.optional(failure.as_deref());
                 bytes.0
@@ -142,8 +155,13 @@ impl Message for Event {
             3 => Self::Note(rest.text()?),
             4 => Self::Warning(rest.text()?),
             5 => Self::Lost(rest.text()?),
-            6 => Self::Dropped(rest.number()?),
-            7 => Self::Detached { dropped: rest.number()?, remarks: rest.text()?, failure: rest.optional()? },
+            6 => {
+                let source = rest.source()?;
+                let losses = Losses { dropped: rest.number()?, dropped_by_interface: rest.number()? };
+                Self::Counted { source, losses }
+            }
+            7 => Self::Detached { remarks: rest.text()?, failure: rest.optional()? },
+            8 => Self::AllCounted,
             _ => return Err(Malformed),
         };
         if rest.0.is_empty() { Ok(event) } else { Err(Malformed) }
@@ -191,15 +209,19 @@ mod tests {
             Event::Note(String::new()),
             Event::Warning("w".to_owned()),
             Event::Lost("l".to_owned()),
-            Event::Dropped(u64::MAX),
-            Event::Detached { dropped: 1, remarks: "r\n".to_owned(), failure: None },
-            Event::Detached { dropped: 1, remarks: String::new(), failure: Some("f".to_owned()) },
+            Event::Counted {
+                source: RecordSource { instance: 1, ifindex: 0 },
+                losses: Losses { dropped: u64::MAX, dropped_by_interface: 1 },
+            },
+            Event::AllCounted,
+            Event::Detached { remarks: "r\n".to_owned(), failure: None },
+            Event::Detached { remarks: String::new(), failure: Some("f".to_owned()) },
         ]
     }
 
     #[test]
     fn messages_arrive_as_they_were_sent() {
-        for request in [Request::Detach, Request::Dropped] {
+        for request in [Request::Detach, Request::Losses] {
             assert_eq!(Request::decode(&request.encode()), Ok(request));
         }
         for event in events() {
@@ -225,7 +247,7 @@ mod tests {
     #[test]
     fn long_texts_are_cut_between_characters() {
         let long = "\u{20ac}".repeat(SIZE);
-        let event = Event::Detached { dropped: 0, remarks: long.clone(), failure: Some(long) };
+        let event = Event::Detached { remarks: long.clone(), failure: Some(long) };
         let bytes = event.encode();
         assert!(bytes.len() <= SIZE);
         let Ok(Event::Detached { remarks, failure, .. }) = Event::decode(&bytes) else { panic!() };

@@ -76,7 +76,12 @@ fn serve(attacher: &mut Attacher, channel: &HelperEnd, ring: Option<&MapData>) -
         let _interrupted = poll(&mut ready, attacher.patience());
         while let Some(request) = channel.next()? {
             match request {
-                Request::Dropped => channel.say(&Event::Dropped(attacher.dropped()))?,
+                Request::Losses => {
+                    let mut broken = Ok(());
+                    attacher.count_losses(&mut |event| tell(channel, &event, &mut broken));
+                    broken?;
+                    channel.say(&Event::AllCounted)?;
+                }
                 Request::Detach => {
                     let mut broken = Ok(());
                     let last = attacher.detach(ring, &mut |event| tell(channel, &event, &mut broken));

@@ -225,37 +225,98 @@ fn an_interface_that_is_not_in_the_list_is_the_first_with_its_link_type() {
     }
 }
 
-#[test]
-fn the_accounts_of_a_capture() {
-    let mut encoder = PcapngEncoder::new(vec![interface(LinkType::Raw)], false);
-    assert!(encoder.wants_statistics());
-    for is_last in [false, true] {
-        let statistics = Statistics {
-            losses_are_known: true,
-            time: Timestamp { seconds: 1_700_000_000, nanoseconds: 123_456_789 },
-            start: Timestamp { seconds: 5, nanoseconds: 1 },
-            received: 100,
-            dropped: 20,
-            dropped_by_interface: 1 << 40,
-            read: 80,
-            dropped_by_output: 7,
-            is_last,
-        };
-        let expected = expected(5, |file| {
-            file.u32s(&[0, 0x1797_9cfe, 0x3d85_cd15]);
-            // 5 000 000 001 is 0x1_2a05_f201.
-            file.option(2, &[1, 0, 0, 0, 0x01, 0xf2, 0x05, 0x2a]);
-            if is_last {
-                file.option(3, &[0xfe, 0x9c, 0x97, 0x17, 0x15, 0xcd, 0x85, 0x3d]);
-            }
-            for (code, count) in [(5, 1_u64 << 40), (6, 100), (7, 20), (8, 73)] {
-                file.option(code, &count.to_le_bytes());
-            }
-            file.u32s(&[0]);
-        });
-        assert_eq!(encoded(|out| encoder.statistics(&statistics, out)), expected);
+/// Of an interface: dropped by it, accepted, dropped, delivered.
+fn accounts(number: u32, is_last: bool, counts: [u64; 4]) -> Vec<u8> {
+    expected(5, |file| {
+        file.u32s(&[number, 0x1797_9cfe, 0x3d85_cd15]);
+        // 5 000 000 001 is 0x1_2a05_f201.
+        file.option(2, &[1, 0, 0, 0, 0x01, 0xf2, 0x05, 0x2a]);
+        if is_last {
+            file.option(3, &[0xfe, 0x9c, 0x97, 0x17, 0x15, 0xcd, 0x85, 0x3d]);
+        }
+        for (code, count) in (5..).zip(counts) {
+            file.option(code, &count.to_le_bytes());
+        }
+        file.u32s(&[0]);
+    })
+}
+
+const STATISTICS: Statistics<'_> = Statistics {
+    losses_are_known: true,
+    time: Timestamp { seconds: 1_700_000_000, nanoseconds: 123_456_789 },
+    start: Timestamp { seconds: 5, nanoseconds: 1 },
+    received: 100,
+    dropped: 20,
+    dropped_by_interface: 1 << 40,
+    interfaces: &[],
+    read: 80,
+    dropped_by_output: 7,
+    is_last: false,
+};
+
+/// Two packets and one that there was no room for, of the interface in this place.
+fn pass(encoder: &mut PcapngEncoder, source: u32) {
+    let packet = packet(source, None, b"abcd");
+    for _ in 0..2 {
+        assert!(encoder.packet(&packet, &mut BytesMut::new()));
     }
-    assert!(!self::encoder(false).wants_statistics());
+    encoder.dropped(&packet);
+}
+
+/// What waits in the rings is in none but the last ones.
+#[test]
+fn the_accounts_of_the_only_interface_are_those_of_the_capture() {
+    let mut encoder = PcapngEncoder::new(vec![interface(LinkType::Raw)], false);
+    pass(&mut encoder, 0);
+    for (is_last, accepted) in [(false, 23), (true, 100)] {
+        let statistics = Statistics { is_last, ..STATISTICS };
+        let expected = accounts(0, is_last, [1 << 40, accepted, 20, 2]);
+        assert_eq!(encoded(|out| encoder.statistics(&statistics, out)), expected);
+        assert_eq!(encoder.trailer(), expected);
+    }
+}
+
+/// Those of an interface come when they have changed, and in the end; what a file ends with has all.
+#[test]
+fn each_interface_has_its_accounts() {
+    let mut encoder = encoder(false);
+    let losses = |dropped, dropped_by_interface| InterfaceLosses { dropped, dropped_by_interface };
+    let written = |encoder: &mut PcapngEncoder, interfaces: &[InterfaceLosses], is_last| {
+        let statistics = Statistics { interfaces, is_last, ..STATISTICS };
+        encoded(|out| encoder.statistics(&statistics, out))
+    };
+    assert!(written(&mut encoder, &[], false).is_empty());
+    assert_eq!(encoder.trailer(), [0, 1, 2].map(|number| accounts(number, false, [0; 4])).concat());
+    pass(&mut encoder, 1);
+    let second = accounts(1, false, [3, 3 + 9, 9, 2]);
+    let known = [losses(0, 0), losses(9, 3)];
+    assert_eq!(written(&mut encoder, &known, false), second);
+    assert!(written(&mut encoder, &known, false).is_empty());
+    let third = accounts(2, false, [0, 4, 4, 0]);
+    let known = [losses(0, 0), losses(9, 3), losses(4, 0)];
+    assert_eq!(written(&mut encoder, &known, false), third);
+    let all = [accounts(0, false, [0; 4]), second, third].concat();
+    assert_eq!(encoder.trailer(), all);
+    let last = [[0; 4], [3, 12, 9, 2], [0, 4, 4, 0]];
+    let last: Vec<_> = (0..).zip(last).map(|(number, counts)| accounts(number, true, counts)).collect();
+    assert_eq!(written(&mut encoder, &known, true), last.concat());
+}
+
+/// As when the one interface gets another name: what was known of it stays, and is not told again.
+#[test]
+fn the_accounts_of_the_first_interface_go_on_when_there_is_a_second() {
+    let mut encoder = PcapngEncoder::new(vec![interface(LinkType::Raw)], false);
+    pass(&mut encoder, 0);
+    encoder.statistics(&STATISTICS, &mut BytesMut::new());
+    encoder.interface(&interface(LinkType::Raw), &mut BytesMut::new());
+    let known = [InterfaceLosses { dropped: 20, dropped_by_interface: 1 << 40 }, InterfaceLosses::default()];
+    let statistics = Statistics { interfaces: &known, ..STATISTICS };
+    assert!(encoded(|out| encoder.statistics(&statistics, out)).is_empty());
+    let before = packet(0, None, b"abcd");
+    let told = encoded(|out| assert!(encoder.packet(&before, out)));
+    assert!(told.windows(8).any(|bytes| bytes == ((1_u64 << 40) + 21).to_le_bytes()));
+    let untold = encoded(|out| assert!(encoder.packet(&before, out)));
+    assert_eq!(untold.len(), told.len() - 16);
 }
 
 /// 2106 and 2554 lie before and after what 32 bits of seconds hold; 64 bits of nanoseconds hold both.
@@ -276,15 +337,18 @@ fn times_have_64_bits() {
 #[test]
 fn losses_are_told_at_the_next_packet() {
     let mut encoder = PcapngEncoder::new(vec![interface(LinkType::Raw)], true);
-    let known = |dropped, dropped_by_interface, dropped_by_output| Statistics {
-        losses_are_known: true,
-        dropped,
-        dropped_by_interface,
-        dropped_by_output,
-        ..Statistics::default()
+    let known = |dropped, dropped_by_interface, dropped_by_output: u64| {
+        let statistics =
+            Statistics { losses_are_known: true, dropped, dropped_by_interface, ..Statistics::default() };
+        (statistics, dropped_by_output)
     };
-    let losses = |encoder: &mut PcapngEncoder, statistics: &[Statistics], told: Option<u64>| {
-        statistics.iter().for_each(|statistics| encoder.statistics(statistics, &mut BytesMut::new()));
+    let mut dropped = 0;
+    let mut losses = |encoder: &mut PcapngEncoder, known: &[(Statistics<'_>, u64)], told: Option<u64>| {
+        for (statistics, dropped_by_output) in known {
+            (dropped..*dropped_by_output).for_each(|_| encoder.dropped(&packet(0, None, b"abcd")));
+            dropped = *dropped_by_output;
+            encoder.statistics(statistics, &mut BytesMut::new());
+        }
         encoder.event(&event(EventKind::Request), &mut BytesMut::new());
         let written = encoded(|out| assert!(encoder.packet(&packet(0, Some(Direction::In), b"abcd"), out)));
         let expected = expected(6, |file| {

@@ -16,7 +16,10 @@ const ACCEPTED_BY_FILTER: u16 = 6;
 const DROPPED_BY_SYSTEM: u16 = 7;
 const DELIVERED: u16 = 8;
 
-/// The accounts of a capture.
+/// The fields of a packet's up to its interface: type, length, interface.
+const PACKET_FIELDS: usize = 12;
+
+/// The accounts of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Statistics {
     pub(crate) received: u64,
@@ -25,6 +28,15 @@ pub(crate) struct Statistics {
 }
 
 impl Statistics {
+    /// The accounts of both.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            received: self.received + other.received,
+            dropped: self.dropped + other.dropped,
+            delivered: self.delivered + other.delivered,
+        }
+    }
+
     /// Checks them against those `before`, and against the packets in front of them, if these are all that were
     /// delivered.
     pub(super) fn check(&self, before: Option<&Self>, packets: Option<u64>) -> Result<()> {
@@ -48,11 +60,15 @@ impl Statistics {
     }
 }
 
-/// How long the block is whose beginning this is, if it has accounts.
-pub(super) fn statistics_length(begin: &[u8]) -> Option<usize> {
+/// How much of the block is looked at whose beginning this is, if it is one of an interface: of accounts everything.
+pub(super) fn header_length(begin: &[u8]) -> Option<usize> {
     let (words, _) = begin.as_chunks::<4>();
     let [kind, length] = words.get(..2)? else { return None };
-    (u32::from_le_bytes(*kind) == STATISTICS).then(|| u32::from_le_bytes(*length) as usize)
+    match u32::from_le_bytes(*kind) {
+        STATISTICS => Some(u32::from_le_bytes(*length) as usize),
+        PACKET => Some(PACKET_FIELDS),
+        _ => None,
+    }
 }
 
 /// The accounts in a block, unless it has only comments.

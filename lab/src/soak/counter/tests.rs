@@ -89,7 +89,7 @@ fn with_accounts(packets: u32, delivered: u64) -> Vec<u8> {
 fn accounts_in_pcapng() {
     let tally = counted(Format::Pcapng, &with_accounts(3, 3));
     let statistics = Statistics { received: 9, dropped: 2, delivered: 3 };
-    assert_eq!(tally, Tally { packets: 3, statistics: Some(statistics), ..Tally::default() });
+    assert_eq!(tally, Tally { packets: 3, statistics: Some(statistics), interfaces: 1, ..Tally::default() });
     // One packet too few in front of them, and more than were received.
     assert!(fault(Format::Pcapng, &with_accounts(2, 3)).contains("2 are in front of them"));
     assert!(fault(Format::Pcapng, &with_accounts(8, 8)).contains("are less than"));
@@ -97,4 +97,35 @@ fn accounts_in_pcapng() {
     let mut counter = Counter::new(Format::Pcapng, false);
     counter.take(&smaller);
     assert!(counter.tally().unwrap_err().to_string().contains("became smaller"));
+}
+
+#[test]
+fn each_interface_in_pcapng_has_its_accounts() {
+    let stream = |delivered: [u64; 2]| {
+        written(ByteOrder::Little, |file| {
+            file.section();
+            (0..2).for_each(|_| file.interface(Link::Ethernet, 0, Clock::NANOSECONDS));
+            for interface in [0, 1, 1] {
+                file.enhanced_packet(interface, 1, &Packet::whole(1, 0, vec![0; 60]));
+            }
+            for (interface, delivered) in (0..).zip(delivered) {
+                file.block(5, |file| {
+                    file.u32s(&[interface, 0, 0]);
+                    file.option(6, &(delivered + 3).to_le_bytes());
+                    file.option(7, &3_u64.to_le_bytes());
+                    file.option(8, &delivered.to_le_bytes());
+                    file.option(0, &[]);
+                });
+            }
+        })
+    };
+    let tally = counted(Format::Pcapng, &stream([1, 2]));
+    let statistics = Statistics { received: 9, dropped: 6, delivered: 3 };
+    assert_eq!(tally, Tally { packets: 3, statistics: Some(statistics), interfaces: 2, ..Tally::default() });
+    assert!(fault(Format::Pcapng, &stream([2, 1])).contains("1 are in front of them"));
+    let unknown = written(ByteOrder::Little, |file| {
+        file.section();
+        file.enhanced_packet(0, 1, &Packet::whole(1, 0, vec![0; 60]));
+    });
+    assert!(fault(Format::Pcapng, &unknown).contains("no interface has number 0"));
 }
