@@ -74,6 +74,9 @@ fn target(choice: u8) -> Target {
     }
 }
 
+/// What operands are refused for.
+const OPERANDS: [&str; 3] = ["it divides by 0", "it takes the remainder of a division by 0", "it shifts by "];
+
 /// Nothing in it but printable ASCII, newlines and the sign that something is left out.
 fn is_harmless(text: &str) -> bool {
     text.chars().all(|character| matches!(character, ' '..='~' | '\n' | '…'))
@@ -100,6 +103,8 @@ fuzz_target!(|input: &[u8]| {
     let (program, plain) = match (lower(&expression, &target), lower_unoptimised(&expression, &target)) {
         (Ok(program), Ok(plain)) => (program, plain),
         (Err(_), Err(_)) => return,
+        // That an operand is always 0 or too large can be known only when what is written has been made shorter.
+        (Err(error), Ok(_)) if OPERANDS.iter().any(|refused| error.message.starts_with(refused)) => return,
         (program, plain) => panic!("one is refused: {program:?}, {plain:?}"),
     };
     let tag = (choice & 64 != 0).then_some(100);
