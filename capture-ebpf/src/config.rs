@@ -1,5 +1,8 @@
 //! Constants that the daemon sets before it loads the programs. They lie in `.rodata`, which is frozen before the
-//! verifier runs, so that branches on them are decided then and cost nothing per packet.
+//! verifier runs, so that branches on them are decided then and cost nothing per packet. And [the switch](is_off), which it
+//! sets at the end.
+
+use core::sync::atomic::AtomicU64;
 
 use aya_ebpf::Global;
 
@@ -18,6 +21,18 @@ static PREEMPTIBLE: Global<u8> = Global::new(0);
 /// The number of this instance of the programs, which its records carry.
 #[unsafe(no_mangle)]
 static SOURCE: Global<u16> = Global::new(0);
+
+/// Not zero where the programs are to do nothing any more. It lies in `.bss`, a map in which the daemon writes it: programs
+/// are switched off at once, and detached one by one.
+#[unsafe(no_mangle)]
+static OFF: AtomicU64 = AtomicU64::new(0);
+
+/// Whether the capture has ended.
+#[inline(always)]
+pub(crate) fn is_off() -> bool {
+    // SAFETY: it is valid and aligned. A plain load of something that no code writes would be taken for a constant.
+    unsafe { OFF.as_ptr().read_volatile() != 0 }
+}
 
 #[inline(always)]
 pub(crate) fn link_header() -> bool {

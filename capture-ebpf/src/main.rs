@@ -78,6 +78,7 @@ fn trace_packet<F: Frame + Capture>(frame: &F) -> Fate {
     // Not before here: what is not selected touches no map.
     match location {
         Location::Other => Fate::Other,
+        _ if config::is_off() => Fate::Other,
         Location::TooShort => {
             if let Some(counters) = counters(cpu()) {
                 counters.too_short();

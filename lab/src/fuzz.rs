@@ -33,7 +33,7 @@ const TARGETS: [&str; 5] = ["expression", "file", "helper", "print", "record"];
 /// fuzzed has no unsafe code. All of it is stable.
 const INSTRUMENTATION: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg=fuzzing";
+    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg=fuzzing";
 
 /// Inputs longer than this find nothing that shorter ones do not.
 const LONGEST_INPUT: usize = 4096;

@@ -242,9 +242,9 @@ impl Attacher {
         }
     }
 
-    /// Looks at the chains for the last time, detaches, waits with one of the rings until the last program has ended, and
-    /// returns the last event.
-    pub(super) fn detach(&mut self, ring: Option<&MapData>, sink: &mut dyn FnMut(Event)) -> Event {
+    /// Looks at the chains for the last time, switches the programs off, waits with one of the rings until the last one has
+    /// ended, and returns the last event. They stay attached until this is dropped: each takes the kernel some milliseconds.
+    pub(super) fn end(&mut self, ring: Option<&MapData>, sink: &mut dyn FnMut(Event)) -> Event {
         let Self { objects, list, scopes, .. } = self;
         for scope in scopes {
             let (objects, list) = (&mut *objects, &mut *list);
@@ -262,13 +262,8 @@ impl Attacher {
                 Some(name) => format!("in network namespace {name}: {line}"),
                 None => line.to_owned(),
             }));
-            // clsact filters are removed from within.
-            let _best_effort = scope.within(sink, |set, _, _| {
-                set.detach();
-                Ok::<_, NamespaceError>(())
-            });
         }
-        let ended = ring.map_or(Ok(()), |ring| self.objects.wait_for_programs(ring));
+        let ended = self.objects.switch_off(ring);
         self.count_losses(sink);
         let looked = looked.map_err(|error| error.to_string());
         let failure = looked.and(ended.map_err(|error| error.to_string())).err();

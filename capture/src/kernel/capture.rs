@@ -382,8 +382,9 @@ impl Capture {
         }
     }
 
-    /// Has the helper look at the chains for the last time, detach, and wait until the last program has ended: from here on
-    /// nothing changes in the rings and the counters, and what is in the rings is due at once.
+    /// Has the helper look at the chains for the last time, switch the programs off, and wait until the last one has ended: from
+    /// here on nothing changes in the rings and the counters, and what is in the rings is due at once. It detaches them
+    /// meanwhile; dropping this waits for that.
     ///
     /// # Errors
     ///
@@ -464,7 +465,7 @@ impl Helper {
         }
     }
 
-    /// Has it detach. Returns what went wrong there.
+    /// Has it switch the programs off, and detach. Returns what went wrong there.
     fn detach(&mut self) -> Result<Option<String>, HelperError> {
         if !std::mem::replace(&mut self.is_attached, false) {
             return Ok(None);
@@ -482,8 +483,9 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        // Without it nothing is attached either.
+        // Without it nothing is attached either. It ends when it has detached everything.
         let _gone = self.detach();
+        while self.channel.hear().is_ok() {}
     }
 }
 

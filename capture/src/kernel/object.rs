@@ -4,7 +4,7 @@ use std::{io, os::fd::AsFd as _, thread};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{ArrayOfMaps, Map, MapData, MapError},
+    maps::{Array, ArrayOfMaps, Map, MapData, MapError},
     programs::ProgramError,
 };
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
@@ -150,7 +150,18 @@ impl Object {
         }
     }
 
-    /// Waits until no program runs any more that began to run before: to be called when it has been detached, with
+    /// Switches the programs off: where they are attached, they do nothing any more.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub(super) fn switch_off(&mut self) -> Result<(), SettleError> {
+        let switch = self.ebpf.map_mut(".bss").ok_or_else(|| SettleError("the object has no switch".to_owned()))?;
+        let switched = Array::<_, u64>::try_from(switch).and_then(|mut switch| switch.set(0, 1, 0));
+        switched.map_err(|error| SettleError(causes(&error)))
+    }
+
+    /// Waits until no program runs any more that began to run before: to be called when it has been switched off, with
     /// any of the rings. The kernel waits so when a map within a map is replaced (kernel/bpf/syscall.c,
     /// `maybe_wait_bpf_programs`; since Linux 4.20), here by itself.
     ///

@@ -102,13 +102,19 @@ impl Objects {
         self.objects.iter().map(|(_, _, object)| object.counter_pages()).collect()
     }
 
-    /// Waits until no program runs any more that began to run before: to be called when all have been detached, with any
-    /// of the rings.
+    /// Switches all programs off, and waits with any of the rings until none runs any more: from here on nothing changes in the
+    /// rings and the counters.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
-    pub(super) fn wait_for_programs(&self, ring: &MapData) -> Result<(), SettleError> {
+    pub(super) fn switch_off(&mut self, ring: Option<&MapData>) -> Result<(), SettleError> {
+        self.iter_mut().try_for_each(Object::switch_off)?;
+        ring.map_or(Ok(()), |ring| self.wait_for_programs(ring))
+    }
+
+    /// Waits until no program runs any more that began to run before.
+    fn wait_for_programs(&self, ring: &MapData) -> Result<(), SettleError> {
         // The wait is for all programs of the machine (kernel/bpf/syscall.c, `maybe_wait_bpf_programs`).
         self.objects.first().map_or(Ok(()), |(_, _, object)| object.wait_for_programs(ring))
     }

@@ -186,9 +186,13 @@ fn pcapng_and_json_have_the_interfaces_own_frames() {
         ["\"name\":\"late\"", "\"name\":\"later\""].iter().all(|name| text.contains(name))
     });
     machine.traffic();
-    traffic::raw_frame(&machine.here, "late", &traffic::tagged(&[]));
     let seen = |name: &str| format!("\"interface\":\"{name}\"");
-    wait_until("the last packet", || fs::read_to_string(&json).expect("a file").contains(&seen("later")));
+    // An interface is made known before it is attached to.
+    wait_until("packets of the new interfaces", || {
+        traffic::raw_frame(&machine.here, "late", &traffic::tagged(&[]));
+        let text = fs::read_to_string(&json).expect("a file");
+        ["late", "later"].iter().all(|name| text.contains(&seen(name)))
+    });
     let ended = capture.interrupt();
     assert!(ended.status.success(), "{}", ended.stderr);
     let note = "capture: note: ";

@@ -67,7 +67,7 @@ fn live(
     let _broken = serve(&mut attacher, channel, ring);
 }
 
-/// Does what there is to do, until it is asked to detach.
+/// Does what there is to do, until it is asked to end the capture.
 fn serve(attacher: &mut Attacher, channel: &HelperEnd, ring: Option<&MapData>) -> Result<(), Broken> {
     loop {
         let descriptors = std::iter::once(channel.as_fd()).chain(attacher.announcements());
@@ -84,7 +84,7 @@ fn serve(attacher: &mut Attacher, channel: &HelperEnd, ring: Option<&MapData>) -
                 }
                 Request::Detach => {
                     let mut broken = Ok(());
-                    let last = attacher.detach(ring, &mut |event| tell(channel, &event, &mut broken));
+                    let last = attacher.end(ring, &mut |event| tell(channel, &event, &mut broken));
                     broken?;
                     return channel.say(&last);
                 }
