@@ -156,7 +156,8 @@ impl Object {
     ///
     /// When the kernel refuses.
     pub(super) fn switch_off(&mut self) -> Result<(), SettleError> {
-        let switch = self.ebpf.map_mut(".bss").ok_or_else(|| SettleError("the object has no switch".to_owned()))?;
+        let switch =
+            self.ebpf.map_mut(".bss").ok_or_else(|| SettleError("the object has no switch".to_owned()))?;
         let switched = Array::<_, u64>::try_from(switch).and_then(|mut switch| switch.set(0, 1, 0));
         switched.map_err(|error| SettleError(causes(&error)))
     }
