@@ -32,9 +32,9 @@ fn packets() -> Vec<Packet> {
 fn packets_in_files() {
     let pcap = CaptureFile::pcap(Link::Ethernet, packets());
     let pcapng = CaptureFile { format: FileFormat::Pcapng(Clock::NANOSECONDS), ..pcap.clone() };
-    for (format, file) in [(Format::Pcap, pcap), (Format::Pcapng, pcapng)] {
+    for (format, file, interfaces) in [(Format::Pcap, pcap, 0), (Format::Pcapng, pcapng, 1)] {
         let bytes = file.encode();
-        assert_eq!(counted(format, &bytes), Tally { packets: 4, ..Tally::default() });
+        assert_eq!(counted(format, &bytes), Tally { packets: 4, interfaces, ..Tally::default() });
         let cut = counted(format, &bytes[..bytes.len() - 1]);
         assert_eq!((cut.packets, cut.is_cut), (3, true));
         assert!(!fault(format, &[7; 64]).is_empty());
