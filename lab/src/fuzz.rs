@@ -22,6 +22,9 @@ pub(crate) struct Arguments {
     /// How long to run each
     #[arg(long, default_value_t = 30, value_name = "N")]
     seconds: u64,
+    /// Where the choices come from: the same seed makes the same ones [default: another one each time]
+    #[arg(long)]
+    seed: Option<u32>,
     /// Rewrite the committed inputs from the goldens, and run nothing
     #[arg(long)]
     seeds: bool,
@@ -59,9 +62,14 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
     // Each keeps one CPU busy.
     let at_once = thread::available_parallelism().map_or(1, usize::from);
     for names in names.chunks(at_once) {
-        let run = |name| run(name, arguments.seconds, &programs, &target.join("corpus"), &fuzz);
+        let run = |name: &String| {
+            let mut command = Command::new(programs.join(name));
+            command.arg(format!("-max_total_time={}", arguments.seconds));
+            command.args(arguments.seed.map(|seed| format!("-seed={seed}")));
+            run(name, command, &target.join("corpus"), &fuzz)
+        };
         let reports: Vec<_> = thread::scope(|scope| {
-            let runs: Vec<_> = names.iter().map(|name| scope.spawn(move || run(name))).collect();
+            let runs: Vec<_> = names.iter().map(|name| scope.spawn(|| run(name))).collect();
             runs.into_iter().map(|run| run.join().unwrap_or_else(|_| bail!("a thread panicked"))).collect()
         });
         for report in reports {
@@ -72,16 +80,14 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
 }
 
 /// Runs one of the targets, and returns what there is to say of it. `grown` is where its new inputs go.
-fn run(name: &str, seconds: u64, programs: &Path, grown: &Path, fuzz: &Path) -> Result<String> {
+fn run(name: &str, mut run: Command, grown: &Path, fuzz: &Path) -> Result<String> {
     let (grown, artifacts) = (grown.join(name), fuzz.join("artifacts").join(name));
     fs::create_dir_all(&grown)?;
     fs::create_dir_all(&artifacts)?;
     // The goldens are files of all kinds already.
     let goldens = || workspace::root().join("capture/tests/golden");
     let seeds = if name == "file" { goldens() } else { fuzz.join("corpus").join(name) };
-    let mut run = Command::new(programs.join(name));
-    run.arg(format!("-max_total_time={seconds}"))
-        .arg(format!("-max_len={LONGEST_INPUT}"))
+    run.arg(format!("-max_len={LONGEST_INPUT}"))
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1", "-print_funcs=0"])
         .args([grown, seeds]);
@@ -94,7 +100,7 @@ fn run(name: &str, seconds: u64, programs: &Path, grown: &Path, fuzz: &Path) -> 
     }
     let is_figure = |line: &&str| line.starts_with("stat::number") || line.starts_with("stat::new");
     let figures: String = said.lines().filter(is_figure).map(|line| format!("  {line}\n")).collect();
-    Ok(format!("fuzz: {name}, {seconds} s\n{figures}"))
+    Ok(format!("fuzz: {name}\n{figures}"))
 }
 
 /// The name of the platform that the compiler makes programs for.

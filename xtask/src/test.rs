@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -76,6 +77,9 @@ fn other_object(ci: bool) -> Result<Option<PathBuf>> {
 fn run(arguments: &Arguments, as_root: bool, object: Option<&Path>) -> Result<()> {
     let command = |more: &[&str]| {
         let mut command = nextest("run", more, arguments);
+        // Most tests wait most of the time.
+        let at_once = 2 * thread::available_parallelism().map_or(1, usize::from);
+        command.env("NEXTEST_TEST_THREADS", at_once.to_string());
         if let Some(object) = object {
             command.env("CAPTURE_EBPF_OBJECT", object);
             if arguments.arguments.is_empty() {
