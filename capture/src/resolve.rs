@@ -1,27 +1,38 @@
-//! Names for addresses and ports, for `--resolve`: asked for by a thread of its own, and kept.
+//! Names for addresses and ports, for `--resolve`: asked for by a process of its own ([`helper`]), and kept.
 //!
 //! A name is asked for once. Until it is known it holds up a line for no longer than the [`Wait`] the resolver was
 //! given; then the line has the number, and later lines the name.
 
+mod helper;
+pub mod message;
+
 use std::{
     collections::HashMap,
-    fmt, io,
+    io,
     net::IpAddr,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel},
-    thread,
     time::{Duration, Instant},
 };
 
 use capture_text::names::Names;
+use nix::poll::PollTimeout;
 
-use crate::etc::{self, SERVICES};
+use self::{
+    helper::Asking,
+    message::{Answer, Question},
+};
+use crate::{
+    etc::{self, SERVICES},
+    process::channel::Broken,
+};
+
+pub use self::helper::{HelperError, end_with_parent};
 
 /// Addresses whose names are kept. When there are more, all are forgotten and asked for again.
 const LIMIT: usize = 1 << 16;
-/// Questions that wait for an answer at most.
-const QUESTIONS: usize = 1024;
 /// How long lines are not held up after they have been.
 const REST: Duration = Duration::from_millis(100);
+/// poll(2) waits for whole ones.
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// How long lines wait for names.
 #[derive(Clone, Copy, Debug)]
@@ -39,62 +50,35 @@ pub struct Resolver {
     services_error: Option<io::Error>,
     /// `None` for an address without a name, or whose name has been asked for.
     hosts: HashMap<IpAddr, Option<String>>,
-    questions: SyncSender<IpAddr>,
-    answers: Receiver<(IpAddr, Option<String>)>,
+    /// The helper, as long as it is of use.
+    helper: Option<Asking>,
     wait: Wait,
     /// Until when lines may be held up, once one was.
     deadline: Option<Instant>,
 }
 
-/// What asks for names: a thread that is to be started.
-pub struct LookUps(Box<dyn FnOnce() + Send>);
-
-impl LookUps {
-    /// Starts the thread.
+impl Resolver {
+    /// A resolver with a helper of its own: splits the process, which must have one thread. With `no_domain`, names end before
+    /// their first dot. The helper gives up what it does not need with `confine`, which says what is left, in words; these are
+    /// returned, too.
     ///
     /// # Errors
     ///
-    /// When the system has no more threads.
-    pub fn start(self) -> io::Result<()> {
-        thread::Builder::new().name("resolver".to_owned()).spawn(self.0).map(drop)
-    }
-}
-
-impl fmt::Debug for LookUps {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("LookUps")
-    }
-}
-
-impl Resolver {
-    /// A resolver, and what answers its questions when it is started. With `no_domain`, names end before their first dot.
-    pub fn new(wait: Wait, no_domain: bool) -> (Self, LookUps) {
-        Self::asking(wait, move |address| {
-            let name = look_up(address)?;
-            Some(if no_domain { without_domain(name) } else { name })
-        })
-    }
-
-    /// As [`new`](Self::new), with `look_up` instead of name servers.
-    fn asking(
+    /// When there is no helper.
+    pub fn split(
         wait: Wait,
-        mut look_up: impl FnMut(IpAddr) -> Option<String> + Send + 'static,
-    ) -> (Self, LookUps) {
-        let (questions, queue) = sync_channel::<IpAddr>(QUESTIONS);
-        let (replies, answers) = channel();
-        let run = move || {
-            for address in queue {
-                if replies.send((address, look_up(address))).is_err() {
-                    break;
-                }
-            }
-        };
+        no_domain: bool,
+        confine: impl FnOnce() -> Result<String, String>,
+    ) -> Result<(Self, String), HelperError> {
+        let (helper, holds) = helper::split(no_domain, confine)?;
+        Ok((Self::asking(wait, helper), holds))
+    }
+
+    fn asking(wait: Wait, helper: Asking) -> Self {
         let mut services = HashMap::new();
         let read = etc::entries(SERVICES, |entry| add_service(&mut services, entry));
-        let hosts = HashMap::new();
-        let services_error = read.err();
-        let resolver = Self { services, services_error, hosts, questions, answers, wait, deadline: None };
-        (resolver, LookUps(Box::new(run)))
+        let (hosts, helper) = (HashMap::new(), Some(helper));
+        Self { services, services_error: read.err(), hosts, helper, wait, deadline: None }
     }
 
     /// Why [`SERVICES`] could not be read, or not to its end. The ports that are missing have no names.
@@ -102,17 +86,32 @@ impl Resolver {
         self.services_error.as_ref()
     }
 
-    fn keep_answers(&mut self) {
-        while let Ok((address, name)) = self.answers.try_recv() {
-            self.hosts.insert(address, name);
+    /// Keeps what the helper has answered. Returns the address of one answer, if there was any.
+    fn keep_answer(&mut self) -> Option<IpAddr> {
+        match self.helper.as_ref()?.next() {
+            Ok(Some(Answer::Named(address, name))) => {
+                // The helper is not believed, and neither are name servers.
+                self.hosts.insert(address, name.filter(|name| is_printable(name)));
+                Some(address)
+            }
+            Ok(None) => None,
+            Ok(Some(Answer::Begun(_) | Answer::Refused(_))) | Err(_) => {
+                self.helper = None;
+                None
+            }
         }
     }
 
     /// Asks for a name and waits for it, as long as that is allowed now.
     fn ask(&mut self, address: IpAddr) {
-        // Where too many questions are open, this one is asked when the address is seen again.
-        if self.questions.try_send(address).is_err() {
-            return;
+        match self.helper.as_ref().map(|helper| helper.offer(&Question(address))) {
+            Some(Ok(true)) => {}
+            // Where too many questions are open, this one is asked when the address is seen again.
+            Some(Ok(false)) | None => return,
+            Some(Err(_)) => {
+                self.helper = None;
+                return;
+            }
         }
         if self.hosts.len() >= LIMIT {
             self.hosts.clear();
@@ -125,23 +124,25 @@ impl Resolver {
         };
         self.deadline = Some(deadline);
         while now < deadline {
-            match self.answers.recv_timeout(deadline - now) {
-                Ok((answered, name)) => {
-                    self.hosts.insert(answered, name);
-                    if answered == address {
-                        return;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+            match self.keep_answer() {
+                Some(answered) if answered == address => return,
+                Some(_) => {}
+                None if self.await_answer(deadline - now).is_err() => return,
+                None => {}
             }
             now = Instant::now();
         }
+    }
+
+    fn await_answer(&self, patience: Duration) -> Result<bool, Broken> {
+        let patience = PollTimeout::try_from(patience + MILLISECOND).unwrap_or(PollTimeout::MAX);
+        self.helper.as_ref().ok_or(Broken::Closed)?.wait(patience)
     }
 }
 
 impl Names for Resolver {
     fn host(&mut self, address: IpAddr) -> Option<&str> {
-        self.keep_answers();
+        while self.keep_answer().is_some() {}
         if !self.hosts.contains_key(&address) {
             self.ask(address);
         }
@@ -151,21 +152,6 @@ impl Names for Resolver {
     fn service(&self, port: u16) -> Option<&str> {
         self.services.get(&port).map(String::as_str)
     }
-}
-
-/// The name of an address, if it has one that can be printed.
-fn look_up(address: IpAddr) -> Option<String> {
-    let name = dns_lookup::lookup_addr(&address).ok()?;
-    // Without a name the number comes back as text.
-    (is_printable(&name) && name.parse::<IpAddr>().is_err()).then_some(name)
-}
-
-/// What is before the first dot (addrtoname.c, `ipaddr_string`).
-fn without_domain(mut name: String) -> String {
-    if let Some(dot @ 1..) = name.find('.') {
-        name.truncate(dot);
-    }
-    name
 }
 
 /// A name server can put anything into a name. None of it may control a terminal.
@@ -187,9 +173,13 @@ fn add_service(services: &mut HashMap<u16, String>, entry: &[&str]) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::Sender;
+    use std::{
+        sync::mpsc::{Sender, channel},
+        thread,
+    };
 
     use super::*;
+    use crate::process::channel::pair;
 
     #[test]
     fn the_first_tcp_name_of_a_port_counts() {
@@ -214,37 +204,64 @@ mod tests {
         assert!(is_printable("db-1.example_net.com"));
         for name in ["", "a\x1b[31m", "a b", "ä", "a\n"] {
             assert!(!is_printable(name), "{name:?}");
+            let mut resolver = resolver(Wait::Each(NEVER), move |_| Some(name.to_owned()));
+            assert_eq!(resolver.host(IpAddr::from([10, 0, 0, 1])), None);
         }
     }
 
     /// Longer than a test may take.
     const NEVER: Duration = Duration::from_secs(30);
 
+    /// A resolver with `look_up` instead of name servers, in a thread instead of a process.
+    fn resolver(wait: Wait, look_up: impl FnMut(IpAddr) -> Option<String> + Send + 'static) -> Resolver {
+        let (asking, end) = pair().unwrap();
+        thread::spawn(move || helper::serve(&end, false, look_up));
+        Resolver::asking(wait, asking)
+    }
+
     #[test]
     fn an_address_is_asked_for_once() {
         let address = IpAddr::from([127, 0, 0, 1]);
         let named = move |asked| (asked == address).then(|| "localhost".to_owned());
-        let (mut resolver, look_ups) = Resolver::asking(Wait::Each(NEVER), named);
-        look_ups.start().unwrap();
+        let mut resolver = resolver(Wait::Each(NEVER), named);
         assert_eq!(resolver.host(address), Some("localhost"));
-        resolver.questions = sync_channel(0).0;
+        resolver.helper = None;
         assert_eq!(resolver.host(address), Some("localhost"));
     }
 
+    /// Numbers are printed from then on, without a wait.
     #[test]
-    fn a_domain_is_left_out() {
-        for (name, expected) in [("db1.example.net", "db1"), ("localhost", "localhost"), (".x", ".x")] {
-            assert_eq!(without_domain(name.to_owned()), expected);
-        }
+    fn a_helper_that_is_gone_is_not_waited_for() {
+        let address = IpAddr::from([10, 0, 0, 1]);
+        let (asking, end) = pair::<_, Answer>().unwrap();
+        let mut resolver = Resolver::asking(Wait::Each(NEVER), asking);
+        drop(end);
+        assert_eq!(resolver.host(address), None);
+        assert!(resolver.helper.is_none());
+        let (asking, end) = pair().unwrap();
+        let mut resolver = Resolver::asking(Wait::Each(NEVER), asking);
+        end.say(&Answer::Begun(String::new())).unwrap();
+        assert_eq!(resolver.host(address), None);
+        assert!(resolver.helper.is_none());
+    }
+
+    /// What there is no room for is asked when the address comes again.
+    #[test]
+    fn many_open_questions_hold_nothing_up() {
+        let (asking, _end) = pair::<_, Answer>().unwrap();
+        let mut resolver = Resolver::asking(Wait::Together(Duration::ZERO), asking);
+        let addresses =
+            || (0..=u8::MAX).flat_map(|c| (0..=u8::MAX).map(move |d| IpAddr::from([10, 0, c, d])));
+        assert!(addresses().all(|address| resolver.host(address).is_none()));
+        assert!(resolver.hosts.len() < addresses().count());
+        assert!(resolver.helper.is_some());
     }
 
     /// A resolver whose questions are answered when the test says so, with the name `host`.
     fn blocked(wait: Wait) -> (Resolver, Sender<()>) {
         let (answer, answers) = channel();
         let look_up = move |_| answers.recv().ok().map(|()| "host".to_owned());
-        let (resolver, look_ups) = Resolver::asking(wait, look_up);
-        look_ups.start().unwrap();
-        (resolver, answer)
+        (resolver(wait, look_up), answer)
     }
 
     #[test]

@@ -49,12 +49,12 @@ const LAYERS: &[Layer] = &[
     // A second process, and sockets between the two.
     Layer { module: "process", imports: &[], touches: &[Unsafe] },
     Layer { module: "kernel", imports: &["messages", "process"], touches: &[Aya, Tokio, Clock, Unsafe] },
-    // Names for addresses: waits for them, by the clock.
+    // Names for addresses: waits for them, by the clock, with poll(2).
     Layer { module: "etc", imports: &[], touches: &[] },
     // What is given up before a file is read: through nix, without `unsafe`.
     Layer { module: "sandbox", imports: &["etc"], touches: &[Unsafe] },
     Layer { module: "lookup", imports: &["etc"], touches: &[] },
-    Layer { module: "resolve", imports: &["etc"], touches: &[Clock] },
+    Layer { module: "resolve", imports: &["etc", "process"], touches: &[Clock, Unsafe] },
     // Where lines go. What waits for room in an output does so with poll(2), through nix and without `unsafe`.
     Layer { module: "blocking", imports: &[], touches: &[Unsafe] },
     // Files are opened and closed by hand, so that links are not followed and no error is lost: through nix, likewise. The

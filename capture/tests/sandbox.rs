@@ -214,11 +214,15 @@ impl Reading {
 
     /// The child that opens files.
     fn helper(&self) -> Option<u32> {
+        self.child_called("capture-files")
+    }
+
+    fn child_called(&self, name: &str) -> Option<u32> {
         let process = self.child.id();
         let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
-        let helper = children.trim().parse().ok()?;
-        assert_eq!(fs::read_to_string(format!("/proc/{helper}/comm")).unwrap(), "capture-files\n");
-        Some(helper)
+        let mut children = children.split_whitespace().map(|child| child.parse().unwrap());
+        children
+            .find(|child: &u32| fs::read_to_string(format!("/proc/{child}/comm")).unwrap().trim_end() == name)
     }
 
     fn end(mut self) {
@@ -266,7 +270,7 @@ fn a_process_that_reads_holds_nothing() {
         (plain(&["-n", "-Z", "daemon"]), DAEMON, 1),
         (plain(&["-n", "-Z", "root"]), 0, 1),
         // No packet is selected: no name server is asked.
-        (Reading::new(&["--resolve", "host", "127.0.0.1"], has_greeted), NOBODY, 2),
+        (Reading::new(&["--resolve", "host", "127.0.0.1"], has_greeted), NOBODY, 1),
         (plain(&["--json"]), NOBODY, 1),
         (plain(&["-w", "-"]), NOBODY, 1),
         (writing(&["-w", "x"]), NOBODY, 1),
@@ -275,7 +279,7 @@ fn a_process_that_reads_holds_nothing() {
         (writing(&["-w", "x", "-C", "1"]), NOBODY, 1),
         (writing(&["-w", "x", "-C", "1", "-Z", "daemon"]), DAEMON, 1),
         (writing(&["-w", "x", "-z", "true"]), NOBODY, 1),
-        (Reading::new(&["-w", "x", "--print", "--resolve", "port", "1"], has_greeted), NOBODY, 2),
+        (Reading::new(&["-w", "x", "--print", "--resolve", "port", "1"], has_greeted), NOBODY, 1),
     ] {
         let all = reading.threads();
         assert_eq!(all.len(), threads);
@@ -312,6 +316,33 @@ fn the_helper_holds_what_opening_files_takes() {
                 shown == "/dev/null" || shown.starts_with("socket:") || to == reading.folder.path();
             assert!(is_known, "{shown}");
         }
+        reading.end();
+        wait_until("the helper ends", || fs::metadata(format!("/proc/{helper}")).is_err());
+    }
+}
+
+/// It is there only with `--resolve`, and it has nothing of what is read.
+#[test]
+#[ignore = "needs root"]
+fn the_helper_that_asks_for_names_holds_nothing() {
+    assert_eq!(Reading::new(&["-n"], has_lines).child_called("capture-names"), None);
+    // No packet is selected: no name server is asked.
+    for (arguments, uid) in [
+        (&["--resolve", "host", "127.0.0.1"][..], NOBODY),
+        (&["--resolve", "-Z", "daemon", "host", "127.0.0.1"], DAEMON),
+        (&["--resolve", "-w", "x", "-C", "1", "--print", "port", "1"], NOBODY),
+    ] {
+        let reading = Reading::new(arguments, has_greeted);
+        let helper = reading.child_called("capture-names").unwrap();
+        let all = threads(helper);
+        assert_eq!(all.len(), 1);
+        holds(&all[0], uid, 0, 0);
+        let descriptors = fs::read_dir(format!("/proc/{helper}/fd")).unwrap();
+        let shown =
+            descriptors.map(|entry| fs::read_link(entry.unwrap().path()).unwrap().display().to_string());
+        let (null, others): (Vec<_>, Vec<_>) = shown.partition(|to| to == "/dev/null");
+        assert_eq!((null.len(), others.len()), (3, 1), "{others:?}");
+        assert!(others[0].starts_with("socket:"), "{others:?}");
         reading.end();
         wait_until("the helper ends", || fs::metadata(format!("/proc/{helper}")).is_err());
     }

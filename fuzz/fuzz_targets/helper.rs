@@ -6,6 +6,7 @@ use capture::{
     kernel::helper::message::{Event, Request as OfPrograms},
     output::files::message::{Answer, Beginning, End, Request as OfFiles},
     process::message::{Message, SIZE},
+    resolve::message::{Answer as Name, Question},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -26,4 +27,6 @@ fuzz_target!(|bytes: &[u8]| {
     check::<Answer>(bytes);
     check::<Beginning>(bytes);
     check::<End>(bytes);
+    check::<Question>(bytes);
+    check::<Name>(bytes);
 });

@@ -63,6 +63,20 @@ impl<S: Message, R: Message> End<S, R> {
         send_all(&self.socket, &message.encode())
     }
 
+    /// Says something, unless the other process has not listened for long. False if it was not said.
+    ///
+    /// # Errors
+    ///
+    /// When it is gone.
+    pub fn offer(&self, message: &S) -> Result<bool, Broken> {
+        match send(self.socket.as_raw_fd(), &message.encode(), MsgFlags::MSG_NOSIGNAL) {
+            Ok(_) => Ok(true),
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(Broken::Closed),
+            Err(errno) => Err(Broken::Socket(errno.into())),
+        }
+    }
+
     /// The next thing that the other process has said, if there is one.
     ///
     /// # Errors

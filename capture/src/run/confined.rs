@@ -13,6 +13,7 @@ use crate::{
         files::{Rotation, is_descriptor},
         pcapng::operating_system,
     },
+    resolve::end_with_parent,
     sandbox::{self, Confined, Needs, Sandbox, SandboxError, SandboxOptions},
 };
 
@@ -60,6 +61,21 @@ impl<'a> Confinement<'a> {
         })
     }
 
+    /// What the helper gives up that asks for names. Returns what is left, in words.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses it, in words.
+    pub(super) fn of_names(&self) -> Result<String, String> {
+        let words = |error: SandboxError| error.to_string();
+        let needs = Needs { names: true, ..Needs::default() };
+        let confined =
+            self.sandbox.as_ref().map(|sandbox| sandbox.confine(needs)).transpose().map_err(words)?;
+        end_with_parent().map_err(|error| format!("the helper process, which asks for names: {error}"))?;
+        let sealed = confined.map(Confined::seal).transpose().map_err(words)?;
+        Ok(sealed.map_or_else(String::new, |sealed| sealed.to_string()))
+    }
+
     /// What the helper of a live capture gives up. It `enters` network namespaces, or not.
     ///
     /// # Errors
@@ -101,9 +117,11 @@ impl<'a> Confinement<'a> {
 
     /// Whatever was needed to open outputs goes.
     pub(super) fn outputs_are_open(&mut self) -> Result<(), RunError> {
-        if !std::mem::take(&mut self.needs).only_at_first {
+        let Needs { only_at_first, asks, .. } = self.needs;
+        if !only_at_first {
             return Ok(());
         }
+        self.needs = Needs { asks, ..Needs::default() };
         self.confine()?;
         self.seal(say)
     }
@@ -131,8 +149,7 @@ pub(super) fn without_outputs(config: &Config) -> Result<(), RunError> {
 fn needs(config: &Config) -> (Needs, Option<Needs>) {
     let is_live = matches!(config.source, Source::Live(_));
     let names = config.resolve && config.outputs.text;
-    // A thread keeps what it was started with. The outputs of a live capture are open by then.
-    let mut opens_later = names && !is_live;
+    let mut opens_later = false;
     let mut folders = Vec::new();
     let mut programs = false;
     if let Some(file) = config.outputs.write.as_ref().filter(|file| is_named(&file.path)) {
@@ -146,7 +163,7 @@ fn needs(config: &Config) -> (Needs, Option<Needs>) {
         opens_later |= is_pipe(path);
         folders.push(folder(path, false));
     }
-    let needs = Needs { names, live: is_live, ..Needs::default() };
+    let needs = Needs { asks: names, live: is_live, ..Needs::default() };
     if folders.is_empty() || is_live && !opens_later {
         (needs, None)
     } else if opens_later {

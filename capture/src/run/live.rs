@@ -45,7 +45,6 @@ use crate::{
     },
     messages::Messages,
     output::{Output, files::helper::Helper},
-    resolve::LookUps,
     summary::Warnings,
 };
 
@@ -132,7 +131,6 @@ struct Begun<'a> {
     started: Started,
     confinement: Confinement<'a>,
     outputs: Vec<Output>,
-    look_ups: Option<LookUps>,
     news: Arc<Notify>,
     teller: Teller,
     greeting: String,
@@ -175,9 +173,9 @@ impl<'a> Begun<'a> {
         let started = Started::new(&options_of_capture, confine)
             .map_err(|error| with_expression(error, &config.filter))?;
         let mut about_names = String::new();
-        let (text, look_ups) = printer(config)
-            .map(|printer| text_encoder(config, printer, NAME_PATIENCE, |text| about_names.push_str(text)))
-            .unzip();
+        let mut say = |text: &str| about_names.push_str(text);
+        let encoder = |printer| text_encoder(config, printer, NAME_PATIENCE, &confinement, &mut say);
+        let text = printer(config).map(encoder).transpose()?;
         let news = Arc::new(Notify::new());
         let teller = Teller::new(config, options);
         let listed = started.listed().cloned();
@@ -201,16 +199,7 @@ impl<'a> Begun<'a> {
         }
         greeting.push_str(&about_names);
         confinement.begin()?;
-        Ok(Self {
-            started,
-            confinement,
-            outputs,
-            look_ups: look_ups.flatten(),
-            news,
-            teller,
-            greeting,
-            helper,
-        })
+        Ok(Self { started, confinement, outputs, news, teller, greeting, helper })
     }
 
     /// Starts the threads, gives up the system calls that this took, and greets. To be called within a tokio runtime.
@@ -220,15 +209,13 @@ impl<'a> Begun<'a> {
         signals: Blocked,
         messages: &Messages,
     ) -> Result<(Session, Signals, Option<Helper>), RunError> {
-        let Self { started, mut confinement, mut outputs, look_ups, news, mut teller, greeting, helper } =
-            self;
+        let Self { started, mut confinement, mut outputs, news, mut teller, greeting, helper } = self;
         let signals = signals.listen().map_err(cannot_start("the thread of signals"))?;
         messages.start().map_err(cannot_start("the thread of standard error"))?;
         let mut capture = started.listen()?;
         for output in &mut outputs {
             output.start().map_err(cannot_start("the writer's thread"))?;
         }
-        super::start_look_ups(look_ups)?;
         let lost_helper = Arc::<AtomicBool>::default();
         if let Some(helper) = &helper {
             watch(helper, &lost_helper, &news).map_err(cannot_start("the thread of files"))?;

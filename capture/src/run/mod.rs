@@ -26,7 +26,7 @@ use nix::{
     sys::signal::{SigSet, SigmaskHow, Signal},
 };
 
-use self::outputs::STANDARD_OUTPUT;
+use self::{confined::Confinement, outputs::STANDARD_OUTPUT};
 use crate::{
     blocking,
     config::{self, Command, Config, Source},
@@ -41,7 +41,7 @@ use crate::{
         files::{FilesError, helper::HelperError},
         text::TextEncoder,
     },
-    resolve::{LookUps, Resolver, Wait},
+    resolve::{self, Resolver, Wait},
     sandbox::SandboxError,
     source::file::FileError,
     summary::Unwritten,
@@ -132,6 +132,9 @@ pub enum RunError {
     /// There is no helper that opens the files.
     #[error(transparent)]
     FilesHelper(#[from] HelperError),
+    /// There is no helper that asks for names.
+    #[error(transparent)]
+    NamesHelper(#[from] resolve::HelperError),
     /// `-w -` at a terminal.
     #[error("-w -: standard output is a terminal: redirect it, or name a file")]
     BinaryToTerminal,
@@ -356,37 +359,37 @@ fn printer(config: &Config) -> Option<Printer> {
     Some(printer)
 }
 
-/// Makes a printer print names, with `--resolve`, and lines of what it prints. Names come when what is returned besides is
-/// started. A line waits for a name for no longer than
+/// Makes a printer print names, with `--resolve`, and lines of what it prints. To be called while the process has one thread,
+/// and all that it may do. A line waits for a name for no longer than
 /// `patience`. Live, lines together have to wait for no longer than that for a while, or packets would be lost. `say` gets
 /// what there is to say about names.
+///
+/// # Errors
+///
+/// When there is no helper that asks for names.
 fn text_encoder(
     config: &Config,
     mut printer: Printer,
     patience: Duration,
-    say: impl FnOnce(&str),
-) -> (TextEncoder, Option<LookUps>) {
-    let mut look_ups = None;
+    confinement: &Confinement<'_>,
+    mut say: impl FnMut(&str),
+) -> Result<TextEncoder, RunError> {
     if config.resolve {
         let wait = match config.source {
             Source::File(_) => Wait::Each(patience),
             Source::Live(_) => Wait::Together(patience),
         };
-        let (resolver, names) = Resolver::new(wait, config.no_domain);
-        look_ups = Some(names);
+        let (resolver, holds) = Resolver::split(wait, config.no_domain, || confinement.of_names())?;
+        if confinement.is_reported() && !holds.is_empty() {
+            say(&format!("capture: names are asked for with: {holds}\n"));
+        }
         if let Some(error) = resolver.services_error() {
             let why = without_number(&error.to_string());
             say(&format!("capture: {SERVICES}: {why}: ports are printed as numbers\n"));
         }
         printer.set_names(Box::new(resolver));
     }
-    (TextEncoder::new(printer, config.explain), look_ups)
-}
-
-/// Starts what asks for names, if anything does.
-fn start_look_ups(look_ups: Option<LookUps>) -> Result<(), RunError> {
-    let started = look_ups.map_or(Ok(()), LookUps::start);
-    started.map_err(|source| RunError::Start { what: "the resolver's thread", source })
+    Ok(TextEncoder::new(printer, config.explain))
 }
 
 /// Writes to standard error. Where it is gone, the text is lost.

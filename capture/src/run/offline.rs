@@ -1,4 +1,4 @@
-//! Reading a file: read, select, hand to the engine. No runtime and, but for names, no threads; and no privileges, from
+//! Reading a file: read, select, hand to the engine. No runtime and no threads; and no privileges, from
 //! before the first byte of the file is looked at.
 
 use std::{
@@ -24,7 +24,7 @@ use super::{
     outputs::{self, Driver, Prepared},
     printer,
     progress::{self, Meter},
-    say, show, standard_output, start_look_ups, text_encoder, tracker, without_number, write_all,
+    say, show, standard_output, text_encoder, tracker, without_number, write_all,
 };
 use crate::{
     blocking,
@@ -73,11 +73,10 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let mut prepared = Prepared::new(config, file_read, &confinement)?;
     let helper = prepared.take_helper();
     say(prepared.holds());
+    let mut keep = |text: &str| about_names.push_str(text);
+    let encoder = |printer| text_encoder(config, printer, NAME_PATIENCE, &confinement, &mut keep);
+    let text = printer.map(encoder).transpose()?;
     confinement.begin()?;
-    let (text, look_ups) = printer
-        .map(|printer| text_encoder(config, printer, NAME_PATIENCE, |text| about_names.push_str(text)))
-        .unzip();
-    start_look_ups(look_ups.flatten())?;
     confinement.seal(say)?;
     let helper_end = helper.as_ref().map(Helper::end).transpose();
     let helper_end = helper_end.map_err(|source| RunError::Start { what: "the helper process", source })?;

@@ -161,7 +161,7 @@ const LIVE: &[c_long] = &[
     libc::SYS_epoll_wait,
 ];
 
-/// What asks another process, which is a child, for open files.
+/// What asks another process, which is a child, for open files and for names.
 const ASK: &[c_long] = &[libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_sendto, libc::SYS_wait4];
 
 /// What hands them out, by threads of its own.
@@ -207,8 +207,7 @@ const CONFINE: &[c_long] = &[
     libc::SYS_setresuid,
 ];
 
-/// What the C library calls to ask for names, besides sockets: it reads files, and loads modules. A thread's own
-/// beginning is among it, because the thread may not have come further.
+/// What the C library calls to ask for names, besides sockets: it reads files, and loads modules.
 const NAMES: &[c_long] = &[
     libc::SYS_bind,
     libc::SYS_connect,
@@ -225,11 +224,9 @@ const NAMES: &[c_long] = &[
     libc::SYS_readlinkat,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
-    libc::SYS_rseq,
     libc::SYS_sendmmsg,
     libc::SYS_sendmsg,
     libc::SYS_sendto,
-    libc::SYS_set_robust_list,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
     libc::SYS_statx,
@@ -323,7 +320,7 @@ fn allowed(needs: &Needs) -> Result<Rules, BackendError> {
         mapped.push(When::Bits(2, libc::PROT_WRITE as u64 | EXECUTED, EXECUTED));
     }
     add_for_all(&mut rules, &mapped)?;
-    if needs.names || needs.live || needs.serves {
+    if needs.live || needs.serves {
         add(&mut rules, libc::SYS_prctl, &[When::Is(0, libc::PR_SET_NAME.unsigned_abs().into())])?;
     }
     if needs.names {

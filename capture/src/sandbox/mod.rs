@@ -34,9 +34,9 @@ pub struct Needs {
     pub folders: Vec<PathBuf>,
     /// Whether that is done for another process, by threads of this one.
     pub serves: bool,
-    /// Whether another process, which is a child, does so for this one.
+    /// Whether another process, which is a child, does so for this one, or asks for names.
     pub asks: bool,
-    /// Whether names of hosts are asked for, by a thread of this process.
+    /// Whether names of hosts are asked for.
     pub names: bool,
     /// Whether packets come from rings, and from another process what there is to be known of them.
     pub live: bool,
