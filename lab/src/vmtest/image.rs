@@ -21,14 +21,59 @@ const PATH: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 /// The kernel's modules that the checks need; what these need is found by itself.
 const MODULES: [&str; 4] = ["veth", "ipip", "sch_ingress", "cls_bpf"];
 
+/// Programs that make some kinds of interfaces; a machine without them does not check these kinds.
+const MAKERS: [&str; 3] = ["wg", "socat", "teamnl"];
+
+/// Modules of the kinds of interfaces, and what these need without saying so. A kernel may have them built in, or lack
+/// some.
+const KINDS: [&str; 36] = [
+    "8021q",
+    "bonding",
+    "team",
+    "team_mode_roundrobin",
+    "bridge",
+    "dummy",
+    "macvlan",
+    "macvtap",
+    "ipvlan",
+    "macsec",
+    "vrf",
+    "ifb",
+    "act_mirred",
+    "cls_matchall",
+    "vxlan",
+    "geneve",
+    "l2tp_eth",
+    "l2tp_netlink",
+    "tun",
+    "ipip",
+    "sit",
+    "ip6_tunnel",
+    "ip_gre",
+    "ip6_gre",
+    "ip_vti",
+    "ip6_vti",
+    "xfrm_interface",
+    "xfrm_user",
+    "esp4",
+    "esp6",
+    "wireguard",
+    "gcm",
+    "ctr",
+    "ghash-generic",
+    "seqiv",
+    "drbg",
+];
+
 /// What runs in the machine; see there.
-const SCRIPTS: [(&str, &str); 7] = [
+const SCRIPTS: [(&str, &str); 8] = [
     ("init", include_str!("guest/init")),
     ("tools.sh", include_str!("guest/tools.sh")),
     ("checks.sh", include_str!("guest/checks.sh")),
     ("counters.sh", include_str!("guest/counters.sh")),
     ("filters.sh", include_str!("guest/filters.sh")),
     ("power.sh", include_str!("guest/power.sh")),
+    ("kinds.sh", include_str!("guest/kinds.sh")),
     ("filters.txt", include_str!("../../../capture-filter/tests/acceptance.txt")),
 ];
 
@@ -54,8 +99,10 @@ impl Image {
         fs::set_permissions(root.path().join("init"), fs::Permissions::from_mode(0o755))?;
         fs::copy(find("busybox")?, root.path().join("bin/busybox"))?;
         fs::copy(capture, bin.join("capture"))?;
-        for tool in TOOLS {
-            let path = find(tool)?;
+        let makers = MAKERS.into_iter().filter_map(|maker| find(maker).ok());
+        for path in TOOLS.into_iter().map(find).chain(makers.map(Ok)) {
+            let path = path?;
+            let tool = path.file_name().unwrap_or_default();
             fs::copy(&path, bin.join(tool))?;
             for library in libraries(&output(Command::new("ldd").arg(&path))?) {
                 let to = root.path().join(library.trim_start_matches('/'));
@@ -77,18 +124,14 @@ impl Image {
         let release = &kernel.release;
         fs::create_dir_all(logs)?;
         let root = tempfile::tempdir_in(logs)?;
-        let to = root.path().join("modules");
-        fs::create_dir_all(&to)?;
-        for (number, module) in modules(unpacked, release)?.iter().enumerate() {
-            let name = module.file_stem().unwrap_or_default().to_string_lossy();
-            let name = name.trim_end_matches(".ko");
-            let mut file = File::create(to.join(format!("{number:02}-{name}")))?;
-            if module.extension().is_some_and(|extension| extension == "xz") {
-                workspace::run(Command::new("xz").arg("-dc").arg(module).stdout(file))?;
-            } else {
-                io::copy(&mut File::open(module)?, &mut file)?;
-            }
-        }
+        let base = modules_base(unpacked, release)?;
+        let needed = modules(&base, release, &MODULES)?;
+        let dependencies = fs::read_to_string(base.join("lib/modules").join(release).join("modules.dep"))?;
+        let offered = KINDS.into_iter().filter(|kind| dependencies.contains(&format!("/{kind}.ko")));
+        let mut kinds = modules(&base, release, &offered.collect::<Vec<_>>())?;
+        kinds.retain(|module| !needed.contains(module));
+        put(&needed, &root.path().join("modules"))?;
+        put(&kinds, &root.path().join("kinds"))?;
         let disk = logs.join("disk.cpio");
         pack(root.path(), &disk)?;
         // Archives may follow each other.
@@ -112,8 +155,8 @@ fn libraries(printed: &str) -> impl Iterator<Item = &str> {
     printed.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
 }
 
-/// The files of the modules that are needed, each after those that it needs.
-fn modules(unpacked: &Path, release: &str) -> Result<Vec<PathBuf>> {
+/// The folder of an unpacked kernel that has its modules, in `lib/modules`.
+fn modules_base(unpacked: &Path, release: &str) -> Result<PathBuf> {
     let base =
         if unpacked.join("usr/lib/modules").exists() { unpacked.join("usr") } else { unpacked.to_owned() };
     if !base.join("lib/modules").join(release).join("modules.dep").exists() {
@@ -125,19 +168,40 @@ fn modules(unpacked: &Path, release: &str) -> Result<Vec<PathBuf>> {
             bail!("`{}` failed: {}", workspace::shown(&depmod), String::from_utf8_lossy(&output.stderr));
         }
     }
+    Ok(base)
+}
+
+/// The files of modules, each after those that it needs.
+fn modules(base: &Path, release: &str, names: &[&str]) -> Result<Vec<PathBuf>> {
     let mut modprobe = Command::new("/sbin/modprobe");
-    modprobe.arg("-d").arg(&base).args(["-S", release, "--show-depends", "-a"]).args(MODULES);
+    modprobe.arg("-d").arg(base).args(["-S", release, "--show-depends", "-a"]).args(names);
     let mut files = Vec::new();
     for line in output(&mut modprobe)?.lines() {
-        // `insmod PATH`, or `builtin NAME`.
-        if let Some(path) = line.strip_prefix("insmod ") {
-            let path = PathBuf::from(path.trim());
+        // `insmod PATH`, with the options that this machine has for the module, or `builtin NAME`.
+        if let Some(path) = line.strip_prefix("insmod ").and_then(|rest| rest.split_whitespace().next()) {
+            let path = PathBuf::from(path);
             if !files.contains(&path) {
                 files.push(path);
             }
         }
     }
     Ok(files)
+}
+
+/// Copies modules into a folder, with names that have their order.
+fn put(modules: &[PathBuf], to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for (number, module) in modules.iter().enumerate() {
+        let name = module.file_stem().unwrap_or_default().to_string_lossy();
+        let name = name.trim_end_matches(".ko");
+        let mut file = File::create(to.join(format!("{number:02}-{name}")))?;
+        if module.extension().is_some_and(|extension| extension == "xz") {
+            workspace::run(Command::new("xz").arg("-dc").arg(module).stdout(file))?;
+        } else {
+            io::copy(&mut File::open(module)?, &mut file)?;
+        }
+    }
+    Ok(())
 }
 
 /// Packs a folder into an archive as the kernel reads it.

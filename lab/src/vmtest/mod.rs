@@ -39,6 +39,7 @@ const MAX_BOOTS: u32 = 4;
 ///
 /// It needs no root. On Debian 12:
 /// apt-get install qemu-system-x86 busybox-static cpio kmod xz-utils tcpdump iproute2 bpftool
+/// and, for some kinds of interfaces, wireguard-tools socat libteam-utils
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Kernels, such as 6.12, or 6.12-rt with PREEMPT_RT [default: 5.10 6.1 6.12 7.2 7.3, or the nearest that the

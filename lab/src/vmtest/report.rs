@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The checks in guest/, and what the table calls them.
-const CHECKS: [(&str, &str); 13] = [
+const CHECKS: [(&str, &str); 14] = [
     ("tc_lines", "tc"),
     ("xdp_generic", "XDP generic"),
     ("xdp_native", "XDP native"),
@@ -28,6 +28,7 @@ const CHECKS: [(&str, &str); 13] = [
     ("filters_xdp", "expressions at XDP"),
     ("several", "`any`, and two namespaces"),
     ("power", "who reads packets has nothing but"),
+    ("kinds", "kinds of interfaces"),
 ];
 
 /// Lines of the console that are shown of what failed.
@@ -231,7 +232,8 @@ mod tests {
             include_str!("guest/checks.sh"),
             include_str!("guest/counters.sh"),
             include_str!("guest/filters.sh"),
-            include_str!("guest/power.sh")
+            include_str!("guest/power.sh"),
+            include_str!("guest/kinds.sh")
         );
         let (_, list) = checks.split_once("\nALL_CHECKS=\"").unwrap();
         let list: Vec<&str> = list.split_once('"').unwrap().0.split_whitespace().collect();

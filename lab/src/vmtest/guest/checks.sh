@@ -1,10 +1,10 @@
 # The checks. Sourced by init, which performs those in ALL_CHECKS in their order, each in a shell of its own with
-# `set -e` in force. A check is a function, here, in counters.sh, filters.sh or power.sh: it ends with `note TEXT` (it
-# passes, and TEXT is in the table) or with `die TEXT` (it fails, and TEXT says what is wrong). A new one needs a word in
-# ALL_CHECKS, and a column in report.rs.
+# `set -e` in force. A check is a function, here, in counters.sh, filters.sh, power.sh or kinds.sh: it ends with
+# `note TEXT` (it passes, and TEXT is in the table) or with `die TEXT` (it fails, and TEXT says what is wrong). A new one
+# needs a word in ALL_CHECKS, and a column in report.rs.
 
 ALL_CHECKS="tc_lines xdp_generic xdp_native options_tc options_xdp counters killed cpu_offline ingress_qdisc
-filters_tc filters_xdp several power"
+filters_tc filters_xdp several power kinds"
 
 BOTH_PORTS='tcp port 8888 or tcp port 9'
 

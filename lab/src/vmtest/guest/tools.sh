@@ -110,22 +110,30 @@ count() {
 }
 
 # What every summary of capture has to satisfy: nothing is lost without being counted. Lines of a dump begin with a tab.
-# One program reads it all: in an emulated machine, starting programs is what takes the time.
+# One program reads it all: in an emulated machine, starting programs is what takes the time.  accounts NAME..
 accounts() {
     local wrong
-    wrong=$(awk '
-        FILENAME ~ /[.]out$/ { lines += /^[[:graph:] ]/; next }
-        /^[0-9]+ packets? captured/ { captured = $1 }
-        /^[0-9]+ packets? received by filter/ { received = $1 }
-        /^[0-9]+ packets? dropped by kernel/ { dropped = $1 }
-        /^[0-9]+ packets? not written/ { unwritten = $1 }
+    wrong=$(cd "$W" && awk '
+        { name = FILENAME; sub(/[.][a-z]+$/, "", name) }
+        FILENAME ~ /[.]out$/ { lines[name] += /^[[:graph:] ]/; next }
+        /^[0-9]+ packets? captured/ { captured[name] = $1 }
+        /^[0-9]+ packets? received by filter/ { received[name] = $1 }
+        /^[0-9]+ packets? dropped by kernel/ { dropped[name] = $1 }
+        /^[0-9]+ packets? not written/ { unwritten[name] = $1 }
         END {
-            if (captured == "" || received == "" || dropped == "") print "there is no summary"
-            else if (received != captured + dropped + unwritten)
-                printf "%d received, but %d captured, %d dropped, %d not written", received, captured, dropped, unwritten
-            else if (lines != captured) printf "%d captured, but %d lines", captured, lines
-        }' "$W/$1.err" "$W/$1.out") || die "$1: its accounts cannot be read"
-    [ -z "$wrong" ] || die "$1: $wrong"
+            for (i = 1; i < ARGC; i += 2) {
+                name = ARGV[i]
+                sub(/[.][a-z]+$/, "", name)
+                if (captured[name] == "" || received[name] == "" || dropped[name] == "")
+                    print name ": there is no summary"
+                else if (received[name] != captured[name] + dropped[name] + unwritten[name])
+                    printf "%s: %d received, but %d captured, %d dropped, %d not written\n", name, received[name],
+                        captured[name], dropped[name], unwritten[name]
+                else if (lines[name] + 0 != captured[name])
+                    printf "%s: %d captured, but %d lines\n", name, captured[name], lines[name]
+            }
+        }' $(printf '%s.err ' "$@" | sed 's/\([^ ]*\)\.err/\1.err \1.out/g')) || die "$*: the accounts cannot be read"
+    [ -z "$wrong" ] || die "$wrong"
 }
 
 # --- the network
@@ -133,11 +141,21 @@ accounts() {
 # `veth0` (10.0.0.1, fd00::1) here, and `veth1` (10.0.0.2, fd00::2) in the namespace `peer`, with a server of echoes
 # on port 8888 and on port 7777; also on loopback.
 network() {
+    links
+    servers_at_both
+}
+
+# The devices of it.
+links() {
     ip netns add peer
     ip link add veth0 type veth peer name veth1 netns peer
     set_up_end '' veth0 1
     set_up_end 'ip netns exec peer' veth1 2
     ip netns exec peer ip link set lo up
+}
+
+# The servers of it.
+servers_at_both() {
     for port in 8888 7777; do
         taskset 2 nc -ll -p $port -e cat &
         ip netns exec peer taskset 2 nc -ll -p $port -e cat &
@@ -294,9 +312,9 @@ show_files() {
 
 # Everything in this machine is a check's: no process and no interface of it stays.
 clean_up() {
-    killall -q -KILL capture tcpdump nc cat
+    killall -q -KILL capture tcpdump nc cat socat
     ip link del veth0 2>/dev/null
-    for device in /sys/class/net/pair* /sys/class/net/tunnel*; do
+    for device in /sys/class/net/pair* /sys/class/net/tunnel* /sys/class/net/kind-*; do
         ip link del "${device##*/}" 2>/dev/null
     done
     ip netns del peer 2>/dev/null
