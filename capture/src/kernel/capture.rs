@@ -36,8 +36,7 @@ use super::{
     object::{LoadError, ObjectOptions, RingsError},
     objects::{Kind, Objects},
     rings::Rings,
-    set::Listed,
-    sources::RecordSource,
+    sources::{Listed, RecordSource},
 };
 use crate::messages::Messages;
 

@@ -66,8 +66,8 @@ pub use object::{
 };
 pub use objects::Kind;
 pub use privileges::{Denial, NotPermitted};
-pub use set::{Interfaces, Listed};
-pub use sources::{Origin, RecordSource};
+pub use set::Interfaces;
+pub use sources::{Listed, Origin, RecordSource};
 pub use watch::{Appearance, WatchError};
 
 /// The size of a page in bytes.

@@ -30,7 +30,6 @@ mod list;
 use self::absence::{Gaps, Reports};
 
 pub(super) use self::list::List;
-pub use self::list::Listed;
 
 /// How long a capture of all interfaces attaches to them before it begins to read packets.
 const START: Duration = Duration::from_secs(1);

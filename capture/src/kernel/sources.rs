@@ -24,6 +24,19 @@ pub struct Origin {
     pub link_type: LinkType,
 }
 
+/// An interface in the list that a packet's [`SourceId`] is a place in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name; nothing for the place that several share.
+    pub name: Option<String>,
+    /// What its frames begin with.
+    pub link_type: LinkType,
+    /// `ARPHRD_` hardware type, linux/if_arp.h.
+    pub hardware_type: u16,
+    /// Where it is attached, in words.
+    pub hook: String,
+}
+
 /// The interfaces whose records can be in the rings.
 #[derive(Debug, Default)]
 pub(super) struct Sources {

@@ -6,13 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{RunError, outputs::is_dash, say, time_zone::time_zone};
+use super::{RunError, paths::is_named, say, time_zone::time_zone};
 use crate::{
     config::{Config, Source},
-    output::{
-        files::{Rotation, is_descriptor},
-        pcapng::operating_system,
-    },
+    output::{files::Rotation, pcapng::operating_system},
     resolve::end_with_parent,
     sandbox::{self, Confined, Needs, Sandbox, SandboxError, SandboxOptions},
 };
@@ -172,11 +169,6 @@ fn needs(config: &Config) -> (Needs, Option<Needs>) {
     } else {
         (Needs { folders, only_at_first: true, ..needs }, None)
     }
-}
-
-/// Whether an output is a file that is opened by its name.
-pub(super) fn is_named(path: &Path) -> bool {
-    !is_dash(path) && !is_descriptor(path)
 }
 
 fn is_pipe(path: &Path) -> bool {

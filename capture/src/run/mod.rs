@@ -9,6 +9,7 @@ mod interfaces;
 mod live;
 pub mod offline;
 mod outputs;
+mod paths;
 mod patience;
 mod progress;
 mod session;

@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 
 use super::{
     RunError,
-    confined::{Confinement, is_named},
+    confined::Confinement,
+    paths::{is_dash, is_named},
     signals_at_start, standard_output,
     time_zone::time_zone,
 };
@@ -339,10 +340,6 @@ fn to(
     }
     let destination = Box::new(files(target, options_of(path, claims), encoder.header())?);
     Ok(driver.output(path.display().to_string(), encoder, destination, flush))
-}
-
-pub(super) fn is_dash(path: &Path) -> bool {
-    path == Path::new("-")
 }
 
 fn stream(file: File, driver: Driver<'_>) -> Stream {

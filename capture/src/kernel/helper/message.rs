@@ -5,8 +5,7 @@ use capture_packet::{LinkType, SourceId};
 use super::super::{
     chain::Notice,
     losses::Losses,
-    set::Listed,
-    sources::{Origin, RecordSource},
+    sources::{Listed, Origin, RecordSource},
 };
 use crate::process::message::{Encoded, Malformed, Message, Rest};
 

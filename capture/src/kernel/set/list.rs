@@ -2,22 +2,11 @@
 
 use capture_packet::{LinkType, SourceId};
 
+use super::super::sources::Listed;
+
 /// Interfaces that are listed each by itself, in a capture that goes on for weeks. Later ones share a place with the others
 /// of their link type.
 const MOST: usize = 1000;
-
-/// An interface in the list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Its name; nothing for the place that several share.
-    pub name: Option<String>,
-    /// What its frames begin with.
-    pub link_type: LinkType,
-    /// `ARPHRD_` hardware type, linux/if_arp.h.
-    pub hardware_type: u16,
-    /// Where it is attached, in words.
-    pub hook: String,
-}
 
 /// The list.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use super::{
     command,
     error::{Cause, FilesError},
     names::{Names, Why},
-    open::{Existing, Folder, clear, is_descriptor, open_descriptor},
+    open::{Existing, Finished, Folder, clear, is_descriptor, open_descriptor},
     options::{FilesOptions, Ring, Rotation},
 };
 
@@ -45,14 +45,6 @@ struct Current {
     _claim: Claim,
     /// Which file it is, if it is a regular one that holds nothing else.
     own: Option<Identity>,
-}
-
-/// A file that is complete.
-#[derive(Debug)]
-pub(super) struct Finished {
-    pub(super) path: PathBuf,
-    /// Which file it is, whatever has its name now.
-    pub(super) identity: Identity,
 }
 
 /// What became of opening a file.

@@ -11,7 +11,7 @@ use std::{
             fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
         },
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use nix::{
@@ -25,11 +25,18 @@ use nix::{
 use super::{
     claims::Identity,
     error::{Cause, FilesError},
-    keeper::Finished,
 };
 
 /// For the owner alone: packets hold passwords.
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+
+/// A file that is complete.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) path: PathBuf,
+    /// Which file it is, whatever has its name now.
+    pub(super) identity: Identity,
+}
 
 /// What may be at the place of a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
