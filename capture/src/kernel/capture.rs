@@ -355,12 +355,16 @@ impl Capture {
 
     /// Waits for packets: `asleep` for the next one, as armed by [`sleep`](Self::sleep), otherwise for the time after
     /// which the rings are drained again. Ends also when the helper says something, which
-    /// [`refresh`](Self::refresh) takes in.
+    /// [`refresh`](Self::refresh) takes in, and at once while there is something that was not asked for yet: it was said in
+    /// front of an answer, and no descriptor tells of it any more.
     ///
     /// # Errors
     ///
     /// When tokio's runtime is shutting down.
     pub async fn wait(&mut self, asleep: bool) -> Result<(), CaptureError> {
+        if self.lost.is_some() || !self.notices.is_empty() || !self.changes.is_empty() {
+            return Ok(());
+        }
         let Self { helper, rings, .. } = self;
         let interval = rings.next_interval();
         let packets = async {

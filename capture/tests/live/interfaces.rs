@@ -4,8 +4,8 @@ use std::{net::IpAddr, os::fd::AsRawFd as _, process::Command};
 
 use capture::{
     kernel::{
-        CaptureError, CaptureOptions, DirectionFilter, Hook, Interface, Interfaces, Kind, LogLevel, Place,
-        Started,
+        Capture, CaptureError, CaptureOptions, DirectionFilter, Hook, Interface, Interfaces, Kind, LogLevel,
+        Losses, Place, Started,
     },
     messages::Messages,
 };
@@ -13,6 +13,8 @@ use nix::sys::{
     signal::Signal,
     socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sendto, socket},
 };
+
+use tokio::runtime::Runtime;
 
 use crate::{
     namespace::Namespace,
@@ -238,34 +240,70 @@ fn two_interfaces() -> Namespace {
     namespace
 }
 
+/// A capture of the thread's namespace, and the runtime that it waits in.
+fn capture_of(interfaces: Interfaces<'_>, hook: Hook) -> (Runtime, Capture) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let messages = Messages::new(std::io::stderr());
+    let options = CaptureOptions {
+        places: &[Place { namespace: None, interfaces }],
+        hook,
+        direction: DirectionFilter::Both,
+        promiscuous: true,
+        kinds: &[Kind { link_type: capture_packet::LinkType::Ethernet, filter: None }],
+        snaplen: 0,
+        buffer_size: 1 << 20,
+        log_level: LogLevel::Off,
+        messages: &messages,
+    };
+    let started = Started::new(&options, || Ok(())).expect("it starts");
+    let guard = runtime.enter();
+    let capture = started.listen().expect("it listens");
+    drop(guard);
+    (runtime, capture)
+}
+
+/// What was lost is asked for once a second while packets come. What the helper has said of interfaces by then comes with the
+/// answer, and on a silent wire nothing else would have it taken in.
+#[test]
+#[ignore = "needs root"]
+fn what_came_with_an_answer_ends_the_wait() {
+    for is_one in [true, false] {
+        let namespace = two_interfaces();
+        let (runtime, mut capture) = namespace.run(move || {
+            let interface = Interface::find("e0").expect("there is one");
+            let name = [interface.name.clone()];
+            let interfaces =
+                if is_one { Interfaces::One(&interface) } else { Interfaces::Named(name.as_slice()) };
+            let (runtime, mut capture) = capture_of(interfaces, Hook::Tc);
+            capture.refresh();
+            let (_, _) = (capture.changes(), capture.notices());
+            (runtime, capture)
+        });
+        namespace.ip("link del e0");
+        // The helper has taken it in before it answers.
+        wait_until("the reading of what was announced", || listener(&namespace).1 == 0);
+        namespace.run(move || {
+            assert!(capture.losses().all(|losses| *losses == Losses::default()));
+            let waited = runtime.block_on(async {
+                tokio::time::timeout(std::time::Duration::from_secs(60), capture.wait(true)).await
+            });
+            waited.expect("it does not wait for a packet").expect("the helper speaks");
+            if is_one {
+                assert!(capture.lost().is_some());
+            } else {
+                assert!(!capture.notices().is_empty());
+            }
+        });
+    }
+}
+
 /// Between the look-up and each later step another may take an interface's name.
 #[test]
 #[ignore = "needs root"]
 fn the_interface_that_was_found_is_traced_and_watched_whatever_it_is_called() {
     for hook in [Hook::Tc, Hook::XdpGeneric] {
         let namespace = two_interfaces();
-        let (runtime, capture) = namespace.run(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let interface = renamed_since();
-            let messages = Messages::new(std::io::stderr());
-            let options = CaptureOptions {
-                places: &[Place { namespace: None, interfaces: Interfaces::One(&interface) }],
-                hook,
-                direction: DirectionFilter::Both,
-                promiscuous: true,
-                kinds: &[Kind { link_type: capture_packet::LinkType::Ethernet, filter: None }],
-                snaplen: 0,
-                buffer_size: 1 << 20,
-                log_level: LogLevel::Off,
-                messages: &messages,
-            };
-            let started = Started::new(&options, || Ok(())).expect("it starts");
-            let guard = runtime.enter();
-            let capture = started.listen().expect("it listens");
-            drop(guard);
-            (runtime, capture)
-        });
+        let (runtime, capture) = namespace.run(move || capture_of(Interfaces::One(&renamed_since()), hook));
         let programs = if hook == Hook::Tc { 2 } else { 0 };
         assert_eq!(["e0", "e1"].map(|name| tcx_programs(&namespace, name).len()), [0, programs]);
         let xdp = ["e0", "e1"].map(|name| namespace.output(&format!("ip link show {name}")).contains(" xdp"));
