@@ -141,7 +141,10 @@ fn outside(arguments: &Arguments) -> Result<()> {
     }
     println!("seed {seed}");
     let orphans = Orphans::new()?;
-    let mut command = Command::new(env::current_exe()?);
+    // capture leaves alone a signal that was ignored when it started, and here signals end captures: under nohup, or in a
+    // script's background, some are ignored.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,QUIT,TERM").arg(env::current_exe()?);
     command.args(["soak", "--seed", &seed.to_string()]).arg("--capture").arg(&capture);
     command.arg("--folder").arg(&folder);
     match arguments.cycles {
