@@ -1,7 +1,7 @@
 //! Micro-benchmarks of what each packet goes through in user space: the merge of the rings, the filter, the printer
 //! with its table of conversations, the JSON lines, the connection tracker, the file readers, the encoders of files.
 //!
-//! `cargo bench --package capture --bench micro` prints nanoseconds. On a machine that has other things to do, ask for
+//! `cargo run --release --package microbench` prints nanoseconds. On a machine that has other things to do, ask for
 //! instructions instead, which hardly vary: `cargo lab bench --instructions` runs each case under callgrind, which
 //! counts what happens inside [`measured`].
 
@@ -424,8 +424,8 @@ fn time(case: &Case) -> Duration {
     (0..ROUNDS).map(|_| run(&mut body)).min().unwrap_or_default()
 }
 
-/// `--list` prints the cases and how many packets each is measured with; `--case NAME` runs one case once; everything
-/// else that cargo passes is ignored.
+/// `--list` prints the cases and how many packets each is measured with; `--case NAME` runs one case once;
+/// without either, each is timed.
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.iter().any(|argument| argument == "--list") {

@@ -1,4 +1,4 @@
-//! `cargo lab bench --instructions`: the micro-benchmarks of capture/benches under callgrind.
+//! `cargo lab bench --instructions`: the micro-benchmarks of `microbench` under callgrind.
 //!
 //! Instructions hardly vary with what else a machine does, so that a few per cent more of them say something. They
 //! vary with the compiler, the C library and valgrind: with which ones they were counted is on record, too. Where these
@@ -18,9 +18,9 @@ use super::results::markdown;
 use crate::workspace::{self, Metadata, cargo, root};
 
 /// What is on record, relative to the top of the repository.
-const RECORD: &str = "capture/benches/instructions.toml";
+const RECORD: &str = "microbench/instructions.toml";
 /// The function that is counted, with all that it calls.
-const MEASURED: &str = "micro::measured";
+const MEASURED: &str = "microbench::measured";
 /// How many per cent more or less than on record are too many: less is good, but unless it is put on record, what is
 /// won can be lost again unseen.
 const TOLERANCE: f64 = 3.0;
@@ -132,7 +132,7 @@ impl Counts {
             self.cases.iter().map(|(name, count)| (name.clone(), (*count).into())).collect();
         table.insert("instructions".to_owned(), cases.into());
         Ok(format!(
-            "# Instructions per packet of each case of micro.rs, written by \
+            "# Instructions per packet of each case, written by \
              `cargo lab bench --instructions --bless`.\n\n{}",
             toml::to_string(&table)?
         ))
@@ -164,10 +164,9 @@ impl Counts {
 
 /// Builds the micro-benchmarks of a workspace, and finds their binary.
 fn build(source: &Path, target: Option<&Path>) -> Result<PathBuf> {
-    let bench =
-        ["bench", "--locked", "--package=capture", "--bench=micro", "--no-run", "--message-format=json"];
+    let build = ["build", "--release", "--locked", "--package=microbench", "--message-format=json"];
     let mut command = cargo();
-    command.args(bench).current_dir(source);
+    command.args(build).current_dir(source);
     if let Some(target) = target {
         command.arg("--target-dir").arg(target);
     }
@@ -175,7 +174,7 @@ fn build(source: &Path, target: Option<&Path>) -> Result<PathBuf> {
     let executable = |line: &str| {
         let message: Value = serde_json::from_str(line).ok()?;
         let path = message["executable"].as_str()?;
-        (message["target"]["name"] == "micro").then(|| PathBuf::from(path))
+        (message["target"]["name"] == "microbench").then(|| PathBuf::from(path))
     };
     messages.lines().find_map(executable).context("cargo built no micro-benchmarks")
 }
