@@ -10,10 +10,7 @@ use aya::maps::MapData;
 use capture_common::counters::Counters;
 use capture_packet::{Packet, Timestamp};
 use nix::poll::PollTimeout;
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    time::sleep,
-};
+use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     attacher::{Place, Prepared},
@@ -37,6 +34,7 @@ use super::{
     objects::{Kind, Objects},
     rings::Rings,
     sources::{Listed, RecordSource},
+    timer::Timer,
 };
 use crate::messages::Messages;
 
@@ -120,6 +118,7 @@ pub struct Started {
 pub struct Capture {
     helper: AsyncFd<Helper>,
     rings: Rings,
+    timer: Timer,
     counters: Vec<CounterPages>,
     logs: Vec<KernelLog>,
     /// What has been noticed and not been asked for yet.
@@ -240,6 +239,7 @@ impl Started {
         let mut capture = Capture {
             helper,
             rings,
+            timer: Timer::new().map_err(WaitError)?,
             counters,
             logs,
             notices: Vec::new(),
@@ -365,14 +365,13 @@ impl Capture {
         if self.lost.is_some() || !self.notices.is_empty() || !self.changes.is_empty() {
             return Ok(());
         }
-        let Self { helper, rings, .. } = self;
+        let Self { helper, rings, timer, .. } = self;
         let interval = rings.next_interval();
         let packets = async {
             if asleep {
                 rings.readable().await.map_err(WaitError)
             } else {
-                sleep(interval).await;
-                Ok(())
+                timer.wait(interval).await.map_err(WaitError)
             }
         };
         tokio::select! {

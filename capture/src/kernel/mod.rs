@@ -44,6 +44,7 @@ mod set;
 mod signature;
 mod sources;
 mod splice;
+mod timer;
 mod watch;
 
 pub use attach::{AttachError, Attached};

@@ -154,6 +154,7 @@ const LIVE: &[c_long] = &[
     libc::SYS_epoll_pwait2,
     libc::SYS_recvfrom,
     libc::SYS_sendto,
+    libc::SYS_timerfd_settime,
     // The beginning of a thread, which may not have come further.
     libc::SYS_rseq,
     libc::SYS_set_robust_list,

@@ -1,8 +1,6 @@
 //! As many packets as can be sent: how many each program delivers, and at what cost to the sender and to itself.
 
-use std::{fs, path::Path, process::Command};
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use test_support::namespace::Namespace;
 
 use super::{
@@ -13,19 +11,20 @@ use super::{
     process::{Ended, Output, Process},
     results::{Quantity, Table},
     sender::{self, Flood, Sent},
+    space::Space,
     tools::Tool,
 };
-use crate::{frames::LENGTH, workspace};
+use crate::frames::LENGTH;
 
 /// One profile.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) tools: Vec<Tool>,
     /// Where the lines go.
-    pub(super) output: Output,
+    pub(super) output: Output<'static>,
     /// More arguments, for all programs.
     pub(super) arguments: &'static str,
-    /// Whether packets are written to a file (`-w`) in memory instead of being printed.
+    /// Whether packets are written (`-w -`) to a file in memory instead of being printed.
     pub(super) writes: bool,
     pub(super) generator: Generator,
     /// Packets.
@@ -59,11 +58,12 @@ pub(super) struct Run {
 /// Runs all programs in turn, as often as there are rounds.
 pub(super) fn run(bench: &Bench, profile: &'static str, title: String, plan: &Plan) -> Result<Table> {
     let mut table = Table::new(profile, title, plan.tools.iter().map(|tool| tool.name));
+    let space = plan.writes.then(|| Space::new(bench.folder, plan.written_bytes())).transpose()?;
     for round in 0..plan.rounds {
         let mut unwatched = None;
         for &tool in &plan.tools {
             bench.progress(profile, round, tool);
-            let run = measure(bench, tool, plan)?;
+            let run = measure(bench, tool, plan, space.as_ref())?;
             let per_packet = run.sender_cpu / run.sent.packets.max(1) as f64;
             table.add(tool.name, Quantity::Offered, run.offered as f64);
             table.add(tool.name, Quantity::Rate, run.rate() / 1e6);
@@ -101,6 +101,15 @@ pub(super) fn run(bench: &Bench, profile: &'static str, title: String, plan: &Pl
     Ok(table)
 }
 
+impl Plan {
+    /// As many as any of the formats takes.
+    fn written_bytes(&self) -> u64 {
+        const HEADERS: u64 = 64;
+        const ONCE: u64 = 1 << 20;
+        self.packets * (self.generator.length() as u64 + HEADERS) + ONCE
+    }
+}
+
 impl Run {
     /// Packets per second.
     pub(super) fn rate(&self) -> f64 {
@@ -113,17 +122,19 @@ impl Run {
     }
 }
 
-/// Runs one program, and checks its accounts.
-pub(super) fn measure(bench: &Bench, tool: Tool, plan: &Plan) -> Result<Run> {
+/// Runs one program, which writes to the space if there is one, and checks its accounts.
+pub(super) fn measure(bench: &Bench, tool: Tool, plan: &Plan, space: Option<&Space>) -> Result<Run> {
     let (namespace, interface) = plan.generator.listens_at(bench);
     // An XDP sender needs an XDP program at the other end of a veth pair; `capture --hook xdp-native` is one.
     let passes = matches!(plan.generator, Generator::Live(Destination::Wire, _)) && tool != Tool::NATIVE;
     let _pass = if passes { Some(attach_pass(namespace)?) } else { None };
-    let written = plan.writes.then(|| bench.folder.join(format!("capture-bench-{}", std::process::id())));
     let listener = if tool.listens() {
-        let write = written.as_ref().map(|file| format!("-w {}", file.display())).unwrap_or_default();
+        let (write, output) = match space {
+            Some(space) => ("-w -", Output::Into(space)),
+            None => ("", plan.output),
+        };
         let command = tool.listen(&bench.capture, interface, &format!("{} {write}", plan.arguments));
-        Some(Process::start(namespace, bench.folder, &command, plan.output)?)
+        Some(Process::start(namespace, bench.folder, &command, output)?)
     } else {
         None
     };
@@ -141,10 +152,8 @@ pub(super) fn measure(bench: &Bench, tool: Tool, plan: &Plan) -> Result<Run> {
     run.daemon = listener.cpu()?.since(&before);
     run.resident = Some(listener.resident()?);
     run.ended = listener.interrupt()?;
-    if let Some(file) = written {
-        let packets = count_packets(&file);
-        fs::remove_file(&file)?;
-        run.ended.lines = Some(packets?);
+    if let Some(space) = space {
+        run.ended.lines = Some(space.count_packets()?);
     }
     check(tool, &run)?;
     Ok(run)
@@ -169,13 +178,6 @@ fn check(tool: Tool, run: &Run) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// How many packets are in a file, by the tool that everybody has.
-fn count_packets(file: &Path) -> Result<u64> {
-    let output = workspace::output(Command::new("tcpdump").args(["-n", "--count", "-r"]).arg(file))?;
-    let count = output.split_whitespace().next().and_then(|count| count.parse().ok());
-    count.with_context(|| format!("tcpdump counts no packets: {output}"))
 }
 
 fn attach_pass(namespace: &Namespace) -> Result<std::os::fd::OwnedFd> {

@@ -15,6 +15,7 @@ mod rates;
 mod read;
 mod results;
 mod sender;
+mod space;
 mod streams;
 mod tools;
 mod unmatched;

@@ -18,17 +18,19 @@ use test_support::{
     process::{self, end_with_us, number_before},
 };
 
-use super::cpu::Cpu;
+use super::{cpu::Cpu, space::Space};
 use crate::memory;
 
 /// How long a program may take to begin, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the lines go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Output {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Output<'a> {
     /// /dev/null.
     Null,
+    /// This file.
+    Into(&'a Space),
     /// A file on a file system in memory, if /dev/shm is one.
     File,
     /// A pipe, from which somebody reads as fast as they can and counts lines.
@@ -69,13 +71,14 @@ impl Process {
         namespace: &Namespace,
         folder: &Path,
         command: &[String],
-        output: Output,
+        output: Output<'_>,
     ) -> Result<Self> {
         let line = command.join(" ");
         let (program, arguments) = command.split_first().context("no program")?;
         let file = tempfile_in(folder)?;
         let stdout = match output {
             Output::Null => Stdio::null(),
+            Output::Into(space) => space.output()?,
             Output::File => file.try_clone()?.into(),
             Output::Pipe | Output::Handed => Stdio::piped(),
         };
@@ -89,7 +92,7 @@ impl Process {
                 Lines::Pipe(thread::Builder::new().name("lines".to_owned()).spawn(|| count_lines(pipe))?)
             }
             Output::File => Lines::File(file),
-            Output::Null | Output::Handed => Lines::NotAtAll,
+            Output::Null | Output::Into(_) | Output::Handed => Lines::NotAtAll,
         };
         process
             .wait_for_stderr("listening on", PATIENCE)

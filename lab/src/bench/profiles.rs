@@ -34,7 +34,7 @@ pub(super) struct Profile {
 
 enum Kind {
     /// Text where, and with which arguments besides.
-    Text(Output, &'static str),
+    Text(Output<'static>, &'static str),
     /// A file of packets instead of text, with so many bytes of data in each packet, by this capture.
     Write(usize, Tool),
     Flows,

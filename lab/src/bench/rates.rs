@@ -40,7 +40,7 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
                     packets,
                     rounds: 1,
                 };
-                let run = flood::measure(bench, tool, &plan)?;
+                let run = flood::measure(bench, tool, &plan, None)?;
                 let rate = run.rate() / 1e6;
                 if run.lost() > 0.0 {
                     lossy = Some((rate, run.lost()));
