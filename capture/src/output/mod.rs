@@ -48,7 +48,7 @@ const SMALL: usize = 64;
 #[derive(Debug, Default)]
 pub struct Block {
     /// What is to be written.
-    pub bytes: Bytes,
+    pub bytes: BytesMut,
     /// Where in it each packet ends: the places where it may be cut.
     pub ends: Vec<usize>,
     /// Where in it is what each file that begins after it has, too.
@@ -108,6 +108,17 @@ enum Way {
     Queue(Queue),
     /// They are written at once. What went wrong is kept until it is asked for.
     Here { destination: Box<dyn Destination>, error: Option<io::Error> },
+}
+
+impl Block {
+    /// The same memory, with nothing in it.
+    fn emptied(self) -> Self {
+        let Self { mut bytes, mut ends, mut header, trailer: _ } = self;
+        bytes.clear();
+        ends.clear();
+        header.clear();
+        Self { bytes, ends, header, trailer: Bytes::new() }
+    }
 }
 
 impl Output {
@@ -346,8 +357,13 @@ impl Output {
                 };
                 self.trailer = None;
                 let length = self.bytes.len();
-                let (bytes, ends) = (self.bytes.split().freeze(), std::mem::take(&mut self.ends));
-                place.send(Block { bytes, ends, header: std::mem::take(&mut self.header), trailer });
+                let next = queue.written().unwrap_or_default();
+                place.send(Block {
+                    bytes: std::mem::replace(&mut self.bytes, next.bytes),
+                    ends: std::mem::replace(&mut self.ends, next.ends),
+                    header: std::mem::replace(&mut self.header, next.header),
+                    trailer,
+                });
                 // The next block will be as large: grown step by step, it would be copied at each step, which takes up to
                 // ten times as long as the encoder.
                 if length >= BLOCK {

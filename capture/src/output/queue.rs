@@ -2,10 +2,15 @@
 //!
 //! When the output is slow the queue fills. An output that holds up the drain lets the rings fill then, and the kernel
 //! counts what it has no room for; any other drops packets and counts them itself. Memory does not grow.
+//!
+//! What has been written goes back, to be filled again: the kernel would have to find memory for each new block.
 
 use std::{
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
     time::Duration,
@@ -20,12 +25,16 @@ use super::{
 
 /// Blocks that wait for the destination at most.
 const LENGTH: usize = 8;
+/// Blocks that wait to be filled again at most: more are needed only now and then.
+const SPARE: usize = 4;
 
 /// The sending end, and how the thread ended.
 #[derive(Debug)]
 pub(super) struct Queue {
     /// Where blocks go, until [`close`](Self::close).
     blocks: Option<mpsc::Sender<Block>>,
+    /// Blocks that have been written, empty.
+    written: Receiver<Block>,
     ended: oneshot::Receiver<io::Result<()>>,
     has_ended: bool,
     /// Why, until it has been told.
@@ -80,6 +89,7 @@ fn receive(queue: &mut mpsc::Receiver<Block>, waker: &Waker, longest: Option<Dur
 fn write_all(
     destination: &mut dyn Destination,
     queue: &mut mpsc::Receiver<Block>,
+    written: &SyncSender<Block>,
     progress: &Progress,
     news: &Notify,
 ) -> io::Result<()> {
@@ -87,9 +97,13 @@ fn write_all(
     let mut had_enough = false;
     loop {
         match receive(queue, &waker, destination.wait()) {
-            Received::Block(Block { bytes, ends, header, trailer }) => {
-                destination.prepare(&header, trailer);
-                destination.write(&bytes, &ends, progress)?;
+            Received::Block(mut block) => {
+                destination.prepare(&block.header, std::mem::take(&mut block.trailer));
+                destination.write(&block.bytes, &block.ends, progress)?;
+                if !block.bytes.is_empty() {
+                    // There may be enough of them, and no one left to fill them.
+                    let _freed = written.try_send(block.emptied());
+                }
             }
             Received::Nothing => destination.tick(progress)?,
             Received::End => return Ok(()),
@@ -106,6 +120,7 @@ fn write_all(
 pub(super) struct Writer {
     destination: Box<dyn Destination>,
     queue: mpsc::Receiver<Block>,
+    written: SyncSender<Block>,
     progress: Arc<Progress>,
     failures: Arc<Notify>,
     end: oneshot::Sender<io::Result<()>>,
@@ -118,9 +133,9 @@ impl Writer {
     ///
     /// When the system has no more threads.
     pub(super) fn start(self) -> io::Result<()> {
-        let Self { mut destination, mut queue, progress, failures, end } = self;
+        let Self { mut destination, mut queue, written, progress, failures, end } = self;
         let run = move || {
-            let result = write_all(&mut *destination, &mut queue, &progress, &failures);
+            let result = write_all(&mut *destination, &mut queue, &written, &progress, &failures);
             let result = result.and_then(|()| destination.close(&progress));
             // First of all: who is notified finds the queue closed and the result there.
             drop(queue);
@@ -140,9 +155,10 @@ impl Queue {
         failures: Arc<Notify>,
     ) -> (Self, Writer) {
         let (blocks, queue) = mpsc::channel::<Block>(LENGTH);
+        let (emptied, written) = sync_channel(SPARE);
         let (end, ended) = oneshot::channel();
-        let writer = Writer { destination, queue, progress, failures, end };
-        (Self { blocks: Some(blocks), ended, has_ended: false, error: None }, writer)
+        let writer = Writer { destination, queue, written: emptied, progress, failures, end };
+        (Self { blocks: Some(blocks), written, ended, has_ended: false, error: None }, writer)
     }
 
     /// Waits until there is room for one more block. False if the thread has ended.
@@ -156,6 +172,11 @@ impl Queue {
     /// Room for a block, if there is some.
     pub(super) fn place(&self) -> Option<Place<'_>> {
         self.blocks.as_ref()?.try_reserve().ok().map(Place)
+    }
+
+    /// A block that has been written, empty, if there is one.
+    pub(super) fn written(&self) -> Option<Block> {
+        self.written.try_recv().ok()
     }
 
     /// Whether the thread takes no more, although more may come.
@@ -203,6 +224,7 @@ fn vanished() -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
     use tokio::time::timeout;
 
     use super::*;
@@ -238,7 +260,7 @@ mod tests {
         let (progress, news) = (Arc::new(Progress::default()), Arc::new(Notify::new()));
         let (mut queue, writer) = Queue::new(Box::new(Ticking(3)), Arc::clone(&progress), Arc::clone(&news));
         writer.start().unwrap();
-        let block = || Block { bytes: b"a".as_slice().into(), ends: vec![1], ..Block::default() };
+        let block = || Block { bytes: BytesMut::from(&b"a"[..]), ends: vec![1], ..Block::default() };
         queue.place().unwrap().send(block());
         timeout(NEVER, news.notified()).await.unwrap();
         assert!(progress.has_enough());
@@ -247,6 +269,11 @@ mod tests {
         queue.close();
         timeout(NEVER, queue.closed()).await.unwrap();
         assert_eq!(progress.packets(), 2);
+        // Both have come back, and nothing is in them.
+        for _ in 0..2 {
+            let block = queue.written().unwrap();
+            assert!(block.bytes.is_empty() && block.ends.is_empty() && block.bytes.capacity() > 0);
+        }
         assert!(queue.take_error().is_none());
     }
 }

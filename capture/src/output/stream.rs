@@ -141,7 +141,7 @@ mod tests {
             ends.push(bytes.len());
         }
         bytes.push(b'\n');
-        Block { bytes: bytes.into(), ends, ..Block::default() }
+        Block { bytes: bytes.as_slice().into(), ends, ..Block::default() }
     }
 
     fn queue(file: File) -> (Queue, Arc<Progress>) {
