@@ -1,8 +1,8 @@
 //! Packets that random expressions select, and how many of them the real tcpdump selects.
 //!
 //! Of an expression that reads beyond the end of a packet, or divides by a zero in it, the verdict depends on what the optimiser
-//! leaves out (docs/filters.md). Therefore only those are taken of which `capture -r` selects as many, also where `tcp and` in
-//! front of it lets more be left out: they are right, and the programs in the kernel have to select as many, too.
+//! leaves out (docs/filters.md). Therefore none divides by what is in a packet, the packets are long enough for most, and only
+//! those are taken of which `capture -r` selects as many: they are right, and the programs in the kernel have to select as many.
 
 use std::{
     fs,
@@ -73,7 +73,7 @@ impl Traffic {
             let mut expression = expressions::valid(random, false);
             // What comes after it is looked for behind a tag in a file, and live only where there is one: a file does not say
             // what is selected.
-            if expression.contains("vlan") {
+            if expression.contains("vlan") || divides(&expression) {
                 continue;
             }
             if random.one_in(2) {
@@ -88,13 +88,11 @@ impl Traffic {
         bail!("none of {ATTEMPTS} random expressions selects a packet");
     }
 
-    /// How many TCP packets tcpdump selects; `None` if it refuses the expression, or not all agree.
+    /// How many TCP packets tcpdump selects; `None` if it refuses the expression, or the two differ.
     fn count(&self, expression: &str) -> Result<Option<usize>> {
-        let of_tcp = format!("tcp and ({expression})");
-        let by_tcpdump = self.count_with(Path::new("tcpdump"), &of_tcp)?;
-        let by_capture = [expression, &of_tcp].map(|expression| self.count_with(&self.capture, expression));
-        let agree = by_capture.into_iter().collect::<Result<Vec<_>>>()?;
-        Ok(by_tcpdump.filter(|_| agree.iter().all(|count| *count == by_tcpdump)))
+        let by_tcpdump = self.count_with(Path::new("tcpdump"), &format!("tcp and ({expression})"))?;
+        let by_capture = self.count_with(&self.capture, expression)?;
+        Ok(by_tcpdump.filter(|_| by_tcpdump == by_capture))
     }
 
     fn count_with(&self, program: &Path, expression: &str) -> Result<Option<usize>> {
@@ -109,6 +107,11 @@ impl Traffic {
         let count = text.split_whitespace().next().and_then(|count| count.parse().ok());
         count.with_context(|| format!("{} counts no packets: {text}", program.display())).map(Some)
     }
+}
+
+/// Whether an expression may divide by what is in a packet. A `/` is also in prefixes.
+fn divides(expression: &str) -> bool {
+    expression.contains('%') || expression.contains('/') && expression.contains('[')
 }
 
 /// A TCP packet, or another one now and then. No station has its address, so that no one answers.
