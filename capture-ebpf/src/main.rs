@@ -26,7 +26,7 @@ use capture_common::parse::{Frame, Location, locate_ethernet, locate_raw};
 use crate::{
     emit::{Outcome, emit},
     frame::{Capture, TcFrame, XdpFrame},
-    maps::{count_loss, counters, cpu},
+    maps::{Side, count_loss, counters, cpu},
 };
 
 /// What the kernel is to do after a TC program: go on with the next program or filter, and with the packet's fate as
@@ -38,7 +38,7 @@ const NEXT: i32 = TC_ACT_UNSPEC;
 #[classifier]
 fn tc_ingress(context: TcContext) -> i32 {
     let frame = TcFrame::incoming(context.skb.skb);
-    let packet = trace_packet(&frame);
+    let packet = trace_packet(&frame, Side::Ingress);
     log(&context, packet);
     NEXT
 }
@@ -47,7 +47,7 @@ fn tc_ingress(context: TcContext) -> i32 {
 #[classifier]
 fn tc_egress(context: TcContext) -> i32 {
     let frame = TcFrame::outgoing(context.skb.skb);
-    let packet = trace_packet(&frame);
+    let packet = trace_packet(&frame, Side::Egress);
     log(&context, packet);
     NEXT
 }
@@ -57,7 +57,7 @@ fn tc_egress(context: TcContext) -> i32 {
 #[xdp(frags)]
 fn xdp(context: XdpContext) -> u32 {
     let frame = XdpFrame::new(context.ctx);
-    let packet = trace_packet(&frame);
+    let packet = trace_packet(&frame, Side::Ingress);
     log(&context, packet);
     XDP_PASS
 }
@@ -73,21 +73,21 @@ enum Fate {
 }
 
 #[inline(always)]
-fn trace_packet<F: Frame + Capture>(frame: &F) -> Fate {
+fn trace_packet<F: Frame + Capture>(frame: &F, side: Side) -> Fate {
     let location = if config::link_header() { locate_ethernet(frame) } else { locate_raw(frame) };
     // Not before here: what is not selected touches no map.
     match location {
         Location::Other => Fate::Other,
         _ if config::is_off() => Fate::Other,
         Location::TooShort => {
-            if let Some(counters) = counters(cpu()) {
+            if let Some(counters) = counters(cpu(), side) {
                 counters.too_short();
             }
             Fate::TooShort
         }
         Location::Tcp { layers, headers_end } => {
             let cpu = cpu();
-            let Some(counters) = counters(cpu) else { return Fate::Other };
+            let Some(counters) = counters(cpu, side) else { return Fate::Other };
             counters.matched();
             match emit(frame, &layers, headers_end, cpu) {
                 Outcome::Submitted => Fate::Submitted,

@@ -8,7 +8,7 @@ use aya_ebpf::{
     helpers::generated::bpf_get_smp_processor_id,
     macros::btf_map,
 };
-use capture_common::counters::{Counters, OTHERS};
+use capture_common::counters::{Counters, HookCounters, OTHERS};
 
 use crate::config;
 
@@ -47,14 +47,29 @@ pub(crate) fn ring(cpu: u32) -> Option<&'static Ring> {
     RINGS.get(cpu)
 }
 
-/// The counters of a CPU.
+/// Which of a CPU's counters a program adds to. The numbers are known when it is compiled.
 #[derive(Clone, Copy)]
-pub(crate) struct CpuCounters(*mut Counters);
+pub(crate) enum Side {
+    /// tc ingress, or XDP.
+    Ingress,
+    /// tc egress.
+    Egress,
+}
+
+/// The counters of one hook on a CPU.
+#[derive(Clone, Copy)]
+pub(crate) struct CpuCounters(*mut HookCounters);
 
 /// The counters of `cpu`, which is the one this runs on.
 #[inline(always)]
-pub(crate) fn counters(cpu: u32) -> Option<CpuCounters> {
-    COUNTERS.get_ptr_mut(cpu).map(CpuCounters)
+pub(crate) fn counters(cpu: u32, side: Side) -> Option<CpuCounters> {
+    let counters = COUNTERS.get_ptr_mut(cpu)?;
+    Some(CpuCounters(match side {
+        // SAFETY: the pointer is to this CPU's entry, of which the hook's counters are a field.
+        Side::Ingress => unsafe { &raw mut (*counters).ingress },
+        // SAFETY: as above.
+        Side::Egress => unsafe { &raw mut (*counters).egress },
+    }))
 }
 
 impl CpuCounters {

@@ -6,7 +6,7 @@
 
 use std::{future::pending, io, ops::ControlFlow, sync::Arc, time::Duration};
 
-use capture_common::counters::Counters;
+use capture_common::counters::HookCounters;
 use capture_flow::Tracker;
 use capture_packet::{Packet, Timestamp};
 use tokio::sync::Notify;
@@ -370,7 +370,7 @@ impl Engine {
 
     /// The accounts. One output's are those of the capture; where there are several, each has [its
     /// own](Self::remarks).
-    pub fn summary(&self, counters: Option<&Counters>) -> Summary {
+    pub fn summary(&self, counters: Option<&HookCounters>) -> Summary {
         let (captured, left_out, unfit) = match self.outputs.as_slice() {
             [output] => (output.written(), output.left_out(), output.unfit()),
             _ => (self.handed, 0, 0),
@@ -449,7 +449,7 @@ mod tests {
     /// Every packet that matched is accounted for, and none twice.
     #[test]
     fn the_numbers_add_up() {
-        let counters = Counters { matched: 100, ring_full: 20, unreadable: 1, ..Counters::default() };
+        let counters = HookCounters { matched: 100, ring_full: 20, unreadable: 1, ..HookCounters::default() };
         for (printed, skipped, count, room) in [
             (79, 0, None, 79),
             (60, 19, None, 50),

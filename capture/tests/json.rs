@@ -12,7 +12,11 @@ use std::{
 
 use bytes::BytesMut;
 use capture::{
-    output::{encoder::Encoder, json::JsonEncoder, statistics::Statistics},
+    output::{
+        encoder::Encoder,
+        json::JsonEncoder,
+        statistics::{HookAccount, Statistics},
+    },
     source::{file::FileSource, interface::InterfaceDescription},
 };
 use capture_flow::{Endpoint, Event, EventKind, Forgotten, Side, Tracker, Tries};
@@ -117,6 +121,7 @@ const STATISTICS: Statistics<'_> = Statistics {
     losses_are_known: true,
     time: Timestamp { seconds: 1_795_659_934, nanoseconds: 5 },
     start: Timestamp { seconds: 1_795_659_930, nanoseconds: 0 },
+    hooks: Some([HookAccount { received: 60, dropped: 20 }, HookAccount { received: 1 << 60, dropped: 0 }]),
     received: 10,
     dropped: 2,
     dropped_by_interface: 0,
@@ -349,6 +354,8 @@ fn losses_are_counted_since_the_last_report() {
     assert_eq!(after(more), loss(3, 1, 7));
     let summary = format!(
         "{{\"type\":\"summary\",\"start\":\"2026-11-26T02:25:30.000000000Z\",{time},\"received\":10,\"read\":8,\
+         \"hooks\":{{\"ingress\":{{\"received\":60,\"dropped\":20}},\
+         \"egress\":{{\"received\":\"1152921504606846976\",\"dropped\":0}}}},\
          \"dropped_by_kernel\":6,\"dropped_by_interface\":1,\"dropped_by_output\":7}}\n"
     );
     let last = after(Statistics { dropped: 6, is_last: true, ..more });

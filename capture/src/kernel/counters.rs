@@ -4,12 +4,13 @@
 
 use std::{
     io,
+    mem::offset_of,
     os::fd::AsFd as _,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use aya::maps::MapData;
-use capture_common::counters::Counters;
+use capture_common::counters::{Counters, HookCounters};
 use nix::sys::mman::ProtFlags;
 
 use super::mapping::Mapping;
@@ -38,13 +39,18 @@ impl CounterPages {
     pub(super) fn sum(&self) -> Counters {
         let mut sum = Counters::default();
         for cpu in 0..self.cpus {
-            let of = |counter| self.load(cpu * size_of::<Counters>() + counter);
+            let of = |hook: usize| {
+                let of = |counter| self.load(cpu * size_of::<Counters>() + hook + counter);
+                HookCounters {
+                    matched: of(offset_of!(HookCounters, matched)),
+                    ring_full: of(offset_of!(HookCounters, ring_full)),
+                    too_short: of(offset_of!(HookCounters, too_short)),
+                    unreadable: of(offset_of!(HookCounters, unreadable)),
+                }
+            };
             sum.add(&Counters {
-                matched: of(std::mem::offset_of!(Counters, matched)),
-                ring_full: of(std::mem::offset_of!(Counters, ring_full)),
-                too_short: of(std::mem::offset_of!(Counters, too_short)),
-                unreadable: of(std::mem::offset_of!(Counters, unreadable)),
-                ..Counters::default()
+                ingress: of(offset_of!(Counters, ingress)),
+                egress: of(offset_of!(Counters, egress)),
             });
         }
         sum

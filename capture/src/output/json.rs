@@ -19,7 +19,10 @@ use self::{
     stamp::{Stamp, Stamps},
     values::Exact,
 };
-use super::{encoder::Encoder, statistics::Statistics};
+use super::{
+    encoder::Encoder,
+    statistics::{HookAccount, Statistics},
+};
 use crate::source::interface::InterfaceDescription;
 
 /// The version of the schema. It grows when a key goes away or changes its meaning; new keys and new types of objects may
@@ -133,8 +136,32 @@ struct SummaryObject {
     time: Stamp,
     received: Exact,
     read: Exact,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hooks: Option<HooksObject>,
     #[serde(flatten)]
     lost: Option<Lost>,
+}
+
+#[derive(Debug, Serialize)]
+struct HooksObject {
+    ingress: HookObject,
+    egress: HookObject,
+}
+
+#[derive(Debug, Serialize)]
+struct HookObject {
+    received: Exact,
+    dropped: Exact,
+}
+
+impl From<[HookAccount; 2]> for HooksObject {
+    fn from(hooks: [HookAccount; 2]) -> Self {
+        let [ingress, egress] = hooks.map(|HookAccount { received, dropped }| HookObject {
+            received: Exact(received),
+            dropped: Exact(dropped),
+        });
+        Self { ingress, egress }
+    }
 }
 
 #[derive(Serialize)]
@@ -219,7 +246,8 @@ impl Encoder for JsonEncoder {
         if statistics.is_last {
             let (received, read) = (Exact(statistics.received), Exact(statistics.read));
             let lost = statistics.losses_are_known.then_some(now);
-            self.summary = Some(SummaryObject { start, time, received, read, lost });
+            let hooks = statistics.hooks.map(HooksObject::from);
+            self.summary = Some(SummaryObject { start, time, received, read, hooks, lost });
             self.append_summary(block);
         }
     }

@@ -11,6 +11,15 @@ pub struct InterfaceLosses {
     pub dropped_by_interface: u64,
 }
 
+/// What was counted at one hook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HookAccount {
+    /// Packets that the filter selected.
+    pub received: u64,
+    /// Of these, packets that the kernel had no room for or whose bytes it did not give out.
+    pub dropped: u64,
+}
+
 /// The accounts of a live capture at one moment. All numbers grow from the start of the capture on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics<'a> {
@@ -22,6 +31,8 @@ pub struct Statistics<'a> {
     pub received: u64,
     /// Of these, packets that the kernel had no room for or whose bytes it did not give out.
     pub dropped: u64,
+    /// The same at the incoming hook, which is tc ingress or XDP, and at tc egress. A file has none.
+    pub hooks: Option<[HookAccount; 2]>,
     /// Packets that the interfaces had no room for, of all kinds: no program has seen them.
     pub dropped_by_interface: u64,
     /// What was lost of each interface; of those that are not there, nothing.

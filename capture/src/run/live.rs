@@ -246,6 +246,7 @@ impl<'a> Begun<'a> {
             warnings,
             failures: Failures::default(),
             seconds: Seconds::new(progress::is_wanted(config)),
+            tells_hooks: config.sandbox.is_reported,
             lost_helper,
         };
         Ok((session, signals, helper))

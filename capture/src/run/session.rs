@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use capture_common::counters::Counters;
+use capture_common::counters::{Counters, HookCounters};
 use capture_packet::Timestamp;
 use tokio::time::timeout;
 
@@ -30,7 +30,7 @@ use crate::{
     engine::Engine,
     kernel::{Capture, CaptureError, DetachError, Left, Losses, Notice},
     messages::Messages,
-    output::statistics::{InterfaceLosses, Statistics},
+    output::statistics::{HookAccount, InterfaceLosses, Statistics},
     summary::{Summary, Unwritten, Warnings, packets},
 };
 
@@ -95,6 +95,8 @@ pub(super) struct Session {
     pub(super) failures: Failures,
     /// What there is to do once a second.
     pub(super) seconds: Seconds,
+    /// Whether to tell at the end what was counted at each hook.
+    pub(super) tells_hooks: bool,
     /// Whether the helper that opens files has ended, and the outputs have not been asked whether they need it.
     pub(super) lost_helper: Arc<AtomicBool>,
 }
@@ -197,8 +199,9 @@ impl Session {
             return;
         }
         seconds.last = time.seconds;
-        let counters = capture.counters();
-        let dropped = counters.ring_full + counters.unreadable;
+        let hooks = capture.counters();
+        let counters = hooks.of_both();
+        let dropped = counters.lost();
         // The summary has what is lost in the end.
         if !is_last {
             let full = counters.ring_full;
@@ -226,6 +229,10 @@ impl Session {
                 time,
                 start,
                 received: counters.matched,
+                hooks: Some(
+                    [hooks.ingress, hooks.egress]
+                        .map(|hook| HookAccount { received: hook.matched, dropped: hook.lost() }),
+                ),
                 dropped,
                 dropped_by_interface: interfaces.iter().map(|losses| losses.dropped_by_interface).sum(),
                 interfaces: &interfaces,
@@ -253,12 +260,12 @@ impl Session {
     fn report(&mut self) {
         // Before the counters are read, which only grow: nothing has been read that they do not count.
         let read = self.engine.read();
-        let counters = self.capture.counters();
+        let counters = self.capture.counters().of_both();
         let report = self.summary(&counters).so_far(read);
         self.messages.say(&format!("capture: {report}\n{}", self.engine.dropped()));
     }
 
-    fn summary(&mut self, counters: &Counters) -> Summary {
+    fn summary(&mut self, counters: &HookCounters) -> Summary {
         let summary = self.engine.summary(Some(counters));
         let dropped_by_interface = self.capture.losses().map(|losses| losses.dropped_by_interface).sum();
         let foreign = self.capture.foreign();
@@ -355,8 +362,11 @@ impl Session {
         let outputs = lost.at_the_end(engine, |text| messages.say(text));
         let reason = if end == OutputEnd::SecondSignal { Unwritten::SecondSignal } else { Unwritten::Output };
         let counters = self.capture.counters();
-        let summary = Summary { reason, ..self.summary(&counters) };
+        let summary = Summary { reason, ..self.summary(&counters.of_both()) };
         let remarks = format!("{}{}", self.capture.remarks(), self.engine.remarks());
+        if self.tells_hooks {
+            self.messages.say(&by_hook(&counters));
+        }
         self.messages.last(&format!("{summary}{}{remarks}", self.warnings));
         let is_incomplete = summary.unwritten > 0 || self.engine.is_incomplete();
         let unclosed = self.engine.unsettled().map(str::to_owned);
@@ -377,6 +387,18 @@ impl Session {
             ControlFlow::Continue(())
         });
     }
+}
+
+/// What was counted at each hook.
+fn by_hook(Counters { ingress, egress }: &Counters) -> String {
+    let of = |counters: &HookCounters| {
+        format!(
+            "{} received by filter, {} dropped by kernel",
+            packets(counters.matched),
+            packets(counters.lost())
+        )
+    };
+    format!("capture: incoming: {}; outgoing: {}\n", of(ingress), of(egress))
 }
 
 /// What went wrong. The kernel's side comes first: it decides the exit status, also where the reader of an output has

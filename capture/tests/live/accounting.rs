@@ -33,10 +33,16 @@ fn assert_identity(ended: &Ended, not_written: u64) {
 #[ignore = "needs root"]
 fn a_tiny_ring_loses_counted_packets() {
     let (here, there) = Namespace::pair();
-    let capture = Tracer::capture(&there, "-i veth1 -B 4 --port 8888");
+    let capture = Tracer::capture(&there, "-i veth1 -B 4 --log-level info --port 8888");
     traffic::flood(&here, "veth0", FLOOD);
     let ended = capture.interrupt();
     assert_identity(&ended, 0);
+    let [received, dropped] = ["received by filter", "dropped by kernel"].map(|words| ended.count(words));
+    let by_hook = format!(
+        "capture: incoming: {received} packets received by filter, {dropped} packets dropped by kernel; \
+         outgoing: 0 packets received by filter, 0 packets dropped by kernel\n"
+    );
+    assert!(ended.stderr.contains(&by_hook), "{}", ended.stderr);
     assert_eq!(ended.lines().len() as u64, ended.count("captured"));
     assert!(ended.count("dropped by kernel") > 0, "{}", ended.stderr);
     assert!(ended.count("captured") > 0, "{}", ended.stderr);

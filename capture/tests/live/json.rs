@@ -64,6 +64,10 @@ fn json_says_what_the_text_says() {
     assert_eq!(last["type"], "summary", "{last}");
     let [received, read] = ["received", "read"].map(|key| last[key].as_u64().expect("a number"));
     assert_eq!((received, read), (ended.count("received by filter"), packets.len() as u64));
+    // A session goes both ways.
+    let of = |hook: &str| last["hooks"][hook]["received"].as_u64().expect("a number");
+    assert_eq!(of("ingress") + of("egress"), received);
+    assert!(of("ingress") > 3 && of("egress") > 3, "{last}");
     let kinds: Vec<&Value> = of_type(&objects, "event").iter().map(|event| &event["kind"]).collect();
     assert!(kinds.starts_with(&[&"open".into()]), "{kinds:?}");
 }

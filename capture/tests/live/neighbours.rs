@@ -96,7 +96,7 @@ fn somebody_elses_program_still_sees_every_packet() {
         let received = ended.count("received by filter");
         assert!(received >= 10);
         for foreigner in [before, after] {
-            assert_eq!(foreigner.counters().expect("counters").matched, received, "{mechanism:?}");
+            assert_eq!(foreigner.counters().expect("counters").of_both().matched, received, "{mechanism:?}");
         }
     }
 }
@@ -121,7 +121,7 @@ fn clsact_filters_come_first_on_both_ways() {
     let (_later, _attached_later) = others::attach_own(&here, "veth0", Mechanism::Clsact, || ());
     traffic::nc_session(&there, &here, "10.0.0.2".parse().expect("an address"));
     // Both directions: at least five packets each.
-    assert!(object.counters().expect("counters").matched >= 10);
+    assert!(object.counters().expect("counters").of_both().matched >= 10);
     for side in ["ingress", "egress"] {
         let filters = here.output(&format!("tc filter show dev veth0 {side}"));
         assert_eq!(filters.matches("pref 1 bpf chain 0 handle").count(), 2, "{filters}");
@@ -166,8 +166,8 @@ fn a_clsact_filter_is_removed_and_leaves_others_alone() {
     namespace.run(move || drop(attached_first));
     assert_eq!(filters(&namespace), 1);
     traffic::nc_session(&namespace, &namespace, LOOPBACK);
-    assert_eq!(first.counters().expect("counters").matched, 0);
-    assert!(second.counters().expect("counters").matched >= 10);
+    assert_eq!(first.counters().expect("counters").of_both().matched, 0);
+    assert!(second.counters().expect("counters").of_both().matched >= 10);
     namespace.run(move || drop(attached_second));
     assert_eq!(filters(&namespace), 0);
 }

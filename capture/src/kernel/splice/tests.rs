@@ -72,7 +72,11 @@ fn each_program_sees_what_its_own_instructions_accept() {
                     (object.program::<SchedClassifier>(name).unwrap().test_run(run), u32::MAX)
                 };
                 assert_eq!(verdict.unwrap().return_value, handed_on);
-                assert_eq!(object.counters().unwrap().matched, matched, "{name}, {flags}, {protocol}");
+                assert_eq!(
+                    object.counters().unwrap().of_both().matched,
+                    matched,
+                    "{name}, {flags}, {protocol}"
+                );
             }
         }
         assert_eq!(matched, 3);

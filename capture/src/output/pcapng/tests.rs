@@ -245,6 +245,7 @@ const STATISTICS: Statistics<'_> = Statistics {
     losses_are_known: true,
     time: Timestamp { seconds: 1_700_000_000, nanoseconds: 123_456_789 },
     start: Timestamp { seconds: 5, nanoseconds: 1 },
+    hooks: None,
     received: 100,
     dropped: 20,
     dropped_by_interface: 1 << 40,
