@@ -24,7 +24,7 @@ const USED_BITS: usize = u64::BITS as usize;
 /// A bounded table of entries of type `T`.
 #[derive(Debug)]
 pub struct BoundedTable<T> {
-    /// Where in the list an entry is.
+    /// Where in the list an entry is, in the lowest bits; the others are of its hash.
     index: HashTable<u32>,
     list: Vec<T>,
     /// Whether an entry has been marked as used since it came, or since it was last passed over: a bit for each place
@@ -32,6 +32,8 @@ pub struct BoundedTable<T> {
     used: Vec<u64>,
     /// How long the list may get.
     limit: usize,
+    /// Which bits of the index are a place.
+    places: u32,
     /// Which has to go next, if it has not been used lately (CLOCK, Corbató 1968).
     hand: usize,
     evicted: u64,
@@ -41,7 +43,16 @@ impl<T> BoundedTable<T> {
     /// An empty table for up to `limit` entries, and for at least one.
     pub fn new(limit: usize) -> Self {
         let limit = limit.clamp(1, u32::MAX as usize);
-        Self { index: HashTable::new(), list: Vec::new(), used: Vec::new(), limit, hand: 0, evicted: 0 }
+        let places = u32::MAX.checked_shr((limit as u32 - 1).leading_zeros()).unwrap_or_default();
+        Self {
+            index: HashTable::new(),
+            list: Vec::new(),
+            used: Vec::new(),
+            limit,
+            places,
+            hand: 0,
+            evicted: 0,
+        }
     }
 
     /// How many entries there are.
@@ -74,7 +85,25 @@ impl<T> BoundedTable<T> {
     /// The place of the entry that `is_it`, among those of this `hash`. It keeps its place until it is evicted.
     #[inline(always)]
     pub fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<usize> {
-        self.index.find(hash, |&at| is_it(&self.list[at as usize])).map(|&at| at as usize)
+        let bits = self.indexed(0, hash);
+        let indexed = self.index.find(hash, |&indexed| {
+            (indexed ^ bits) & !self.places == 0 && is_it(&self.list[self.place(indexed)])
+        })?;
+        Some(self.place(*indexed))
+    }
+
+    /// What the index has for the entry at a place. The index by itself compares seven bits of the hash, and in one of ten
+    /// searches for what is not there another entry has the same: to look at that is to wait for memory.
+    #[inline(always)]
+    fn indexed(&self, at: usize, hash: u64) -> u32 {
+        // Bits that the index uses neither for where it begins to look nor for what it compares.
+        const UNUSED: u32 = 25;
+        (hash >> UNUSED) as u32 & !self.places | at as u32
+    }
+
+    #[inline(always)]
+    fn place(&self, indexed: u32) -> usize {
+        (indexed & self.places) as usize
     }
 
     /// The entry at a place from 0 to [`len`](Self::len), exclusive.
@@ -117,7 +146,7 @@ impl<T> BoundedTable<T> {
             (at, Some(mem::replace(&mut self.list[at], entry)))
         };
         if self.index.len() < self.index.capacity() {
-            self.index.insert_unique(hash, at as u32, |_| hash);
+            self.index.insert_unique(hash, self.indexed(at, hash), |_| hash);
         } else {
             self.rebuild_index(hash_of);
         }
@@ -139,8 +168,9 @@ impl<T> BoundedTable<T> {
             self.index = HashTable::new();
             self.index = HashTable::with_capacity(capacity);
         }
-        for (at, entry) in (0..).zip(&self.list) {
-            self.index.insert_unique(hash_of(entry), at, |_| 0);
+        for (at, entry) in self.list.iter().enumerate() {
+            let hash = hash_of(entry);
+            self.index.insert_unique(hash, self.indexed(at, hash), |_| 0);
         }
         // The index may have more room than was asked for.
         self.used.resize(self.index.capacity().min(self.limit).div_ceil(USED_BITS), 0);
@@ -161,7 +191,8 @@ impl<T> BoundedTable<T> {
             self.hand = if at + 1 < self.list.len() { at + 1 } else { 0 };
             if !self.take_mark(at) {
                 let hash = hash_of(&self.list[at]);
-                if let Ok(entry) = self.index.find_entry(hash, |&indexed| indexed as usize == at) {
+                let indexed = self.indexed(at, hash);
+                if let Ok(entry) = self.index.find_entry(hash, |&other| other == indexed) {
                     entry.remove();
                 }
                 self.evicted += 1;

@@ -130,21 +130,24 @@ impl<A: Copy + Eq + Hash + Ord> Table<A> {
                 self.0.mark(at);
                 numbers
             }
-            _ => self.look_up(key, reverse, fields, hasher, place),
+            _ => self.look_up([key.low, key.high], key.ports, reverse, fields, hasher, place),
         }
     }
 
     /// The same where the conversation begins, or is somewhere else. Not compiled into what prints each packet: it would
-    /// take the registers there.
+    /// take the registers there. The key comes in registers: through memory, it is read back in other pieces than it was
+    /// stored in, for which the processor waits.
     #[inline(never)]
     fn look_up(
         &mut self,
-        key: Key<A>,
+        [low, high]: [A; 2],
+        ports: u32,
         reverse: bool,
         SequenceFields { seq, ack, syn, .. }: SequenceFields,
         hasher: &SeedableRandomState,
         place: &mut u32,
     ) -> Numbers {
+        let key = Key { low, high, ports };
         let hash = key.hash_of(hasher);
         let known = self.0.find(hash, |conversation| conversation.key == key);
         if let Some(at) = known {
