@@ -139,6 +139,11 @@ impl Kind {
     }
 }
 
+/// What a long capture is called that was started so often; its folder, too.
+fn name(kind: Kind, starts: usize) -> String {
+    format!("{}-{starts}", kind.name())
+}
+
 impl Resident {
     /// Starts all of them.
     pub(super) fn start_all(soak: &Soak, world: &World, random: &mut Random) -> Result<Vec<Self>> {
@@ -146,7 +151,7 @@ impl Resident {
     }
 
     fn start(soak: &Soak, world: &World, kind: Kind, starts: usize, random: &mut Random) -> Result<Self> {
-        let name = format!("{}-{starts}", kind.name());
+        let name = name(kind, starts);
         let folder = soak.data.join(&name);
         fs::create_dir_all(&folder)?;
         let (arguments, sinks) = match kind {
@@ -184,9 +189,11 @@ impl Resident {
         world: &World,
         random: &mut Random,
     ) -> Result<(Self, Summary, Life)> {
-        let (kind, starts) = (self.kind, self.starts + 1);
+        let (kind, starts) = (self.kind, self.starts);
         let (summary, life) = self.end()?;
-        Ok((Self::start(soak, world, kind, starts, random)?, summary, life))
+        // In time the disk would be full.
+        fs::remove_dir_all(soak.data.join(name(kind, starts)))?;
+        Ok((Self::start(soak, world, kind, starts + 1, random)?, summary, life))
     }
 
     /// Ends it, and checks all that it says.
