@@ -257,6 +257,40 @@ mod tests {
     }
 
     #[test]
+    fn every_place_fits_next_to_bits_of_the_hash() {
+        for (limit, places) in [
+            (1, 0),
+            (2, 1),
+            (64, 63),
+            (65, 127),
+            (1 << 20, (1 << 20) - 1),
+            (1 << 31, (1 << 31) - 1),
+            ((1 << 31) + 1, u32::MAX),
+            (usize::MAX, u32::MAX),
+        ] {
+            assert_eq!(BoundedTable::<u64>::new(limit).places, places, "{limit}");
+        }
+    }
+
+    /// The index by itself has seven bits of each hash, which would be those of another entry for one in ten.
+    #[test]
+    fn what_is_not_there_is_compared_with_hardly_an_entry() {
+        let mut table = BoundedTable::new(1 << 12);
+        for entry in 0..1 << 12 {
+            add(&mut table, entry);
+        }
+        let compared = core::cell::Cell::new(0);
+        for entry in 1 << 12..1 << 13 {
+            let found = table.find(hash_of(&entry), |other| {
+                compared.set(compared.get() + 1);
+                *other == entry
+            });
+            assert_eq!(found, None);
+        }
+        assert!(compared.get() < 10, "{}", compared.get());
+    }
+
+    #[test]
     fn the_index_does_not_grow_for_what_is_evicted() {
         for limit in [1, 10, 100, 896, 1000] {
             let mut table = BoundedTable::new(limit);

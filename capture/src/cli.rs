@@ -263,7 +263,8 @@ pub struct Cli {
     #[arg(long)]
     pub immediate_mode: bool,
 
-    /// What the programs in the kernel report on standard error, and from info on, what the sandbox consists of
+    /// What the programs in the kernel report on standard error, and from info on, what the sandbox consists of and, at the end,
+    /// what was counted at each hook
     #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
     pub log_level: LogLevel,
 

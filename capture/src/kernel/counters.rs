@@ -40,12 +40,12 @@ impl CounterPages {
         let mut sum = Counters::default();
         for cpu in 0..self.cpus {
             let of = |hook: usize| {
-                let of = |counter| self.load(cpu * size_of::<Counters>() + hook + counter);
+                let load = |counter| self.load(cpu * size_of::<Counters>() + hook + counter);
                 HookCounters {
-                    matched: of(offset_of!(HookCounters, matched)),
-                    ring_full: of(offset_of!(HookCounters, ring_full)),
-                    too_short: of(offset_of!(HookCounters, too_short)),
-                    unreadable: of(offset_of!(HookCounters, unreadable)),
+                    matched: load(offset_of!(HookCounters, matched)),
+                    ring_full: load(offset_of!(HookCounters, ring_full)),
+                    too_short: load(offset_of!(HookCounters, too_short)),
+                    unreadable: load(offset_of!(HookCounters, unreadable)),
                 }
             };
             sum.add(&Counters {

@@ -24,7 +24,7 @@ pub enum LogLevel {
     /// Nothing; the programs then hold no code for it.
     #[default]
     Off = 0,
-    /// What the process may still do that reads a file; the programs report nothing.
+    /// What the sandbox consists of and, at the end, what was counted at each hook; the programs report nothing.
     Info = 3,
     /// Packets that are lost or too short for the filter.
     Debug = 4,

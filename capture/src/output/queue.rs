@@ -19,7 +19,7 @@ use std::{
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    Block,
+    BLOCK, Block,
     destination::{Destination, Progress},
 };
 
@@ -100,7 +100,8 @@ fn write_all(
             Received::Block(mut block) => {
                 destination.prepare(&block.header, std::mem::take(&mut block.trailer));
                 destination.write(&block.bytes, &block.ends, progress)?;
-                if !block.bytes.is_empty() {
+                // What a long packet made larger is not kept.
+                if !block.bytes.is_empty() && block.bytes.capacity() <= 2 * BLOCK {
                     // There may be enough of them, and no one left to fill them.
                     let _freed = written.try_send(block.emptied());
                 }
@@ -266,14 +267,17 @@ mod tests {
         assert!(progress.has_enough());
         timeout(NEVER, queue.room()).await.unwrap();
         queue.place().unwrap().send(block());
+        let large = BytesMut::from(&vec![b'a'; 3 * BLOCK][..]);
+        queue.place().unwrap().send(Block { bytes: large, ends: vec![3 * BLOCK], ..Block::default() });
         queue.close();
         timeout(NEVER, queue.closed()).await.unwrap();
-        assert_eq!(progress.packets(), 2);
-        // Both have come back, and nothing is in them.
+        assert_eq!(progress.packets(), 3);
+        // Both have come back, and nothing is in them. What is too large does not come back.
         for _ in 0..2 {
             let block = queue.written().unwrap();
             assert!(block.bytes.is_empty() && block.ends.is_empty() && block.bytes.capacity() > 0);
         }
+        assert!(queue.written().is_none());
         assert!(queue.take_error().is_none());
     }
 }

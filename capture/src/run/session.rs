@@ -1,6 +1,6 @@
 //! A running capture: drain, hand to the engine, wait; and its end.
 //!
-//! While packets come, the rings are drained every few milliseconds and no packet wakes the daemon. After an interval
+//! While packets come, the rings are drained every 1 to 8 milliseconds and no packet wakes the daemon. After an interval
 //! without a packet the daemon sleeps until the kernel wakes it, or until the programs of others are looked at, every
 //! ten seconds.
 
@@ -364,10 +364,8 @@ impl Session {
         let counters = self.capture.counters();
         let summary = Summary { reason, ..self.summary(&counters.of_both()) };
         let remarks = format!("{}{}", self.capture.remarks(), self.engine.remarks());
-        if self.tells_hooks {
-            self.messages.say(&by_hook(&counters));
-        }
-        self.messages.last(&format!("{summary}{}{remarks}", self.warnings));
+        let by_hook = if self.tells_hooks { by_hook(&counters) } else { String::new() };
+        self.messages.last(&format!("{by_hook}{summary}{}{remarks}", self.warnings));
         let is_incomplete = summary.unwritten > 0 || self.engine.is_incomplete();
         let unclosed = self.engine.unsettled().map(str::to_owned);
         let incomplete = if is_incomplete && !self.failures.lost_an_output() {
