@@ -68,7 +68,9 @@ pub(super) struct Summary {
 pub(super) enum Expected {
     /// Status 0, unless an output lacks packets.
     Order,
-    /// The same after `-c`: packets after the last one are received, and nothing more is said of them.
+    /// The same, or status 1 because an output that is not read did not take what comes after the last packet.
+    Unread,
+    /// As `Order`, after `-c`: packets after the last one are received, and nothing more is said of them.
     Count,
     /// Status 1, for another reason.
     Failure,
@@ -93,7 +95,8 @@ impl Ended {
             summary.check_output(number, content).with_context(|| format!("{} is wrong", content.name))?;
         }
         let lacks = summary.is_incomplete(&self.outputs);
-        let status = i32::from(lacks || expected == Expected::Failure);
+        let unclosed = expected == Expected::Unread && self.said.contains(" is not closed: ");
+        let status = i32::from(lacks || unclosed || expected == Expected::Failure);
         ensure!(
             self.status.code() == Some(status),
             "it ended with {}, and {summary:?} asks for {status}: {}",

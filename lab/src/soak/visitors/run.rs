@@ -160,6 +160,7 @@ impl Visit<'_> {
         };
         let summary = ended.check(match self.incident {
             Incident::Count => Expected::Count,
+            Incident::UnreadAtEnd => Expected::Unread,
             Incident::FullDisk | Incident::HelperKilled => Expected::Failure,
             _ => Expected::Order,
         })?;
