@@ -189,9 +189,14 @@ impl Interface {
         self.now().map_or(0, |link| link.dropped)
     }
 
+    /// What kind of device it is, as the kernel calls it: `veth`, `bridge`. Empty for hardware.
+    pub(super) fn kind(&self) -> Option<String> {
+        self.now().map(|link| link.kind)
+    }
+
     /// Whether it is one end of a pair of virtual Ethernet devices.
     pub(super) fn is_veth(&self) -> bool {
-        self.now().is_some_and(|link| link.kind == "veth")
+        self.kind().is_some_and(|kind| kind == "veth")
     }
 
     /// The id of the program in the XDP slot, if there is one, and the slot's mode, if that is known.

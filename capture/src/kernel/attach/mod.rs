@@ -163,7 +163,11 @@ impl Attached {
             ))
         });
         let removed = (self.removed > 0).then(|| Notice::Note(removal(self.removed, interface)));
-        changes.into_iter().chain(removed).collect()
+        let is_at_tc = !matches!(self.links, Links::Xdp(_));
+        let unseen = is_at_tc.then(|| interface.kind()).flatten();
+        let unseen = unseen.and_then(|kind| unseen_at_tc(&kind, self.direction));
+        let unseen = unseen.map(|why| Notice::Note(format!("{why} {interface}")));
+        changes.into_iter().chain(removed).chain(unseen).collect()
     }
 
     /// The programs, and where they are.
@@ -236,6 +240,21 @@ impl Attached {
     }
 }
 
+/// What is not seen at tc of a device of this kind, in front of its name. tcpdump's tap sees it (docs/interfaces.md has runs of
+/// each kind).
+fn unseen_at_tc(kind: &str, direction: DirectionFilter) -> Option<&'static str> {
+    match kind {
+        // drivers/net/vrf.c hands packets to the taps, and to no program.
+        "vrf" => Some(
+            "the kernel runs no programs at a VRF: capture on the interfaces that belong to it; nothing is printed of",
+        ),
+        "vti" | "vti6" | "xfrm" if direction != DirectionFilter::Out => Some(
+            "incoming packets of IPsec devices are not recognized at tc: only outgoing ones are printed of",
+        ),
+        _ => None,
+    }
+}
+
 /// That filters of captures that were killed have been removed from an interface.
 pub(super) fn removal(count: usize, interface: &Interface) -> String {
     let plural = if count == 1 { "" } else { "s" };
@@ -251,5 +270,23 @@ fn program_name(side: Side) -> &'static str {
     match side {
         Side::Ingress => "tc_ingress",
         Side::Egress => "tc_egress",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_seen_is_said_where_it_is_asked_for() {
+        let says = |kind, direction| unseen_at_tc(kind, direction).is_some();
+        for direction in [DirectionFilter::In, DirectionFilter::Out, DirectionFilter::Both] {
+            assert!(says("vrf", direction));
+            assert!(!says("veth", direction) && !says("", direction));
+        }
+        for kind in ["vti", "vti6", "xfrm"] {
+            assert!(says(kind, DirectionFilter::In) && says(kind, DirectionFilter::Both));
+            assert!(!says(kind, DirectionFilter::Out));
+        }
     }
 }

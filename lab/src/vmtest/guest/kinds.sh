@@ -363,6 +363,10 @@ kinds() {
         through $kind $number
     done <"$W/have"
     await 'all print the last packet' all_marked $last
+    for kind in $UNSEEN $DECRYPTED; do
+        [ ! -e /sys/class/net/kind-$kind ] || grep -q "note: .* of kind-$kind$" "$W/any.capture.err" ||
+            die "it is not said what is not seen of $kind: $(grep note "$W/any.capture.err" | tr '\n' ' ')"
+    done
     finish $(captures | grep -v "^$REFUSED[.]") $(oracles)
     accounts $(captures | grep -v "^$REFUSED[.]")
     link_types
