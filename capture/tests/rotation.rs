@@ -67,16 +67,16 @@ fn capture(folder: &Path, read: &Path, flags: &str) -> String {
 }
 
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-    let mut files: Vec<_> = entries
-        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
-        .collect();
-    files.sort();
-    files
+    let contents = |name: &String| fs::read(folder.join(name)).unwrap();
+    names(folder).into_iter().map(|name| (name.clone(), contents(&name))).collect()
 }
 
+/// Sorted, and without a look into the files: a program of `-z` may remove them meanwhile.
 fn names(folder: &Path) -> Vec<String> {
-    files(folder).into_iter().map(|(name, _)| name).collect()
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 #[test]
