@@ -21,6 +21,9 @@ use hashbrown::HashTable;
 
 const USED_BITS: usize = u64::BITS as usize;
 
+/// How many entries there is room for at first.
+const LEAST: usize = 64;
+
 /// A bounded table of entries of type `T`.
 #[derive(Debug)]
 pub struct BoundedTable<T> {
@@ -139,6 +142,9 @@ impl<T> BoundedTable<T> {
     /// had to go. `hash` is that of the entry, and `hash_of` gives any entry's.
     pub fn insert(&mut self, entry: T, hash: u64, hash_of: impl Fn(&T) -> u64) -> (usize, Option<T>) {
         let (at, evicted) = if self.list.len() < self.limit {
+            if self.list.len() == self.list.capacity() {
+                self.grow_list();
+            }
             self.list.push(entry);
             (self.list.len() - 1, None)
         } else {
@@ -153,13 +159,20 @@ impl<T> BoundedTable<T> {
         (at, evicted)
     }
 
+    /// Makes room for many times as many entries: what is not in use yet costs addresses, and no memory.
+    #[cold]
+    fn grow_list(&mut self) {
+        const GROWTH: usize = 32;
+
+        let capacity = self.list.len().saturating_mul(GROWTH).clamp(LEAST, self.limit.max(LEAST));
+        self.list.reserve_exact(capacity - self.list.len());
+    }
+
     /// Makes the index from the list, with room for eight times as many, when it is full: of entries, or of the marks
     /// that removed ones leave. Read in its order, the list is read from front to back; an index that grows by itself
     /// would jump back and forth in it, and grow for the marks, too.
     #[cold]
     fn rebuild_index(&mut self, hash_of: impl Fn(&T) -> u64) {
-        const LEAST: usize = 64;
-
         // There is always room for some marks, so that this does not happen for each entry that is evicted.
         let most = self.limit.saturating_add(self.limit / 8).max(LEAST);
         let capacity = self.list.len().saturating_mul(8).clamp(LEAST, most);

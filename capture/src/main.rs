@@ -2,7 +2,10 @@
 
 use std::{env, process::ExitCode};
 
-use capture::{cli::Cli, config::Command, lookup::SystemNames, run};
+use capture::{cli::Cli, config::Command, kernel::LargePages, lookup::SystemNames, run};
+
+#[global_allocator]
+static ALLOCATOR: LargePages = LargePages;
 
 /// Exit status for a wrong command line, as clap's.
 const USAGE: u8 = 2;

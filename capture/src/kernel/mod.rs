@@ -27,6 +27,7 @@ mod link;
 mod log;
 mod losses;
 mod mapping;
+mod memory;
 pub mod merge;
 mod namespace;
 mod netlink;
@@ -59,6 +60,7 @@ pub use hook::{DirectionFilter, Hook};
 pub use interface::{Disappeared, Interface, InterfaceError, printable};
 pub use log::{LogError, LogLevel};
 pub use losses::Losses;
+pub use memory::LargePages;
 pub use merge::Left;
 pub use namespace::{NamespaceError, NetworkNamespace};
 pub use object::{
