@@ -2,7 +2,7 @@
 //!
 //! While packets come, the rings are drained every 1 to 8 milliseconds and no packet wakes the daemon. After an interval
 //! without a packet the daemon sleeps until the kernel wakes it, or until the programs of others are looked at, every
-//! ten seconds.
+//! ten seconds. After the last packet it wakes once more, in the next second, to say what was lost.
 
 use std::{
     ops::ControlFlow,
@@ -15,7 +15,7 @@ use std::{
 
 use capture_common::counters::{Counters, HookCounters};
 use capture_packet::Timestamp;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     RunError,
@@ -38,6 +38,16 @@ impl Seconds {
     /// Of a capture that has not begun.
     pub(super) fn new(shows_progress: bool) -> Self {
         Self { shows_progress, ..Self::default() }
+    }
+
+    /// How long the second of the last words goes on, at the time `now`.
+    fn rest(&self, now: Timestamp) -> Duration {
+        const SECOND: u64 = 1_000_000_000;
+
+        // A clock that was set back does not put it off.
+        let nanoseconds =
+            if now.seconds == self.last { SECOND.saturating_sub(now.nanoseconds as u64) } else { 0 };
+        Duration::from_nanos(nanoseconds)
     }
 }
 
@@ -108,8 +118,11 @@ pub(super) struct Seconds {
     shows_progress: bool,
     start: Option<Timestamp>,
     last: i64,
-    /// Packets that the rings had had no room for by then, and that had been read.
-    dropped: u64,
+    /// Whether packets have come about which nothing has been said: it is said in the next second, also if no more come.
+    are_owed: bool,
+    /// Packets that the rings had had no room for by then, that the kernel had not given out, and that had been read.
+    ring_full: u64,
+    unreadable: u64,
     read: u64,
 }
 
@@ -152,6 +165,8 @@ impl Session {
             }
             self.each_second(false);
             let nothing_came = left == Left::Nothing && self.engine.read() == before;
+            // What is handed over now may be dropped, and what comes now may not be all of a burst.
+            self.seconds.are_owed |= !nothing_came;
             // What an output has no room for is flushed when it has.
             flush = flush && !self.engine.flush();
             self.engine.hand_over(nothing_came);
@@ -161,6 +176,7 @@ impl Session {
                 Left::Held => false,
                 Left::Nothing => nothing_came && self.capture.sleep(),
             };
+            let rest = self.seconds.rest(self.capture.now());
             tokio::select! {
                 biased;
                 asked = signals.next() => match asked {
@@ -176,6 +192,7 @@ impl Session {
                     if !self.has_output() { return Stop::Output }
                 }
                 () = self.engine.room_for_the_rest(), if idle => {}
+                () = sleep(rest), if idle && self.seconds.are_owed => {}
                 waited = self.capture.wait(idle) => if let Err(error) = waited { return Stop::Capture(error) },
             }
         }
@@ -198,16 +215,20 @@ impl Session {
         if !is_last && time.seconds == seconds.last {
             return;
         }
-        seconds.last = time.seconds;
+        (seconds.last, seconds.are_owed) = (time.seconds, false);
         let hooks = capture.counters();
         let counters = hooks.of_both();
         let dropped = counters.lost();
         // The summary has what is lost in the end.
         if !is_last {
-            let full = counters.ring_full;
-            let lost = full - std::mem::replace(&mut seconds.dropped, full);
-            if lost > 0 {
-                messages.say(&format!("capture: {} lost: the ring buffers were full\n", packets(lost)));
+            for (count, said, why) in [
+                (counters.ring_full, &mut seconds.ring_full, "the ring buffers were full"),
+                (counters.unreadable, &mut seconds.unreadable, "the kernel did not give out their bytes"),
+            ] {
+                let lost = count - std::mem::replace(said, count);
+                if lost > 0 {
+                    messages.say(&format!("capture: {} lost: {why}\n", packets(lost)));
+                }
             }
             for (output, lost) in engine.take_losses() {
                 messages

@@ -224,6 +224,53 @@ fn each_interface_has_its_losses() {
     assert_eq!(sum(|account| account.delivered), ended.count("captured"), "{}", ended.stderr);
 }
 
+/// Also when no packet comes after them, and the capture is killed.
+#[test]
+#[ignore = "needs root"]
+fn losses_are_told_on_a_wire_that_is_silent_again() {
+    const FLOOD: u64 = 20_000;
+    let folder = TempDir::new().expect("a folder");
+    let (here, there) = Namespace::pair();
+    let (file, json) = (folder.path().join("x.pcapng"), folder.path().join("x.json"));
+    let outputs = format!("-w {} --json={}", file.display(), json.display());
+    let arguments = format!("-i veth1 -Q in --port 8888 -B 64 {outputs}");
+    let capture = Tracer::capture(&there, &arguments);
+    let account = || accounts(&file).pop().expect("an interface");
+    let told = || -> u64 {
+        let lines = fs::read_to_string(&json).expect("text");
+        let losses = lines.lines().filter_map(|line| line.split_once("\"dropped_by_kernel\":"));
+        losses
+            .map(|(_, rest)| rest.split(',').next().expect("a number").parse::<u64>().expect("a number"))
+            .sum()
+    };
+    for round in 1..=3 {
+        // With the first packet everything has been said for this second.
+        let before = account().packets;
+        traffic::flood(&here, "veth0", 1);
+        wait_until("a packet", || account().packets > before);
+        capture.signal(Signal::SIGSTOP);
+        traffic::flood(&here, "veth0", FLOOD as usize);
+        capture.signal(Signal::SIGCONT);
+        wait_until("the accounts of all", || account().accepted == round * (FLOOD + 1));
+        let Account { packets, dropped, delivered, .. } = account();
+        assert_eq!((packets, packets + dropped), (delivered, round * (FLOOD + 1)));
+        wait_until("the losses in JSON", || told() == dropped);
+        let said = || -> u64 {
+            let said = capture.stderr();
+            let lost = said
+                .lines()
+                .filter_map(|line| line.strip_suffix(" packets lost: the ring buffers were full"));
+            lost.map(|line| line.trim_start_matches("capture: ").parse::<u64>().expect("a number")).sum()
+        };
+        wait_until("the losses in words", || said() == dropped);
+    }
+    let before = account();
+    capture.signal(Signal::SIGKILL);
+    capture.end();
+    assert!(before.dropped > 0);
+    assert_eq!(account(), before);
+}
+
 /// Everything up to a second before is readable.
 #[test]
 #[ignore = "needs root"]
