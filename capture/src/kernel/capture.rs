@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     ops::ControlFlow,
     os::fd::{AsRawFd, RawFd},
+    time::{Duration, Instant},
 };
 
 use aya::maps::MapData;
@@ -40,6 +41,9 @@ use crate::messages::Messages;
 
 /// How long the helper has for its answer to a question for a number; it may be attaching to an interface meanwhile.
 const PATIENCE: u16 = 200;
+/// How long the end of a capture waits for the helper to detach from all interfaces, which are switched off by then: 20 ms
+/// for each. The helper goes on by itself.
+const LAST_PATIENCE: Duration = Duration::from_millis(900);
 /// What a ring should have at least, in bytes: a CPU's packets of several drain intervals. Where the memory does not
 /// go so far, CPUs share rings.
 const RING_SHARE: usize = 1 << 20;
@@ -136,6 +140,8 @@ pub struct Capture {
 struct Helper {
     channel: ReaderEnd,
     is_attached: bool,
+    /// Until when its end is waited for, once it detaches.
+    deadline: Option<Instant>,
     /// What it said while an answer was waited for.
     said: VecDeque<Event>,
 }
@@ -182,7 +188,7 @@ impl Started {
         let description = attacher.description().map_or_else(|| hook.to_string(), str::to_owned);
         let interfaces = attacher.interfaces().cloned().collect();
         let (channel, rings) = split(attacher, rings, confine).map_err(StartError::Helper)?;
-        let helper = Helper { channel, is_attached: true, said: VecDeque::new() };
+        let helper = Helper { channel, is_attached: true, deadline: None, said: VecDeque::new() };
         let clock_shift = shift_of_this_process();
         Ok(Self {
             helper,
@@ -386,7 +392,7 @@ impl Capture {
 
     /// Has the helper look at the chains for the last time, switch the programs off, and wait until the last one has ended: from
     /// here on nothing changes in the rings and the counters, and what is in the rings is due at once. It detaches them
-    /// meanwhile; dropping this waits for that.
+    /// meanwhile; dropping this waits for that, until a second has passed.
     ///
     /// # Errors
     ///
@@ -472,6 +478,7 @@ impl Helper {
         if !std::mem::replace(&mut self.is_attached, false) {
             return Ok(None);
         }
+        self.deadline = Instant::now().checked_add(LAST_PATIENCE);
         let is_it = |event: &Event| matches!(event, Event::Detached { .. });
         let last = self.ask(Request::Detach, PollTimeout::NONE, is_it)?;
         let failure = match &last {
@@ -487,7 +494,14 @@ impl Drop for Helper {
     fn drop(&mut self) {
         // Without it nothing is attached either. It ends when it has detached everything.
         let _gone = self.detach();
-        while self.channel.hear().is_ok() {}
+        let rest = |deadline: Instant| {
+            PollTimeout::try_from(deadline.saturating_duration_since(Instant::now()))
+                .unwrap_or(PollTimeout::ZERO)
+        };
+        while let Some(rest) = self.deadline.map(rest)
+            && self.channel.wait(rest).is_ok_and(|is_heard| is_heard)
+            && self.channel.next().is_ok()
+        {}
     }
 }
 

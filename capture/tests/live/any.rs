@@ -2,6 +2,7 @@
 
 use std::{fs, net::IpAddr, process::Command};
 
+use nix::sys::signal::{Signal, kill};
 use tempfile::TempDir;
 
 use crate::{
@@ -427,6 +428,30 @@ fn a_hundred_come_and_go() {
     assert!((1..=20).contains(&notes), "{notes} notes");
     assert!(resident.iter().all(|resident| *resident < 24 << 10), "{resident:?} KiB");
     assert!(resident[2] < resident[1] + 2048, "{resident:?} KiB");
+}
+
+/// The process that prints ends a second after its signal, also where detaching takes longer: the helper goes on.
+#[test]
+#[ignore = "needs root"]
+fn the_end_does_not_wait_for_many_interfaces() {
+    const PAIRS: usize = 40;
+    let namespace = Namespace::new();
+    for number in 0..PAIRS {
+        namespace.ip(&format!("link add a{number} type veth peer name b{number}"));
+        namespace.ip(&format!("link set a{number} up"));
+        namespace.ip(&format!("link set b{number} up"));
+    }
+    let capture = Tracer::capture(&namespace, "-l -i any --port 8888");
+    wait_until("all to be attached to", || tcx_links(&capture) == 1 + 2 * 2 * PAIRS);
+    let helper = capture.helper();
+    capture.signal(Signal::SIGINT);
+    capture.wait_for_stderr("packets captured\n");
+    // It takes longer than a second, so that it is not through yet. It is held up for as long as the other process is there.
+    kill(helper, Signal::SIGSTOP).expect("it detaches");
+    let ended = capture.end();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    kill(helper, Signal::SIGCONT).expect("it detaches");
+    wait_until("the helper ends", || fs::metadata(format!("/proc/{helper}")).is_err());
 }
 
 /// How many TCX links a process has open.
