@@ -106,21 +106,9 @@ impl<'a> Confinement<'a> {
         let Some(unsealed) = self.unsealed.take() else { return Ok(()) };
         let sealed = unsealed.seal()?;
         if self.options.is_reported {
-            let when = if self.needs.only_at_first { ", until its outputs are open" } else { "" };
-            say(&format!("capture: {} read with: {sealed}{when}\n", self.read));
+            say(&format!("capture: {} read with: {sealed}\n", self.read));
         }
         Ok(())
-    }
-
-    /// Whatever was needed to open outputs goes.
-    pub(super) fn outputs_are_open(&mut self) -> Result<(), RunError> {
-        let Needs { only_at_first, asks, .. } = self.needs;
-        if !only_at_first {
-            return Ok(());
-        }
-        self.needs = Needs { asks, ..Needs::default() };
-        self.confine()?;
-        self.seal(say)
     }
 
     fn confine(&mut self) -> Result<(), RunError> {
@@ -141,8 +129,8 @@ pub(super) fn without_outputs(config: &Config) -> Result<(), RunError> {
     confinement.seal(say)
 }
 
-/// What a run needs while it reads, or until its outputs are open; and what the helper needs, where there is to be one
-/// because files are opened when that is not possible any more.
+/// What a run needs while it reads; and what the helper needs, where there is to be one because files are opened when that
+/// is not possible any more.
 fn needs(config: &Config) -> (Needs, Option<Needs>) {
     let is_live = matches!(config.source, Source::Live(_));
     let names = config.resolve && config.outputs.text;
@@ -161,14 +149,13 @@ fn needs(config: &Config) -> (Needs, Option<Needs>) {
         folders.push(folder(path, false));
     }
     let needs = Needs { asks: names, live: is_live, ..Needs::default() };
+    // What is live opens its outputs before it gives up anything. The outputs of a file need to know its header, and whoever
+    // looks at that has nothing any more.
     if folders.is_empty() || is_live && !opens_later {
-        (needs, None)
-    } else if opens_later {
-        let of_files = Needs { folders, programs, serves: true, ..Needs::default() };
-        (Needs { asks: true, ..needs }, Some(of_files))
-    } else {
-        (Needs { folders, only_at_first: true, ..needs }, None)
+        return (needs, None);
     }
+    let of_files = Needs { folders, programs, serves: true, opens_once: !opens_later, ..Needs::default() };
+    (Needs { asks: true, ..needs }, Some(of_files))
 }
 
 fn is_pipe(path: &Path) -> bool {

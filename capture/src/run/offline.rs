@@ -95,7 +95,6 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     for warning in about_files {
         say(&format!("capture: warning: {warning}\n"));
     }
-    confinement.outputs_are_open()?;
     engine.borrow_mut().set_outputs(outputs);
     say(&greeting(path, &source));
     say(&about_names);

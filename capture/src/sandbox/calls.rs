@@ -193,21 +193,6 @@ const HELPER: &[c_long] = &[
 /// BPF_PROG_QUERY asks for chains; BPF_LINK_CREATE attaches.
 const OF_BPF: [u64; 9] = [1, 2, 3, 11, 13, 14, 15, 16, 28];
 
-/// What confines the process again.
-const CONFINE: &[c_long] = &[
-    libc::SYS_capget,
-    libc::SYS_capset,
-    libc::SYS_geteuid,
-    libc::SYS_landlock_add_rule,
-    libc::SYS_landlock_create_ruleset,
-    libc::SYS_landlock_restrict_self,
-    libc::SYS_prctl,
-    libc::SYS_seccomp,
-    libc::SYS_setgroups,
-    libc::SYS_setresgid,
-    libc::SYS_setresuid,
-];
-
 /// What the C library calls to ask for names, besides sockets: it reads files, and loads modules.
 const NAMES: &[c_long] = &[
     libc::SYS_bind,
@@ -308,7 +293,6 @@ fn unconditional(lists: &[&[c_long]]) -> Rules {
 fn allowed(needs: &Needs) -> Result<Rules, BackendError> {
     let mut lists = vec![ALWAYS];
     lists.extend(needs.opens_files().then_some(FILES));
-    lists.extend(needs.only_at_first.then_some(CONFINE));
     lists.extend(needs.names.then_some(NAMES));
     lists.extend(needs.live.then_some(LIVE));
     lists.extend(needs.asks.then_some(ASK));

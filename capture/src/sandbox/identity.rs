@@ -97,7 +97,7 @@ impl Target {
     /// The user to become now, if any. Files that are opened later belong to the user that started the process, unless
     /// another one is asked for.
     fn now(&self, needs: &Needs) -> Option<&(String, User)> {
-        let stays = needs.only_at_first || !self.is_asked && (needs.opens_files() || needs.programs);
+        let stays = needs.opens_once || !self.is_asked && (needs.opens_files() || needs.programs);
         // Root needs no change to stay root.
         self.user.as_ref().filter(|(_, user)| !stays && user.uid != 0)
     }
@@ -156,7 +156,6 @@ fn keeps(needs: &Needs, is_other_user: bool) -> CapabilitySet {
     match needs {
         Needs { programs: true, .. } if !is_other_user => TO_RUN_PROGRAMS,
         _ if !needs.opens_files() => CapabilitySet::empty(),
-        Needs { only_at_first: true, .. } => TO_OPEN | TO_CHANGE,
         _ => TO_OPEN,
     }
 }

@@ -42,8 +42,9 @@ pub struct Needs {
     pub live: bool,
     /// Whether other programs are started: what this process may not do, they may not do either.
     pub programs: bool,
-    /// Whether the process is confined again as soon as its files are open.
-    pub only_at_first: bool,
+    /// Whether files are opened only when the outputs are: they belong to the user that started the process, as those that
+    /// are opened before anything is given up.
+    pub opens_once: bool,
 }
 
 impl Needs {
