@@ -301,8 +301,7 @@ fn greet(
         snaplen => format!("snapshot length {snaplen} bytes"),
     };
     let (rings, size) = started.buffers();
-    let writes = config.outputs.write.is_some() || config.outputs.json.is_some();
-    let only = if writes { ", TCP packets only" } else { "" };
+    let only = outputs::only(config);
     let cooked = match link_type {
         LinkType::LinuxSll2 => "capture: data link type LINUX_SLL2\n",
         _ => "",

@@ -85,7 +85,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let mut selector = Selector::new(&config.filter, source.byte_order());
     selector.require(source.interfaces().iter().map(|interface| interface.link_type))?;
     if config.count_only {
-        say(&greeting(path, &source));
+        say(&greeting(path, &source, ""));
         return read(config, &mut source, &mut selector, &engine, meter.as_ref(), stdout);
     }
     let mut about_files = Vec::new();
@@ -96,7 +96,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
         say(&format!("capture: warning: {warning}\n"));
     }
     engine.borrow_mut().set_outputs(outputs);
-    say(&greeting(path, &source));
+    say(&greeting(path, &source, outputs::only(config)));
     say(&about_names);
     read(config, &mut source, &mut selector, &engine, meter.as_ref(), None)
 }
@@ -164,8 +164,8 @@ impl Read for Input<'_> {
     }
 }
 
-/// What tcpdump says when it begins.
-fn greeting<R: Read>(path: &Path, source: &FileSource<R>) -> String {
+/// What tcpdump says when it begins, and `only` what is written.
+fn greeting<R: Read>(path: &Path, source: &FileSource<R>, only: &str) -> String {
     let (interface, warning) = match source.interfaces() {
         &[InterfaceDescription { link_type, snaplen, .. }, ..] => {
             let text = format!(", link-type {link_type}, snapshot length {snaplen}");
@@ -174,7 +174,7 @@ fn greeting<R: Read>(path: &Path, source: &FileSource<R>) -> String {
         }
         [] => (String::new(), ""),
     };
-    format!("reading from file {}{interface}\n{warning}", path.display())
+    format!("reading from file {}{interface}{only}\n{warning}", path.display())
 }
 
 fn read<R: Read>(

@@ -166,6 +166,12 @@ impl Prepared {
     }
 }
 
+/// What is to be said of files that are written: they lack the packets that are no TCP.
+pub(super) fn only(config: &Config) -> &'static str {
+    let writes = config.outputs.write.is_some() || config.outputs.json.is_some();
+    if writes { ", TCP packets only" } else { "" }
+}
+
 /// Opens the outputs, without starting their threads: the file first, which holds up the source, then text, then JSON.
 /// `interfaces` are those of the source that are known. Lines and a pcap file are made of "cooked" frames if `cooked` has
 /// their snapshot length. `text` makes the lines. `warnings` gets what there is to say about them.

@@ -28,13 +28,14 @@ pub(super) fn live(packets: u64, bytes: u64, lost: u64, per_second: u64) -> Stri
     line(&format!("{packets} packets, {}, {lost} lost, {per_second} packets/s", size(bytes)))
 }
 
-/// The line for a file of which so many of `length` bytes have been read. The length is not known of a pipe.
-fn file(read: u64, length: Option<u64>, packets: u64) -> String {
+/// The line for a file of which so many of `length` bytes have been read, and so many packets, `per_second` of them lately.
+/// The length is not known of a pipe.
+fn file(read: u64, length: Option<u64>, packets: u64, per_second: u64) -> String {
     let share = match length {
-        Some(length @ 1..) => format!("{} %", (read.min(length) * 100) / length),
-        _ => size(read),
+        Some(length @ 1..) => format!("{} %, ", (read.min(length) * 100) / length),
+        _ => String::new(),
     };
-    line(&format!("{share}, {packets} packets"))
+    line(&format!("{share}{}, {packets} packets, {per_second} packets/s", size(read)))
 }
 
 /// The cursor is back at the beginning, so that what comes next writes over it.
@@ -47,7 +48,9 @@ fn line(text: &str) -> String {
 pub(super) struct Meter {
     length: Option<u64>,
     read: u64,
-    next: Instant,
+    /// When the last line was shown, or the reading began, and how many packets had been read by then.
+    last: Instant,
+    packets: u64,
     is_shown: bool,
 }
 
@@ -55,18 +58,21 @@ impl Meter {
     /// Nothing has been read yet of `file`.
     pub(super) fn new(file: &File) -> Self {
         let length = file.metadata().ok().filter(Metadata::is_file).map(|metadata| metadata.len());
-        Self { length, read: 0, next: Instant::now() + SECOND, is_shown: false }
+        Self { length, read: 0, last: Instant::now(), packets: 0, is_shown: false }
     }
 
     /// Takes in that `bytes` more have been read, and returns what to show, if it is time.
     pub(super) fn read(&mut self, bytes: usize, packets: u64) -> Option<String> {
         self.read += bytes as u64;
         let now = Instant::now();
-        if now < self.next {
+        let elapsed = now.saturating_duration_since(self.last);
+        if elapsed < SECOND {
             return None;
         }
-        (self.next, self.is_shown) = (now + SECOND, true);
-        Some(file(self.read, self.length, packets))
+        let more = packets - std::mem::replace(&mut self.packets, packets);
+        let per_second = more as f64 / elapsed.as_secs_f64();
+        (self.last, self.is_shown) = (now, true);
+        Some(file(self.read, self.length, packets, per_second as u64))
     }
 
     /// What removes the line, if there is one.
@@ -91,8 +97,8 @@ mod tests {
     #[test]
     fn a_line_replaces_the_one_before() {
         assert_eq!(live(1200, 66_000, 3, 400), "\x1b[K1200 packets, 66 kB, 3 lost, 400 packets/s\r");
-        assert_eq!(file(50, Some(200), 7), "\x1b[K25 %, 7 packets\r");
-        assert_eq!(file(12_000_000, None, 7), "\x1b[K12 MB, 7 packets\r");
-        assert_eq!(file(5, Some(0), 0), "\x1b[K5 bytes, 0 packets\r");
+        assert_eq!(file(50, Some(200), 7, 9), "\x1b[K25 %, 50 bytes, 7 packets, 9 packets/s\r");
+        assert_eq!(file(12_000_000, None, 7, 0), "\x1b[K12 MB, 7 packets, 0 packets/s\r");
+        assert_eq!(file(5, Some(0), 0, 0), "\x1b[K5 bytes, 0 packets, 0 packets/s\r");
     }
 }

@@ -303,25 +303,35 @@ fn a_full_disk_leaves_the_text_alone() {
     let (here, there) = Namespace::pair();
     there.run(own_mounts);
     there.output(&format!("mount -t tmpfs -o size=256k tmpfs {disk}"));
-    let file = folder.path().join("x.pcap");
-    let capture = Tracer::capture(&there, &format!("-i veth1 --port 8888 --print -w {}", file.display()));
-    traffic::flood(&here, "veth0", FLOOD);
-    capture.wait_for_stderr("No space left on device");
-    let ended = capture.interrupt();
-    assert_eq!(ended.status.code(), Some(1));
-    assert_eq!(ended.lines().iter().filter(|line| !line.is_empty()).count(), FLOOD, "{}", ended.stderr);
-    let complaint = format!("capture: cannot write to {}: No space left on device", file.display());
-    assert_eq!(ended.stderr.matches(&complaint).count(), 1, "{}", ended.stderr);
-    let missing = format!("{}: ", file.display());
-    let line =
-        ended.stderr.lines().find(|line| line.starts_with(&missing)).expect("the packets that are missing");
-    let missing: usize =
-        line[missing.len()..].split(' ').next().and_then(|number| number.parse().ok()).expect(line);
-    // What is there is whole.
-    let name = file.display().to_string();
-    let read =
-        there.run(move || Command::new("tcpdump").args(["-n", "-r", &name]).output()).expect("it starts");
-    assert_eq!(String::from_utf8_lossy(&read.stdout).lines().count() + missing, FLOOD);
+    for name in ["x.pcap", "x.pcapng"] {
+        let file = folder.path().join(name);
+        let shown = file.display().to_string();
+        let capture = Tracer::capture(&there, &format!("-i veth1 --port 8888 --print -w {shown}"));
+        traffic::flood(&here, "veth0", FLOOD);
+        capture.wait_for_stderr("No space left on device");
+        let ended = capture.interrupt();
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(ended.stderr.contains(", TCP packets only\n"), "{}", ended.stderr);
+        assert_eq!(ended.lines().iter().filter(|line| !line.is_empty()).count(), FLOOD, "{}", ended.stderr);
+        let complaint = format!("capture: cannot write to {shown}: No space left on device");
+        assert_eq!(ended.stderr.matches(&complaint).count(), 1, "{}", ended.stderr);
+        let missing = format!("{shown}: ");
+        let line = ended.stderr.lines().find(|line| line.starts_with(&missing));
+        let line = line.expect("the packets that are missing");
+        let missing: usize =
+            line[missing.len()..].split(' ').next().and_then(|number| number.parse().ok()).expect(line);
+        // What is there is whole.
+        for (program, arguments) in [("tcpdump", "-n -r"), ("tshark", "-n -r"), ("capinfos", "-c -M")] {
+            let read = file.clone();
+            let printed = there.run(move || printed(program, arguments, &read));
+            let count = match program {
+                "capinfos" => printed.split_whitespace().last().and_then(|count| count.parse().ok()),
+                _ => Some(printed.lines().count()),
+            };
+            assert_eq!(count.map(|count| count + missing), Some(FLOOD), "{program} {name}: {printed}");
+        }
+        there.output(&format!("rm {shown}"));
+    }
 }
 
 /// On an idle link, too: as many files as asked for, one for each second, and the end of the run.
