@@ -229,8 +229,8 @@ fn each_process_ends_with_the_other() {
                 let ended = reading.end();
                 let said = String::from_utf8(ended.stderr).unwrap();
                 assert_eq!(ended.status.code(), Some(1), "{said}");
-                let sentence = "capture: cannot write to x: the helper process, which opens the files, is of no use any more: \
-                                it has ended; start capture again\n";
+                let sentence = "capture: cannot write to x: lost the helper process that opens the files: it has ended; \
+                                start capture again\n";
                 assert!(said.ends_with(sentence), "{said}");
             } else {
                 wait_until("the helper ends", || is_gone(helper));

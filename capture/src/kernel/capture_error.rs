@@ -76,8 +76,7 @@ pub enum CaptureError {
 /// The helper does not do its work any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the helper process, which keeps the programs attached, is of no use any more: {0}; the capture has ended: start it \
-     again"
+    "lost the helper process that keeps the programs attached: {0}; the capture has ended: start it again"
 )]
 pub struct HelperError(pub String);
 

@@ -25,7 +25,7 @@ pub enum HelperError {
     #[error("{0}")]
     Refused(String),
     /// It ended at once.
-    #[error("the helper process, which asks for names, is of no use: {0}; start capture again")]
+    #[error("lost the helper process that asks for names: {0}; start capture again")]
     Broken(#[from] Broken),
     /// It said something else first.
     #[error("the helper process, which asks for names, does not begin as it should; start capture again")]

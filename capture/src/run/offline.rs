@@ -117,7 +117,7 @@ struct Input<'a> {
     file: File,
     engine: &'a RefCell<Engine>,
     meter: Option<&'a RefCell<Meter>>,
-    /// What can be read when the helper is of no use any more that opens files.
+    /// What can be read when the helper that opens files is lost.
     helper: Option<OwnedFd>,
 }
 

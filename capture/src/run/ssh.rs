@@ -155,7 +155,7 @@ fn without(text: &str, own: &str) -> String {
     } else if text.chars().count() <= LONG {
         format!(": '({text}) and not ({own})'")
     } else {
-        format!(", put the expression in parentheses, and behind them: 'and not ({own})'")
+        format!(", put the expression in parentheses and append: 'and not ({own})'")
     }
 }
 
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(without("", own), format!(": 'not ({own})'"));
         assert_eq!(without("tcp or udp", own), format!(": '(tcp or udp) and not ({own})'"));
         let hosts = (1..200).map(|number| format!("host 10.0.0.{number}")).collect::<Vec<_>>().join(" or ");
-        let expected = format!(", put the expression in parentheses, and behind them: 'and not ({own})'");
+        let expected = format!(", put the expression in parentheses and append: 'and not ({own})'");
         assert_eq!(without(&hosts, own), expected);
     }
 

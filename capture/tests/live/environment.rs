@@ -133,7 +133,7 @@ fn stamps_in_a_time_namespace() {
     }
 }
 
-/// What the two processes need at most apart from the rings, in KiB. Each ring is mapped twice in a row. README's 11 MiB are
+/// What the two processes need at most apart from the rings, in KiB. Each ring is mapped twice in a row. These 11 MiB are
 /// those of a release build: most of it is code, and that of a debug build takes 8 MiB more in each.
 #[test]
 #[ignore = "needs root"]

@@ -144,8 +144,8 @@ fn each_process_ends_with_the_other() {
             wait_until("the programs are detached", || attached() == 0);
             if kills_helper {
                 assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
-                let sentence = "capture: the helper process, which keeps the programs attached, is of no use any more: it \
-                                has ended; the capture has ended: start it again\n";
+                let sentence = "capture: lost the helper process that keeps the programs attached: it has ended; \
+                                the capture has ended: start it again\n";
                 assert!(ended.stderr.ends_with(sentence), "{}", ended.stderr);
                 assert!(ended.stderr.contains(" packets captured\n"), "{}", ended.stderr);
             }
@@ -163,8 +163,7 @@ fn the_helper_that_opens_files_ends_with_the_capture() {
     let file = folder.path().join("x").display().to_string();
     let arguments = format!("-l -i veth0 -w {file} -C 1");
     let sentence = format!(
-        "capture: cannot write to {file}: the helper process, which opens the files, is of no use any more: it has ended; start \
-         capture again\n"
+        "capture: cannot write to {file}: lost the helper process that opens the files: it has ended; start capture again\n"
     );
 
     let capture = Tracer::capture(&here, &arguments);

@@ -58,7 +58,7 @@ pub enum Cause {
         kind: io::ErrorKind,
     },
     /// There is no helper any more.
-    #[error("the helper process, which opens the files, is of no use any more: {0}; start capture again")]
+    #[error("lost the helper process that opens the files: {0}; start capture again")]
     Helper(Broken),
 }
 

@@ -52,7 +52,7 @@ pub enum HelperError {
     #[error("{0}")]
     Refused(String),
     /// It ended at once.
-    #[error("the helper process, which opens the files, is of no use: {0}; start capture again")]
+    #[error("lost the helper process that opens the files: {0}; start capture again")]
     Broken(#[from] Broken),
 }
 

@@ -160,8 +160,8 @@ impl Files {
         let have_time = Names::new(&self.options, &now).have_time(&now, period);
         (!have_time).then(|| {
             format!(
-                "-G {period}: the name {} is not another one each time; files of the same name get numbers (give \
-                 it a time that is fine enough, such as %H%M%S)",
+                "-G {period}: the name {} stays the same from one file to the next, so the files get numbers (add a time \
+                 to it that changes as often, such as %H%M%S)",
                 self.options.path.display()
             )
         })

@@ -235,8 +235,6 @@ END
     note "$(captures | wc -l) sets"
 }
 
-# As a capture that was killed leaves the kernel: TCX and XDP links go with it, the filters of clsact stay, and README
-# says how to remove them.
 # The process of the helper of the capture that runs.
 helper() {
     local name process
