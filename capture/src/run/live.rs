@@ -85,6 +85,11 @@ fn capture(
     mut signals: Blocked,
     messages: &Messages,
 ) -> Result<(Result<(), RunError>, Patience), RunError> {
+    // What is wrong with the command line is said before anything is waited for or attached.
+    let confinement = Confinement::new(config)?;
+    if config.outputs.text {
+        standard_output()?;
+    }
     if options.wait
         && options.namespaces.is_empty()
         && let config::Interfaces::One(name) = &options.interfaces
@@ -92,7 +97,7 @@ fn capture(
     {
         return Ok((Ok(()), Patience::limited()));
     }
-    let begun = Begun::new(config, options, messages)?;
+    let begun = Begun::new(config, options, confinement, messages)?;
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.map_err(cannot_start("the runtime"))?;
     runtime.block_on(async {
@@ -140,11 +145,12 @@ struct Begun<'a> {
 
 impl<'a> Begun<'a> {
     /// Attaches, opens the outputs, and gives up what that took. No thread may run.
-    fn new(config: &'a Config, options: &config::Live, messages: &Messages) -> Result<Self, RunError> {
-        if config.outputs.text {
-            // One that is closed is an error before anything is attached.
-            standard_output()?;
-        }
+    fn new(
+        config: &'a Config,
+        options: &config::Live,
+        mut confinement: Confinement<'a>,
+        messages: &Messages,
+    ) -> Result<Self, RunError> {
         let targets = Targets::new(options)?;
         let link_type = targets.link_type(options)?;
         let compiled = targets.compile(&config.filter, options)?;
@@ -152,7 +158,6 @@ impl<'a> Begun<'a> {
             .iter()
             .map(|(link_type, compiled)| Kind { link_type: *link_type, filter: compiled.code.as_ref() })
             .collect();
-        let mut confinement = Confinement::new(config)?;
         let options_of_capture = CaptureOptions {
             places: &targets.places(),
             hook: options.hook,

@@ -24,6 +24,15 @@ fn no_such_interface() {
     assert_eq!(ended.stderr, "capture: cannot attach to eth9: no such interface (have: lo)\n");
 }
 
+/// Not only when the interface has come.
+#[test]
+#[ignore = "needs root"]
+fn a_wrong_user_is_refused_before_an_interface_is_waited_for() {
+    let ended = failing(&Namespace::new(), "-i eth9 --wait -Z nouser");
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.starts_with("capture: -Z nouser: there is no such user in "), "{}", ended.stderr);
+}
+
 #[test]
 #[ignore = "needs root"]
 fn interfaces_are_listed_by_their_indices() {
