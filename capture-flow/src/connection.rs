@@ -58,6 +58,8 @@ pub(super) struct Connection {
     announced: bool,
     /// Which side took the last turn.
     speaker: Option<Side>,
+    /// An event has said that a side sends although the other has closed.
+    sent_after_close: bool,
     syn: Syn,
     client_end: End,
     server_end: End,
@@ -121,6 +123,7 @@ impl Connection {
             whole: false,
             announced: false,
             speaker: None,
+            sent_after_close: false,
             syn: Syn { first: time, last: time, tries: 0, reported: false },
             client_end: End::default(),
             server_end: End::default(),
@@ -362,14 +365,15 @@ impl Connection {
         }
         if fin {
             self.end(side).fin = true;
-            // A side that was not seen from the beginning may have closed before.
-            let peer_is_open = self.whole || peer_end.spoke;
-            // A client that has asked and closes may well wait for the answer: this is no end.
-            let is_answered = side == Side::Server || self.speaker != Some(side);
-            let kind = match (peer_end.fin, peer_end.is_acked_by(segment.ack)) {
+            let is_acked = peer_end.is_acked_by(segment.ack);
+            // What it closes is its own direction. Only a server ends the exchange with that, once it has answered all:
+            // nothing will be answered any more. To a client, the rest of an answer may still come.
+            let has_answered =
+                side == Side::Server && self.speaker == Some(side) && peer_end.spoke && is_acked;
+            let kind = match (peer_end.fin, is_acked) {
                 (true, true) => EventKind::PassiveClose,
                 (true, false) => EventKind::SimultaneousClose,
-                (false, _) if peer_is_open && is_answered => EventKind::ActiveClose,
+                (false, _) if has_answered => EventKind::ActiveClose,
                 (false, _) => EventKind::Close,
             };
             self.report(observer, side, kind);
@@ -387,11 +391,18 @@ impl Connection {
 
     /// New data that acknowledges all that the other side has sent: it is this side's turn, if it was not already.
     /// Data that crosses with the other side's answers nothing. `unseen`: it acknowledges what was not seen.
+    ///
+    /// The first that acknowledges the other side's FIN is an event in any case.
     fn turn(&mut self, side: Side, unseen: bool, observer: &mut Observer<'_>) {
-        if self.speaker == Some(side) {
+        let other_closed = self.end(side.other()).fin;
+        if self.speaker == Some(side) && other_closed == self.sent_after_close {
             return;
         }
+        self.sent_after_close = other_closed;
         let kind = match (side, self.speaker) {
+            // A server that has closed answers nothing: this is no request.
+            (Side::Client, _) if other_closed => EventKind::DataAfterClose,
+            (Side::Server, Some(Side::Server)) => EventKind::DataAfterClose,
             (_, None) if !self.whole => EventKind::Data,
             (Side::Client, _) => EventKind::Request,
             (Side::Server, None) if !unseen => EventKind::SpokeFirst,

@@ -66,7 +66,7 @@ pub(super) struct End {
     pub(super) fin: bool,
     /// Its SYN-ACK was seen.
     pub(super) syn_ack: bool,
-    /// New data from it was seen.
+    /// Data from it was seen, with its SYN or after.
     pub(super) spoke: bool,
     /// The window it offers, as in the header.
     window: Option<u16>,
@@ -94,6 +94,7 @@ impl End {
         Self {
             isn: Some(segment.seq),
             syn_ack: segment.kind == Kind::SynAck,
+            spoke: segment.data_len > 0,
             next: Some(next),
             window: Some(segment.window),
             // Without the option there is no scaling.

@@ -130,15 +130,17 @@ pub enum EventKind {
     ZeroWindow,
     /// Its receive window is no longer zero.
     WindowOpened,
-    /// It sent the first FIN.
+    /// As the server, it sent the first FIN after it had answered all that the client sent.
     ActiveClose,
     /// It sent the second FIN, which acknowledges the first.
     PassiveClose,
     /// It sent the second FIN, which does not acknowledge the first (RFC 9293, figure 13).
     SimultaneousClose,
-    /// It sent a FIN, of which it is not known whether it is the active close: from a client whose request has no answer
-    /// yet, or on a connection first seen in the middle.
+    /// It sent any other first FIN: the other side may well go on sending. On a connection first seen in the middle, the
+    /// other side may have closed before.
     Close,
+    /// It sent new data that acknowledges the other side's FIN, and no turn of it says so.
+    DataAfterClose,
     /// It sent a RST.
     Reset,
     /// It sent a RST between ports of which nothing is known.

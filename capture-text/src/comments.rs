@@ -162,6 +162,9 @@ impl fmt::Display for Sentence<'_> {
             EventKind::PassiveClose => write!(formatter, "the {side} closes its side too"),
             EventKind::SimultaneousClose => write!(formatter, "the {side} closes the connection at the same time"),
             EventKind::Close => write!(formatter, "the {side} closes its side"),
+            EventKind::DataAfterClose => {
+                write!(formatter, "the {side} sends data after the {other} has closed its side")
+            }
             EventKind::Reset => {
                 write!(formatter, "the {side} closes the connection by force (RST): data may have been lost")
             }
@@ -237,12 +240,14 @@ mod tests {
             EventKind::PassiveClose,
             EventKind::SimultaneousClose,
             EventKind::Close,
+            EventKind::DataAfterClose,
             EventKind::Reset,
             EventKind::UnseenReset,
         ];
         let side = |kind| match kind {
             EventKind::SynAckRepeated | EventKind::SimultaneousOpen | EventKind::Refused => Side::Server,
             EventKind::AcceptedUnseen | EventKind::Response | EventKind::SpokeFirst => Side::Server,
+            EventKind::ActiveClose => Side::Server,
             _ => Side::Client,
         };
         let wording = |kind| {

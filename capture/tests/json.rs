@@ -99,6 +99,7 @@ fn events() -> Vec<Event> {
         EventKind::PassiveClose,
         EventKind::SimultaneousClose,
         EventKind::Close,
+        EventKind::DataAfterClose,
         EventKind::Reset,
         EventKind::UnseenReset,
     ];

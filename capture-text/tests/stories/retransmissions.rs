@@ -32,7 +32,7 @@ fn retransmissions() {
     assert_after_exchange(
         &[at(100, CLIENT, "F.", 11, 101), at(300, CLIENT, "F.", 11, 101), at(700, CLIENT, "F.", 11, 101)],
         &[
-            "100 the client actively closes the connection",
+            "100 the client closes its side",
             "300 the client retransmits its FIN; the connection has been stalled for 0.2 s",
             "700 the client retransmits its FIN again, 2 times now; the connection has been stalled for 0.6 s",
         ],

@@ -8,7 +8,7 @@ use super::{assert_after_exchange, assert_after_handshake, assert_story_without_
 fn a_connection_from_beginning_to_end() {
     assert_after_exchange(
         &[at(30, CLIENT, "F.", 11, 101), at(31, SERVER, "F.", 101, 12), at(32, CLIENT, ".", 12, 102)],
-        &["30 the client actively closes the connection", "31 the server closes its side too"],
+        &["30 the client closes its side", "31 the server closes its side too"],
     );
 }
 
@@ -17,10 +17,7 @@ fn an_established_connection_on_which_nothing_is_sent() {
     assert_after_handshake(&[], &["end the connection is established; nothing has been sent on it"]);
     assert_after_handshake(
         &[at(9, CLIENT, "F.", 1, 1), at(10, SERVER, "F.", 1, 2), at(11, CLIENT, ".", 2, 2)],
-        &[
-            "9 the connection is established; the client actively closes the connection",
-            "10 the server closes its side too",
-        ],
+        &["9 the connection is established; the client closes its side", "10 the server closes its side too"],
     );
 }
 

@@ -83,3 +83,43 @@ fn a_half_close_is_no_end() {
     ];
     assert_eq!(events.get(..5), Some(&expected[..]), "{events:#?}");
 }
+
+/// What the other side sends after a half-close: more of an answer, a greeting, more of a request.
+#[test]
+#[ignore = "needs root"]
+fn what_follows_a_half_close_has_a_comment() {
+    let namespace = Namespace::new();
+    let loopback = address("127.0.0.1");
+    let mut point = Point::new(&namespace, "lo", "-t");
+    point.capture.push_str(" --explain");
+    let printed = side_by_side(
+        &[point],
+        || {
+            traffic::half_close_within_the_answer(&namespace, &namespace, loopback);
+            traffic::half_close_at_once(&namespace, &namespace, loopback);
+            traffic::half_close_by_the_server(&namespace, &namespace, loopback);
+        },
+        || traffic::marker(&namespace, loopback, loopback),
+    );
+    let comments: Vec<&str> = printed[0].0.stdout.lines().filter(|line| line.starts_with("// ")).collect();
+    let events: Vec<&str> = comments.iter().filter_map(|line| Some(line.split_once(": ")?.1)).collect();
+    let expected = [
+        "the client opens a connection",
+        "the connection is established; the client sends a request",
+        "the server sends a response",
+        "the client closes its side",
+        "the server sends data after the client has closed its side",
+        "the server closes its side too",
+        "the client opens a connection",
+        "the connection is established; the client closes its side",
+        "the server speaks first",
+        "the server closes its side too",
+        "the client opens a connection",
+        "the connection is established; the client sends a request",
+        "the server sends a response",
+        "the server actively closes the connection",
+        "the client sends data after the server has closed its side",
+        "the client closes its side too",
+    ];
+    assert_eq!(events.get(..expected.len()), Some(&expected[..]), "{events:#?}");
+}

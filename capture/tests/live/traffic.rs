@@ -127,6 +127,63 @@ pub(crate) fn half_close(server: &Namespace, client_at: &Namespace, address: IpA
     server.join();
 }
 
+/// The client closes its direction when it has a part of the answer, and gets the rest.
+pub(crate) fn half_close_within_the_answer(server: &Namespace, client_at: &Namespace, address: IpAddr) {
+    let server = Server::new(server, address, 1, |mut stream| {
+        let mut request = [0; 4];
+        stream.read_exact(&mut request).expect("the request");
+        stream.write_all(b"part").expect("the answer");
+        assert_eq!(stream.read(&mut request).expect("the end"), 0);
+        stream.write_all(b"rest").expect("the rest of the answer");
+    });
+    let mut stream = client(client_at, server.address);
+    stream.write_all(b"half").expect("the request");
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).expect("a part of the answer");
+    stream.shutdown(Shutdown::Write).expect("a half close");
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("the rest of the answer");
+    assert_eq!((&answer, &rest[..]), (b"part", &b"rest"[..]));
+    drop(stream);
+    server.join();
+}
+
+/// The client closes its direction without a word, and gets a greeting.
+pub(crate) fn half_close_at_once(server: &Namespace, client_at: &Namespace, address: IpAddr) {
+    let server = Server::new(server, address, 1, |mut stream| {
+        assert_eq!(stream.read(&mut [0]).expect("the end"), 0);
+        stream.write_all(b"hello").expect("the greeting");
+    });
+    let mut stream = client(client_at, server.address);
+    stream.shutdown(Shutdown::Write).expect("a half close");
+    let mut greeting = Vec::new();
+    stream.read_to_end(&mut greeting).expect("the greeting");
+    assert_eq!(greeting, b"hello");
+    drop(stream);
+    server.join();
+}
+
+/// The server answers and closes its direction, and the client goes on sending.
+pub(crate) fn half_close_by_the_server(server: &Namespace, client_at: &Namespace, address: IpAddr) {
+    let server = Server::new(server, address, 1, |mut stream| {
+        let mut request = [0; 4];
+        stream.read_exact(&mut request).expect("the request");
+        stream.write_all(b"answer").expect("the answer");
+        stream.shutdown(Shutdown::Write).expect("a half close");
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("the rest of what the client sends");
+        assert_eq!(rest, b"rest");
+    });
+    let mut stream = client(client_at, server.address);
+    stream.write_all(b"half").expect("the request");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the answer");
+    assert_eq!(answer, b"answer");
+    stream.write_all(b"rest").expect("the rest");
+    drop(stream);
+    server.join();
+}
+
 /// The client resets the connection.
 pub(crate) fn reset(server: &Namespace, client_at: &Namespace, address: IpAddr) {
     let server = Server::new(server, address, 1, |mut stream| {

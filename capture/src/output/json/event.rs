@@ -110,6 +110,7 @@ fn kind(kind: EventKind) -> (&'static str, Data) {
         EventKind::PassiveClose => ("passive_close", none),
         EventKind::SimultaneousClose => ("simultaneous_close", none),
         EventKind::Close => ("close", none),
+        EventKind::DataAfterClose => ("data_after_close", none),
         EventKind::Reset => ("reset", none),
         EventKind::UnseenReset => ("unseen_reset", none),
     }
