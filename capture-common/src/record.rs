@@ -30,7 +30,7 @@ pub struct RecordHeader {
     pub ifindex: u32,
     /// The number of the program instance that made the record, a constant in it. With `ifindex` it names the
     /// interface.
-    pub source: u16,
+    pub instance: u16,
     /// [`ABI_VERSION`].
     pub abi_version: u16,
     /// Offset of the IP header in the frame, in bytes.
@@ -45,7 +45,7 @@ pub struct RecordHeader {
 
 const _: () = assert!(size_of::<RecordHeader>() == 28);
 const _: () = assert!(core::mem::offset_of!(RecordHeader, captured_len) == 12);
-const _: () = assert!(core::mem::offset_of!(RecordHeader, source) == 20);
+const _: () = assert!(core::mem::offset_of!(RecordHeader, instance) == 20);
 const _: () = assert!(core::mem::offset_of!(RecordHeader, l3_offset) == 24);
 const _: () = assert!(core::mem::offset_of!(RecordHeader, packet_type) == 27);
 
@@ -81,8 +81,8 @@ impl RecordHeader {
             i1,
             i2,
             i3,
-            s0,
-            s1,
+            n0,
+            n1,
             v0,
             v1,
             l3_offset,
@@ -95,7 +95,7 @@ impl RecordHeader {
             wire_len: u32::from_ne_bytes([w0, w1, w2, w3]),
             captured_len: u32::from_ne_bytes([c0, c1, c2, c3]),
             ifindex: u32::from_ne_bytes([i0, i1, i2, i3]),
-            source: u16::from_ne_bytes([s0, s1]),
+            instance: u16::from_ne_bytes([n0, n1]),
             abi_version: u16::from_ne_bytes([v0, v1]),
             l3_offset,
             l4_offset,
@@ -171,7 +171,7 @@ mod tests {
         wire_len: 66,
         captured_len: 5,
         ifindex: 3,
-        source: 2,
+        instance: 2,
         abi_version: ABI_VERSION,
         l3_offset: 14,
         l4_offset: 34,

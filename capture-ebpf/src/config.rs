@@ -20,7 +20,7 @@ static PREEMPTIBLE: Global<u8> = Global::new(0);
 
 /// The number of this instance of the programs, which its records carry.
 #[unsafe(no_mangle)]
-static SOURCE: Global<u16> = Global::new(0);
+static INSTANCE: Global<u16> = Global::new(0);
 
 /// Not zero where the programs are to do nothing any more. It lies in `.bss`, a map in which the daemon writes it: programs
 /// are switched off at once, and detached one by one.
@@ -50,6 +50,6 @@ pub(crate) fn preemptible() -> bool {
 }
 
 #[inline(always)]
-pub(crate) fn source() -> u16 {
-    SOURCE.load()
+pub(crate) fn instance() -> u16 {
+    INSTANCE.load()
 }

@@ -11,7 +11,7 @@ use capture_common::{
 
 use crate::{
     config,
-    frame::Capture,
+    frame::FrameContext,
     maps::{Ring, ring},
 };
 
@@ -43,7 +43,7 @@ const ADAPTIVE_WAKEUP: u64 = 0;
 /// Makes the record of a selected frame, whose headers end at `headers_end`, and gives it to the ring of `cpu`, which is
 /// the one this runs on.
 #[inline(always)]
-pub(crate) fn emit<F: Capture>(frame: &F, layers: &Layers, headers_end: usize, cpu: u32) -> Outcome {
+pub(crate) fn emit<F: FrameContext>(frame: &F, layers: &Layers, headers_end: usize, cpu: u32) -> Outcome {
     let Some(ring) = ring(cpu) else { return Outcome::RingFull };
     let tag = frame.stripped_tag();
     let inserted = if tag.is_some() { TAG_LENGTH } else { 0 };
@@ -55,7 +55,7 @@ pub(crate) fn emit<F: Capture>(frame: &F, layers: &Layers, headers_end: usize, c
         wire_len,
         captured_len,
         ifindex: frame.ifindex(),
-        source: config::source(),
+        instance: config::instance(),
         abi_version: ABI_VERSION,
         l3_offset: layers.l3_offset as u8 + inserted as u8,
         l4_offset: layers.l4_offset.map_or(0, |offset| offset.get() as u8 + inserted as u8),
@@ -97,7 +97,7 @@ struct Pending<'a, F> {
     tag: Option<[u8; 4]>,
 }
 
-impl<F: Capture> Pending<'_, F> {
+impl<F: FrameContext> Pending<'_, F> {
     #[inline(always)]
     fn submit<const CAPACITY: usize>(self) -> Outcome {
         let Self { frame, ring, header, tag } = self;
@@ -148,7 +148,7 @@ impl<F: Capture> Pending<'_, F> {
 ///
 /// `to` is valid for writes of `CAPACITY` bytes.
 #[inline(always)]
-unsafe fn copy<const CAPACITY: usize, F: Capture>(frame: &F, to: *mut u8, len: u64) -> bool {
+unsafe fn copy<const CAPACITY: usize, F: FrameContext>(frame: &F, to: *mut u8, len: u64) -> bool {
     if CAPACITY <= F::MOST_AT_ONCE {
         // SAFETY: `len` is within the capacity.
         return bounded(len, CAPACITY as u64).is_some_and(|len| unsafe { frame.copy(0, to, len as u32) });

@@ -6,8 +6,9 @@ use aya_ebpf::{
 };
 use capture_common::{parse::Frame, record::packet_type};
 
-/// What a record needs to know of a frame besides the bytes that the parser reads.
-pub(crate) trait Capture {
+/// What a record needs to know of a frame besides the bytes that the parser reads. The context of the program has it: an
+/// `__sk_buff` or an `xdp_md`.
+pub(crate) trait FrameContext {
     /// How many bytes [`copy`](Self::copy) copies at most, and the highest offset that it takes.
     const MOST_AT_ONCE: usize;
 
@@ -81,7 +82,7 @@ impl Frame for TcFrame {
     }
 }
 
-impl Capture for TcFrame {
+impl FrameContext for TcFrame {
     const MOST_AT_ONCE: usize = i32::MAX as usize;
     const REACH: u32 = u32::MAX;
 
@@ -151,7 +152,7 @@ impl Frame for XdpFrame {
     }
 }
 
-impl Capture for XdpFrame {
+impl FrameContext for XdpFrame {
     /// `bpf_xdp_load_bytes` refuses more than 65,535 bytes, and offsets above that (net/core/filter.c,
     /// `bpf_xdp_pointer`). Generic XDP sees larger frames: 64 KiB of IP after an Ethernet header, and more with BIG TCP.
     const MOST_AT_ONCE: usize = 0xffff;

@@ -25,7 +25,7 @@ use capture_common::parse::{Frame, Location, locate_ethernet, locate_raw};
 
 use crate::{
     emit::{Outcome, emit},
-    frame::{Capture, TcFrame, XdpFrame},
+    frame::{FrameContext, TcFrame, XdpFrame},
     maps::{Side, count_loss, counters, cpu},
 };
 
@@ -73,7 +73,7 @@ enum Fate {
 }
 
 #[inline(always)]
-fn trace_packet<F: Frame + Capture>(frame: &F, side: Side) -> Fate {
+fn trace_packet<F: Frame + FrameContext>(frame: &F, side: Side) -> Fate {
     let location = if config::link_header() { locate_ethernet(frame) } else { locate_raw(frame) };
     // Not before here: what is not selected touches no map.
     match location {

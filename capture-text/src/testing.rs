@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use capture_packet::{LinkType, Packet, Timestamp};
 use jiff::tz::TimeZone;
-use test_support::packets::{checksum, ip::Addresses, tcp::Segment};
+use test_support::packets::{checksum, ip::Addresses, tcp::SegmentFields};
 
 use super::{Conversations, Printer, options::TextOptions};
 
@@ -28,9 +28,9 @@ impl Default for Tcp<'_> {
 }
 
 impl Tcp<'_> {
-    fn segment(&self) -> Segment {
+    fn segment(&self) -> SegmentFields {
         let (source, destination) = if self.reverse { (8888, 1234) } else { (1234, 8888) };
-        Segment {
+        SegmentFields {
             source,
             destination,
             sequence: self.seq,
@@ -40,7 +40,7 @@ impl Tcp<'_> {
             urgent: 7,
             options: self.options.to_vec(),
             payload: self.payload.to_vec(),
-            ..Segment::default()
+            ..SegmentFields::default()
         }
     }
 

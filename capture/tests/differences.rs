@@ -12,13 +12,13 @@ use test_support::{
         file::{Writer, pcap},
         ip::Addresses,
         link,
-        tcp::{ACK, PSH, Segment},
+        tcp::{ACK, PSH, SegmentFields},
     },
 };
 
 /// A segment with payload.
-fn segment(source: u16, payload: &[u8]) -> Segment {
-    Segment {
+fn segment(source: u16, payload: &[u8]) -> SegmentFields {
+    SegmentFields {
         source,
         destination: 8888,
         sequence: 9,
@@ -26,7 +26,7 @@ fn segment(source: u16, payload: &[u8]) -> Segment {
         flags: ACK | PSH,
         window: 256,
         payload: payload.to_vec(),
-        ..Segment::default()
+        ..SegmentFields::default()
     }
 }
 

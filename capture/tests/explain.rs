@@ -14,18 +14,18 @@ use test_support::packets::{
     file::pcap,
     ip::Addresses,
     link::Link,
-    tcp::{SYN, Segment},
+    tcp::{SYN, SegmentFields},
 };
 
 /// A capture file of raw IP packets, a second apart: two tries to open a connection, without an answer.
 fn two_syns() -> Vec<u8> {
-    let syn = Segment {
+    let syn = SegmentFields {
         source: 41218,
         destination: 8888,
         sequence: 1000,
         flags: SYN,
         window: 256,
-        ..Segment::default()
+        ..SegmentFields::default()
     };
     let syn = syn.packet(&Addresses::V4([10, 0, 0, 1], [10, 0, 0, 2]));
     let packets = [0, 1].map(|second| Packet::whole(1_700_000_000 + second, 0, syn.clone()));

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-use test_support::packets::{Packet, file::pcap, ip::Addresses, tcp::Segment};
+use test_support::packets::{Packet, file::pcap, ip::Addresses, tcp::SegmentFields};
 
 const CAPTURE: &str = env!("CARGO_BIN_EXE_capture");
 /// Expressions of everyday life, one a line.
@@ -255,7 +255,7 @@ fn a_prefix_of_ipv6_that_is_said_twice() {
 
     let address = |last: u128| ((0x2001_0db8 << 96) | last).to_be_bytes();
     let packets = [1, 4].map(|last| {
-        let segment = Segment { source: 1234, destination: 80, ..Segment::default() };
+        let segment = SegmentFields { source: 1234, destination: 80, ..SegmentFields::default() };
         Packet::whole(0, 0, segment.packet(&Addresses::V6(address(9), address(last))))
     });
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("a-prefix-said-twice.pcap");

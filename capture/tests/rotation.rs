@@ -30,7 +30,7 @@ use test_support::{
         file::CaptureFile,
         ip::Addresses,
         link::{Link, frame},
-        tcp::{ACK, Segment},
+        tcp::{ACK, SegmentFields},
     },
     wait::wait_until,
 };
@@ -45,8 +45,14 @@ fn big(folder: &Path) -> PathBuf {
     let packets = (0..5000_u32).map(|number| {
         let payload = vec![b'x'; number as usize * 7 % 1400];
         let (source, destination) = (40_000, 8888);
-        let segment =
-            Segment { source, destination, sequence: number, flags: ACK, payload, ..Segment::default() };
+        let segment = SegmentFields {
+            source,
+            destination,
+            sequence: number,
+            flags: ACK,
+            payload,
+            ..SegmentFields::default()
+        };
         Packet::whole(1_700_000_000, number * 1000, frame(&[], &segment.packet(&addresses)))
     });
     let path = folder.join("big.pcap");

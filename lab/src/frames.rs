@@ -3,7 +3,7 @@
 use crate::packets::{
     ip::{Addresses, Ipv4},
     link::{ETHERTYPE_IPV4, ethernet},
-    tcp::{self, Segment},
+    tcp::{self, SegmentFields},
 };
 
 /// Length of a frame without data, in bytes: Ethernet 14, IPv4 20, TCP 20, and 12 of options.
@@ -30,7 +30,7 @@ pub(crate) fn frame(source: [u8; 4], port: u16, data: usize) -> Vec<u8> {
     const TIMESTAMPS: [u8; 12] = [1, 1, 8, 10, 0x3b, 0x9a, 0xca, 0x07, 0x1d, 0xcd, 0x65, 0x03];
     const DESTINATION: [u8; 4] = [10, 0, 0, 2];
 
-    let segment = Segment {
+    let segment = SegmentFields {
         source: FIRST_PORT,
         destination: port,
         acknowledgment: 10_000,
@@ -38,7 +38,7 @@ pub(crate) fn frame(source: [u8; 4], port: u16, data: usize) -> Vec<u8> {
         window: 501,
         options: TIMESTAMPS.to_vec(),
         payload: vec![b'x'; data],
-        ..Segment::default()
+        ..SegmentFields::default()
     };
     let segment = segment.encode(&Addresses::V4(source, DESTINATION));
     let packet = Ipv4::default().encode(source, DESTINATION, &segment);

@@ -45,7 +45,7 @@ use test_support::packets::{
     file,
     ip::{Addresses, Ipv4},
     link::frame,
-    tcp::Segment,
+    tcp::SegmentFields,
 };
 
 /// How often each case is timed; the fastest counts.
@@ -146,8 +146,8 @@ fn segment_v6(options: &[u8]) -> Frame {
     Frame::new(frame, wire_len)
 }
 
-fn tcp(source: u16, flags: u8, options: &[u8]) -> Segment {
-    Segment {
+fn tcp(source: u16, flags: u8, options: &[u8]) -> SegmentFields {
+    SegmentFields {
         source,
         destination: 8888,
         sequence: 0x1234_5678,
@@ -155,7 +155,7 @@ fn tcp(source: u16, flags: u8, options: &[u8]) -> Segment {
         flags,
         window: 501,
         options: options.to_vec(),
-        ..Segment::default()
+        ..SegmentFields::default()
     }
 }
 

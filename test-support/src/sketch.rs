@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::packets::{ip::Addresses, tcp::Segment};
+use crate::packets::{ip::Addresses, tcp::SegmentFields};
 
 /// [`Who::Client`].
 pub const CLIENT: Who = Who::Client;
@@ -117,7 +117,7 @@ impl Sketch {
             options.extend([tsval.to_be_bytes(), [0; 4]].concat());
         }
         options.extend(self.scale.iter().flat_map(|scale| [1, 3, 3, *scale]));
-        let segment = Segment {
+        let segment = SegmentFields {
             source: source.port(),
             destination: destination.port(),
             sequence: self.seq,
@@ -126,7 +126,7 @@ impl Sketch {
             window: self.window,
             options,
             payload: vec![b'x'; self.data_len],
-            ..Segment::default()
+            ..SegmentFields::default()
         };
         segment.packet(&Addresses::between(source.ip(), destination.ip()))
     }

@@ -224,7 +224,7 @@ fn load_ebpf(
         .override_global("LINK_HEADER", &link_header, true)
         .override_global("PREEMPTIBLE", &preemptible, true)
         .override_global("SNAPLEN", &options.snaplen, true)
-        .override_global("SOURCE", &options.instance, true)
+        .override_global("INSTANCE", &options.instance, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("RINGS", cpu_ids)
         .map_max_entries("COUNTERS", cpu_ids)

@@ -100,7 +100,7 @@ impl Rings {
         let left = merge.drain(rings, due, |header, data| {
             records += 1;
             let time = clock.wall(header.time);
-            let source = RecordSource { instance: header.source, ifindex: header.ifindex };
+            let source = RecordSource { instance: header.instance, ifindex: header.ifindex };
             let Origin { id, number, link_type } = sources.of(source);
             each(&Packet {
                 source: id,

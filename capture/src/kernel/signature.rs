@@ -22,7 +22,7 @@ use capture_filter::{
 use test_support::packets::{
     ip::{Addresses, Ipv4, Ipv6, fragment_header},
     link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ethernet, frame},
-    tcp::{ACK, PSH, Segment},
+    tcp::{ACK, PSH, SegmentFields},
 };
 
 use super::{
@@ -45,7 +45,7 @@ struct Sample {
 }
 
 fn tcp(source: u16, destination: u16, options: &[u8], payload: usize) -> Vec<u8> {
-    let segment = Segment {
+    let segment = SegmentFields {
         source,
         destination,
         sequence: 1,
@@ -54,7 +54,7 @@ fn tcp(source: u16, destination: u16, options: &[u8], payload: usize) -> Vec<u8>
         window: 256,
         options: options.to_vec(),
         payload: (0..payload).map(|index| index as u8).collect(),
-        ..Segment::default()
+        ..SegmentFields::default()
     };
     segment.encode(&Addresses::V4(SOURCE, DESTINATION))
 }
@@ -210,7 +210,7 @@ fn expected(
             wire_len: bytes.len() as u32,
             captured_len: captured_len(bytes.len() as u32, headers_end as u32, options.snaplen),
             ifindex: 0,
-            source: INSTANCE,
+            instance: INSTANCE,
             abi_version: ABI_VERSION,
             l3_offset: layers.l3_offset as u8,
             l4_offset: layers.l4_offset.map_or(0, NonZeroUsize::get) as u8,

@@ -11,7 +11,7 @@ use nix::{
 use test_support::packets::{
     ip::{Addresses, Ipv4},
     link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ethernet},
-    tcp::{ACK, FIN, PSH, RST, SYN, Segment, option},
+    tcp::{ACK, FIN, PSH, RST, SYN, SegmentFields, option},
 };
 
 use crate::{
@@ -31,7 +31,7 @@ fn expressions() -> Vec<String> {
     list.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
-fn segment(number: usize, source: u16, destination: u16) -> Segment {
+fn segment(number: usize, source: u16, destination: u16) -> SegmentFields {
     let (flags, payload) = match number % 9 {
         0 | 8 => (SYN, Vec::new()),
         1 => (SYN | ACK, Vec::new()),
@@ -42,7 +42,7 @@ fn segment(number: usize, source: u16, destination: u16) -> Segment {
         6 => (ACK, vec![b'x'; 600]),
         _ => (PSH | ACK, vec![b'y'; 1200]),
     };
-    Segment {
+    SegmentFields {
         source,
         destination,
         // By it a line belongs to a packet.
@@ -53,7 +53,7 @@ fn segment(number: usize, source: u16, destination: u16) -> Segment {
         checksum: Some(0),
         options: if number.is_multiple_of(2) { option(2, &1460_u16.to_be_bytes()) } else { Vec::new() },
         payload,
-        ..Segment::default()
+        ..SegmentFields::default()
     }
 }
 

@@ -23,7 +23,7 @@ use nix::{
 use test_support::packets::{
     ip::Addresses,
     link::{ETHERTYPE_IPV4, ethernet},
-    tcp::{SYN, Segment},
+    tcp::{SYN, SegmentFields},
 };
 
 use crate::namespace::Namespace;
@@ -301,7 +301,7 @@ pub(crate) fn outage(
 fn segment(tags: &[u16], length: u16) -> Vec<u8> {
     let tags: Vec<_> = tags.iter().map(|tag| (*tag, 0x6005)).collect();
     let header = ethernet([0xff; 6], [2, 0, 0, 0, 0, 1], &tags, ETHERTYPE_IPV4);
-    let segment = Segment {
+    let segment = SegmentFields {
         source: 1234,
         destination: PORT,
         sequence: 9,
@@ -310,7 +310,7 @@ fn segment(tags: &[u16], length: u16) -> Vec<u8> {
         // Wrong, so that no one answers.
         checksum: Some(0),
         payload: vec![b'p'; usize::from(length) - 40],
-        ..Segment::default()
+        ..SegmentFields::default()
     };
     let addresses = Addresses::V4(Tun::PEER.octets(), Tun::ADDRESS.octets());
     [header, segment.packet(&addresses)].concat()

@@ -196,28 +196,28 @@ impl Generator {
     /// Where its packets can be seen.
     fn listens_at(self, bench: &Bench) -> (&Namespace, &'static str) {
         match self {
-            Self::Live(Destination::Loopback, _) => (&bench.network.receiver, "lo"),
-            _ => (&bench.network.receiver, RECEIVER),
+            Self::Live(Destination::Loopback, _) => (&bench.namespaces.receiver, "lo"),
+            _ => (&bench.namespaces.receiver, RECEIVER),
         }
     }
 
     /// Sends, and says how many packets arrived.
     fn send(self, bench: &Bench, packets: u64) -> Result<(Sent, u64)> {
-        let network = &bench.network;
+        let namespaces = &bench.namespaces;
         // What the kernel hands up on loopback is not counted there; none of it can get lost either.
         if let Self::Live(Destination::Loopback, period) = self {
-            let sent = live_frames::flood(&network.receiver, Destination::Loopback, packets, period)?;
+            let sent = live_frames::flood(&namespaces.receiver, Destination::Loopback, packets, period)?;
             return Ok((sent, sent.packets));
         }
-        let before = received(&network.receiver, RECEIVER)?;
+        let before = received(&namespaces.receiver, RECEIVER)?;
         let sent = match self {
             Self::Live(destination, period) => {
-                live_frames::flood(&network.sender, destination, packets, period)?
+                live_frames::flood(&namespaces.sender, destination, packets, period)?
             }
             Self::Raw { flows, port, senders, data, rate } => {
-                sender::flood(&network.sender, Flood { packets, flows, port, senders, data, rate })?
+                sender::flood(&namespaces.sender, Flood { packets, flows, port, senders, data, rate })?
             }
         };
-        Ok((sent, received(&network.receiver, RECEIVER)? - before))
+        Ok((sent, received(&namespaces.receiver, RECEIVER)? - before))
     }
 }

@@ -30,7 +30,7 @@ use serde_json::json;
 
 use self::{
     machine::Machine,
-    namespace::Network,
+    namespace::NamespacePair,
     profiles::{PROFILES, Profile},
     tools::Tool,
 };
@@ -94,7 +94,7 @@ const FEWER_ROUNDS: u64 = 3;
 
 /// What the measurements share.
 struct Bench {
-    network: Network,
+    namespaces: NamespacePair,
     /// Where files go.
     folder: &'static Path,
     capture: PathBuf,
@@ -114,7 +114,7 @@ impl Bench {
             None => build_release()?,
         };
         Ok(Self {
-            network: Network::new()?,
+            namespaces: NamespacePair::new()?,
             folder: folder(),
             capture,
             rounds: rounds.unwrap_or(if quick { 1 } else { 5 }),

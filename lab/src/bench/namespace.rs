@@ -3,9 +3,9 @@
 use anyhow::{Context as _, Result};
 use test_support::namespace::Namespace;
 
-/// The sending end of the pair, in [`Network::sender`].
+/// The sending end of the pair, in [`NamespacePair::sender`].
 pub(super) const SENDER: &str = "veth0";
-/// The receiving end, in [`Network::receiver`], which is where both programs listen.
+/// The receiving end, in [`NamespacePair::receiver`], which is where both programs listen.
 pub(super) const RECEIVER: &str = "veth1";
 
 /// Packets that an interface has received and handed to the stack (/proc/net/dev).
@@ -18,12 +18,12 @@ pub(super) fn received(namespace: &Namespace, interface: &'static str) -> Result
 }
 
 /// The two namespaces.
-pub(super) struct Network {
+pub(super) struct NamespacePair {
     pub(super) sender: Namespace,
     pub(super) receiver: Namespace,
 }
 
-impl Network {
+impl NamespacePair {
     /// Makes the pair. The ends have addresses and no IPv6, so that the wire is silent until somebody sends.
     pub(super) fn new() -> Result<Self> {
         let (sender, receiver) = Namespace::silent_pair()?;

@@ -45,8 +45,8 @@ pub(super) fn silence(bench: &Bench, profile: &'static str) -> Result<Table> {
             for &tool in tools {
                 bench.progress(profile, round, tool);
                 let command = tool.listen(&bench.capture, RECEIVER, "-l");
-                let network = &bench.network.receiver;
-                listeners.push((tool, Process::start(network, bench.folder, &command, Output::Null)?));
+                let receiver = &bench.namespaces.receiver;
+                listeners.push((tool, Process::start(receiver, bench.folder, &command, Output::Null)?));
             }
             thread::sleep(START);
             let count = |(_, listener): &(Tool, Process)| -> Result<u64> {
@@ -107,7 +107,7 @@ pub(super) fn percentile(sorted: &[Duration], share: f64) -> Option<Duration> {
 
 fn measure(bench: &Bench, tool: Tool, packets: usize) -> Result<Vec<Duration>> {
     let command = tool.listen(&bench.capture, RECEIVER, "-l");
-    let mut listener = Process::start(&bench.network.receiver, bench.folder, &command, Output::Handed)?;
+    let mut listener = Process::start(&bench.namespaces.receiver, bench.folder, &command, Output::Handed)?;
     let mut pipe = listener.take_stdout().context("no pipe")?;
     let (lines, arrived) = channel();
     let reader = thread::Builder::new().name("lines".to_owned()).spawn(move || {
@@ -120,7 +120,7 @@ fn measure(bench: &Bench, tool: Tool, packets: usize) -> Result<Vec<Duration>> {
             }
         }
     })?;
-    let mut socket = PacketSocket::new(bench.network.sender.run(|| packet_socket::open(SENDER))?);
+    let mut socket = PacketSocket::new(bench.namespaces.sender.run(|| packet_socket::open(SENDER))?);
     let mut frames = Frames::new(0, 8, PORT, 0);
     let mut sent = Vec::new();
     for number in 0..packets {

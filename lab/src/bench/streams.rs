@@ -25,7 +25,7 @@ const CHUNK: usize = 128 * 1024;
 
 /// A connection on the loopback interface of the receiving namespace: the client's end, and the server's.
 fn connection(bench: &Bench) -> Result<(TcpStream, TcpStream)> {
-    bench.network.receiver.run(|| {
+    bench.namespaces.receiver.run(|| {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))?;
         let client = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT))?;
         let (server, _) = listener.accept()?;
@@ -137,7 +137,7 @@ fn watched(
                 continue;
             }
             let command = tool.listen(&bench.capture, "lo", "");
-            let listener = Process::start(&bench.network.receiver, bench.folder, &command, Output::Null)?;
+            let listener = Process::start(&bench.namespaces.receiver, bench.folder, &command, Output::Null)?;
             let before = listener.cpu()?;
             traffic(bench, table, tool)?;
             listener.settle(tool.quiet())?;

@@ -47,13 +47,14 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
             bench.progress(profile, round, tool);
             let listener = if tool.listens() {
                 let command = tool.listen(&bench.capture, RECEIVER, "");
-                let listener = Process::start(&bench.network.receiver, bench.folder, &command, Output::Null)?;
+                let listener =
+                    Process::start(&bench.namespaces.receiver, bench.folder, &command, Output::Null)?;
                 Some(listener)
             } else {
                 None
             };
             let softirq_before = cpu::of_softirq_threads()?;
-            let sent = sender::flood(&bench.network.sender, flood)?;
+            let sent = sender::flood(&bench.namespaces.sender, flood)?;
             let softirq = cpu::of_softirq_threads()?.saturating_sub(softirq_before);
             let per_packet = (sent.cpu + softirq).as_nanos() as f64 / sent.packets as f64;
             table.add(tool.name, Quantity::SenderCpu, per_packet);
@@ -66,7 +67,7 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
                 let programs = bpf::programs_of(&listener.all()?, &PROGRAMS)?;
                 let _enabled = bpf::enable_statistics()?;
                 let before = bpf::statistics(&programs)?;
-                sender::flood(&bench.network.sender, flood)?;
+                sender::flood(&bench.namespaces.sender, flood)?;
                 let statistics = bpf::statistics(&programs)?.since(before);
                 let per_run = statistics.per_run().context("the programs did not run")?;
                 ensure!(statistics.runs >= sent.packets, "the programs ran only {} times", statistics.runs);
@@ -78,7 +79,7 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
         // r0 = TCX_NEXT; exit.
         let program = [instruction(0xb7, 0, 0, 0, -1), instruction(0x95, 0, 0, 0, 0)];
         let empty = Program::load(Kind::TcIngress, &program)?;
-        let attached = bench.network.receiver.run(move || {
+        let attached = bench.namespaces.receiver.run(move || {
             let link = empty.attach(if_nametoindex(RECEIVER)?)?;
             Ok((empty, link))
         });
@@ -89,7 +90,7 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
             Err(error) => return Err(error),
         };
         let _enabled = bpf::enable_statistics()?;
-        sender::flood(&bench.network.sender, flood)?;
+        sender::flood(&bench.namespaces.sender, flood)?;
         let per_run = empty.statistics()?.per_run().context("the empty program did not run")?;
         table.add(EMPTY, Quantity::ProgramTime, per_run);
     }

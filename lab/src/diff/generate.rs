@@ -17,7 +17,7 @@ use crate::{
         ip::Addresses,
         length,
         link::{LINKS, Link},
-        tcp::Segment,
+        tcp::SegmentFields,
     },
     random::Random,
 };
@@ -84,7 +84,7 @@ impl Scenes {
         }
     }
 
-    fn next_segment(&mut self, random: &mut Random) -> (Addresses, Segment) {
+    fn next_segment(&mut self, random: &mut Random) -> (Addresses, SegmentFields) {
         let chosen = random.below(self.conversations.len());
         self.conversations[chosen].next(random)
     }
@@ -110,7 +110,7 @@ impl Scenes {
     }
 
     /// A frame around a segment, all layers in order.
-    fn frame(&self, random: &mut Random, addresses: &Addresses, segment: &Segment) -> Vec<u8> {
+    fn frame(&self, random: &mut Random, addresses: &Addresses, segment: &SegmentFields) -> Vec<u8> {
         let packet = IpStyle::sane(random, addresses).encode(&segment.encode(addresses));
         LinkStyle::sane(random, self.link, self.order, addresses.is_v4()).encode(&packet)
     }

@@ -15,7 +15,7 @@ use crate::packets::{
     ip::Addresses,
     length,
     link::{Link, ethernet, frame},
-    tcp::{ACK, PSH, Segment, option},
+    tcp::{ACK, PSH, SegmentFields, option},
 };
 
 /// The files and the lines of the list.
@@ -80,8 +80,8 @@ const DESTINATION6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 const V6: Addresses = Addresses::V6(SOURCE6, DESTINATION6);
 
 /// A segment from port 40000 to port 8888 with five bytes of payload.
-fn segment() -> Segment {
-    Segment {
+fn segment() -> SegmentFields {
+    SegmentFields {
         source: 40_000,
         destination: 8888,
         sequence: 1000,
@@ -89,7 +89,7 @@ fn segment() -> Segment {
         flags: PSH | ACK,
         window: 342,
         payload: b"hello".to_vec(),
-        ..Segment::default()
+        ..SegmentFields::default()
     }
 }
 
@@ -106,6 +106,6 @@ fn framed(ethertype: u16, packet: &[u8]) -> Vec<u8> {
 }
 
 /// The Ethernet frame of a segment between the addresses, captured whole.
-fn whole(addresses: &Addresses, segment: &Segment) -> Frame {
+fn whole(addresses: &Addresses, segment: &SegmentFields) -> Frame {
     (frame(&[], &segment.packet(addresses)), None)
 }

@@ -25,7 +25,7 @@ use crate::{
         file::CaptureFile,
         ip::{Addresses, Ipv4},
         link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, ethernet},
-        tcp::Segment,
+        tcp::SegmentFields,
     },
     random::Random,
 };
@@ -123,7 +123,7 @@ fn frame(number: usize, random: &mut Random) -> Result<Vec<u8>> {
         let mut address = || random.pick(&ADDRESSES).parse();
         (Addresses::between(address()?, address()?), ETHERTYPE_IPV4)
     };
-    let segment = Segment {
+    let segment = SegmentFields {
         source: random.pick(&PORTS),
         destination: random.pick(&PORTS),
         sequence: number as u32,
@@ -131,7 +131,7 @@ fn frame(number: usize, random: &mut Random) -> Result<Vec<u8>> {
         flags: random.u8(),
         window: random.u16(),
         payload: vec![b'x'; random.pick(&[60, 60, 61, 700])],
-        ..Segment::default()
+        ..SegmentFields::default()
     };
     let packet = match addresses {
         Addresses::V4(source, destination) if random.one_in(8) => {

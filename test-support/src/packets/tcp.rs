@@ -15,9 +15,9 @@ pub const ACK: u8 = 0x10;
 /// The urgent pointer counts.
 pub const URG: u8 = 0x20;
 
-/// What a segment says. What it leaves out is made to fit.
+/// The fields and the data of a segment to be built. What they leave out is made to fit.
 #[derive(Clone, Debug, Default)]
-pub struct Segment {
+pub struct SegmentFields {
     /// The source port.
     pub source: u16,
     /// The destination port.
@@ -44,7 +44,7 @@ pub struct Segment {
     pub payload: Vec<u8>,
 }
 
-impl Segment {
+impl SegmentFields {
     /// An IP packet around the segment.
     pub fn packet(&self, addresses: &Addresses) -> Vec<u8> {
         addresses.packet(&self.encode(addresses))

@@ -5,7 +5,7 @@ use crate::{
     packets::{
         ip::Addresses,
         link::Link,
-        tcp::{ACK, FIN, PSH, RST, SYN, Segment, URG, option},
+        tcp::{ACK, FIN, PSH, RST, SYN, SegmentFields, URG, option},
     },
     random::Random,
 };
@@ -67,7 +67,7 @@ impl Conversation {
     }
 
     /// What is seen next.
-    pub(super) fn next(&mut self, random: &mut Random) -> (Addresses, Segment) {
+    pub(super) fn next(&mut self, random: &mut Random) -> (Addresses, SegmentFields) {
         self.clock = self.clock.wrapping_add(random.below(2000) as u32);
         let (side, segment) = match self.stage {
             Stage::Syn => {
@@ -96,7 +96,7 @@ impl Conversation {
         (addresses, segment)
     }
 
-    fn handshake(&mut self, random: &mut Random, side: usize, flags: u8) -> Segment {
+    fn handshake(&mut self, random: &mut Random, side: usize, flags: u8) -> SegmentFields {
         let mut segment = self.segment(random, side, flags, 0);
         self.next[side] = self.next[side].wrapping_add(1);
         segment.window = random.pick(&[65_535, 64_240, 43_690, 0]);
@@ -112,7 +112,7 @@ impl Conversation {
         segment
     }
 
-    fn established(&mut self, random: &mut Random) -> (usize, Segment) {
+    fn established(&mut self, random: &mut Random) -> (usize, SegmentFields) {
         let side = random.below(2);
         let mut segment = match random.below(24) {
             0..9 => {
@@ -190,7 +190,7 @@ impl Conversation {
         }
     }
 
-    fn selective(&mut self, random: &mut Random, side: usize) -> Segment {
+    fn selective(&mut self, random: &mut Random, side: usize) -> SegmentFields {
         let mut segment = self.segment(random, side, ACK, 0);
         let mut edges = Vec::new();
         for _ in 0..random.between(1, 3) {
@@ -203,14 +203,14 @@ impl Conversation {
         segment
     }
 
-    fn segment(&self, random: &mut Random, side: usize, flags: u8, length: usize) -> Segment {
+    fn segment(&self, random: &mut Random, side: usize, flags: u8, length: usize) -> SegmentFields {
         let mut options = Vec::new();
         if self.timestamps {
             options.extend([1, 1]);
             let other = self.clock.wrapping_sub(random.below(500) as u32);
             options.extend(option(8, &[self.clock.to_be_bytes(), other.to_be_bytes()].concat()));
         }
-        Segment {
+        SegmentFields {
             source: self.ports[side],
             destination: self.ports[1 - side],
             sequence: self.next[side],
@@ -219,7 +219,7 @@ impl Conversation {
             window: if random.one_in(4) { random.u16() } else { 342 },
             options,
             payload: payload(random, length),
-            ..Segment::default()
+            ..SegmentFields::default()
         }
     }
 }

@@ -1,7 +1,7 @@
 //! TCP options: every kind that tcpdump knows and others, with right and wrong lengths.
 
 use crate::{
-    packets::tcp::{ACK, SYN, Segment},
+    packets::tcp::{ACK, SYN, SegmentFields},
     random::Random,
 };
 
@@ -9,7 +9,7 @@ use crate::{
 const ROOM: usize = 40;
 
 /// Puts options into a segment, some of which may be nonsense.
-pub(super) fn soup(random: &mut Random, segment: &mut Segment) {
+pub(super) fn soup(random: &mut Random, segment: &mut SegmentFields) {
     let mut options = Vec::new();
     let wanted = random.between(1, ROOM);
     if random.one_in(4) {

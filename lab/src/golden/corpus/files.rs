@@ -9,7 +9,7 @@ use crate::packets::{
     file::{CaptureFile, Clock, Format, Writer},
     ip::{Ipv4, Ipv6, TCP, fragment_header},
     link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, ethernet, frame, null, sll, sll2},
-    tcp::{ACK, Segment},
+    tcp::{ACK, SegmentFields},
 };
 
 pub(super) fn add(corpus: &mut Corpus) -> Result<()> {
@@ -162,7 +162,7 @@ fn broken(corpus: &mut Corpus) -> Result<()> {
 /// What `--port` selects, and what it does not.
 fn selected(corpus: &mut Corpus) -> Result<()> {
     let between = |source, destination| {
-        whole(&V4, &Segment { source, destination, flags: ACK, payload: Vec::new(), ..segment() })
+        whole(&V4, &SegmentFields { source, destination, flags: ACK, payload: Vec::new(), ..segment() })
     };
     let mut fragment = Ipv4 { fragment: 0x2001, ..Ipv4::default() };
     let later = (frame(&[], &fragment.encode(SOURCE4, DESTINATION4, &segment().encode(&V4))), None);

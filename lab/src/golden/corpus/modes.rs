@@ -12,7 +12,7 @@ use crate::{
         file::{CaptureFile, Format},
         ip::{Ipv4, Ipv6},
         link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, ethernet, frame},
-        tcp::{ACK, FIN, RST, SYN, Segment, URG},
+        tcp::{ACK, FIN, RST, SYN, SegmentFields, URG},
     },
 };
 
@@ -39,31 +39,31 @@ fn name(flags: &str) -> String {
 }
 
 fn frames() -> Vec<Frame> {
-    let back = |segment: Segment| Segment {
+    let back = |segment: SegmentFields| SegmentFields {
         source: segment.destination,
         destination: segment.source,
         sequence: 2000,
         acknowledgment: 1005,
         ..segment
     };
-    let stamped = Segment { options: timestamp(7, 6), ..segment() };
-    let empty = Segment { flags: ACK, payload: Vec::new(), ..segment() };
+    let stamped = SegmentFields { options: timestamp(7, 6), ..segment() };
+    let empty = SegmentFields { flags: ACK, payload: Vec::new(), ..segment() };
     let tagged = |tags: &[(u16, u16)], ethertype, packet: Vec<u8>| {
         ([ethernet([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1], tags, ethertype), packet].concat(), None)
     };
-    let bytes = |segment: &Segment| segment.encode(&V4);
+    let bytes = |segment: &SegmentFields| segment.encode(&V4);
     vec![
-        whole(&V4, &Segment { flags: SYN, acknowledgment: 0, ..empty.clone() }),
+        whole(&V4, &SegmentFields { flags: SYN, acknowledgment: 0, ..empty.clone() }),
         whole(&V4, &stamped),
         whole(&V4.reversed(), &back(empty.clone())),
         whole(&V6, &stamped),
         whole(&V6.reversed(), &back(segment())),
-        whole(&V4, &Segment { checksum: Some(0x1234), ..segment() }),
+        whole(&V4, &SegmentFields { checksum: Some(0x1234), ..segment() }),
         whole(
             &V4,
-            &Segment { flags: RST | ACK, payload: b"gone\tfor \x1b[31mgood\xff".to_vec(), ..segment() },
+            &SegmentFields { flags: RST | ACK, payload: b"gone\tfor \x1b[31mgood\xff".to_vec(), ..segment() },
         ),
-        whole(&V4, &Segment { flags: FIN | ACK | URG, urgent: 3, payload: Vec::new(), ..segment() }),
+        whole(&V4, &SegmentFields { flags: FIN | ACK | URG, urgent: 3, payload: Vec::new(), ..segment() }),
         // Explicit congestion notification, a record route, a wrong checksum.
         (
             frame(

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::{Corpus, Frame, V4, V6, segment, timestamp, whole};
 use crate::packets::{
     ip::Addresses,
-    tcp::{ACK, FIN, PSH, RST, SYN, Segment, option},
+    tcp::{ACK, FIN, PSH, RST, SYN, SegmentFields, option},
 };
 
 pub(super) fn add(corpus: &mut Corpus) -> Result<()> {
@@ -23,7 +23,7 @@ pub(super) fn add(corpus: &mut Corpus) -> Result<()> {
         ("selective", V4, [vec![1, 1], option(5, &[0, 0, 0, 1, 0, 0, 0, 9])].concat()),
     ] {
         let flags = if name == "multipath" { SYN } else { PSH | ACK };
-        let whole = whole(&addresses, &Segment { flags, options, ..segment() }).0;
+        let whole = whole(&addresses, &SegmentFields { flags, options, ..segment() }).0;
         let frames = (1..=whole.len()).map(|captured| (whole.clone(), Some(captured))).collect();
         let modes = if name == "ipv4" { &modes[..] } else { &modes[..1] };
         corpus.add_frames(&format!("cut-{name}"), frames, modes)?;
@@ -32,8 +32,8 @@ pub(super) fn add(corpus: &mut Corpus) -> Result<()> {
     corpus.add_frames("conversations", conversations(), &modes)
 }
 
-fn with_options(options: Vec<u8>) -> Segment {
-    Segment { options, payload: Vec::new(), flags: ACK, ..segment() }
+fn with_options(options: Vec<u8>) -> SegmentFields {
+    SegmentFields { options, payload: Vec::new(), flags: ACK, ..segment() }
 }
 
 /// Each kind with each length that it may have, one too few, one too many, between two no-operations.
@@ -98,9 +98,12 @@ fn malformed() -> Vec<Frame> {
         // The kind is the last byte of the header; then there is payload, or there is not.
         for payload in [&[][..], &[3], &[0]] {
             let options = [1, 1, 1, kind];
-            frames.push(whole(&V4, &Segment { payload: payload.to_vec(), ..with_options(options.to_vec()) }));
+            frames.push(whole(
+                &V4,
+                &SegmentFields { payload: payload.to_vec(), ..with_options(options.to_vec()) },
+            ));
         }
-        frames.push(whole(&V4, &Segment { options: vec![0, 0, 0, kind], ..segment() }));
+        frames.push(whole(&V4, &SegmentFields { options: vec![0, 0, 0, kind], ..segment() }));
     }
     frames
 }
@@ -142,7 +145,7 @@ fn multipath() -> Vec<Frame> {
                         let payload: Vec<u8> =
                             start.into_iter().chain(0xa0..).take(usize::from(*length) - 2).collect();
                         let options = [&option(30, &payload)[..], &[1]].concat();
-                        frames.push(whole(&V4, &Segment { flags: *flags, ..with_options(options) }));
+                        frames.push(whole(&V4, &SegmentFields { flags: *flags, ..with_options(options) }));
                     }
                 }
             }
@@ -153,7 +156,8 @@ fn multipath() -> Vec<Frame> {
 
 /// Every value of the flags, and the bits next to them.
 fn flags() -> Vec<Frame> {
-    let segment = |flags, reserved| Segment { flags, reserved, urgent: 5, payload: Vec::new(), ..segment() };
+    let segment =
+        |flags, reserved| SegmentFields { flags, reserved, urgent: 5, payload: Vec::new(), ..segment() };
     let mut frames: Vec<_> = (0..=255).map(|flags| whole(&V4, &segment(flags, 0))).collect();
     frames.extend((1..16).map(|reserved| whole(&V4, &segment(ACK, reserved))));
     frames
@@ -166,7 +170,7 @@ fn headers() -> Vec<Frame> {
         for data_offset in 0..16 {
             for payload in [0, 5, 44] {
                 let segment =
-                    Segment { data_offset: Some(data_offset), payload: vec![1; payload], ..segment() };
+                    SegmentFields { data_offset: Some(data_offset), payload: vec![1; payload], ..segment() };
                 frames.push(whole(&addresses, &segment));
                 // Only the fixed header was captured.
                 let frame = whole(&addresses, &segment).0;
@@ -186,7 +190,7 @@ fn conversations() -> Vec<Frame> {
             let (source, destination) = ports;
             let payload = vec![b'x'; payload];
             let segment =
-                Segment { source, destination, flags, sequence, acknowledgment, payload, ..segment() };
+                SegmentFields { source, destination, flags, sequence, acknowledgment, payload, ..segment() };
             frames.push(whole(addresses, &segment));
         };
     for (addresses, high) in [(V4, 40_000), (V6, 40_000), (V4, 8888), (V6, 8888), (V4, 81)] {
@@ -217,7 +221,7 @@ fn conversations() -> Vec<Frame> {
         let options = option(5, &block);
         frames.push(whole(
             &V4,
-            &Segment { source, destination, flags, options, payload: Vec::new(), ..segment() },
+            &SegmentFields { source, destination, flags, options, payload: Vec::new(), ..segment() },
         ));
     }
     frames

@@ -9,7 +9,7 @@ use crate::packets::{
     file::CaptureFile,
     ip::{Addresses, Ipv4},
     link::{ETHERTYPE_IPV4, Link, ethernet},
-    tcp::{ACK, FIN, PSH, RST, SYN, Segment, option},
+    tcp::{ACK, FIN, PSH, RST, SYN, SegmentFields, option},
 };
 
 const CLIENT: u16 = 1234;
@@ -26,21 +26,21 @@ const RESPONSE: &[u8] =
 const MIDNIGHT: u32 = 1_546_300_800;
 
 pub(super) fn add(corpus: &mut Corpus) -> Result<()> {
-    let client = |flags, sequence, acknowledgment| Segment {
+    let client = |flags, sequence, acknowledgment| SegmentFields {
         source: CLIENT,
         destination: SERVER,
         flags,
         sequence,
         acknowledgment,
         window: 342,
-        ..Segment::default()
+        ..SegmentFields::default()
     };
-    let server = |flags, sequence, acknowledgment| Segment {
+    let server = |flags, sequence, acknowledgment| SegmentFields {
         source: SERVER,
         destination: CLIENT,
         ..client(flags, sequence, acknowledgment)
     };
-    let opening = |segment: Segment, value: u32, echo: u32| Segment {
+    let opening = |segment: SegmentFields, value: u32, echo: u32| SegmentFields {
         window: 43_690,
         options: [
             option(2, &65_495_u16.to_be_bytes()),
@@ -52,7 +52,8 @@ pub(super) fn add(corpus: &mut Corpus) -> Result<()> {
         .concat(),
         ..segment
     };
-    let stamped = |segment: Segment, value, echo| Segment { options: timestamp(value, echo), ..segment };
+    let stamped =
+        |segment: SegmentFields, value, echo| SegmentFields { options: timestamp(value, echo), ..segment };
     // The initial sequence numbers.
     let (c, s) = (1_057_661_546, 2_496_367_938);
     // The last timestamps of the opening, of the request, of the response.
@@ -65,19 +66,19 @@ pub(super) fn add(corpus: &mut Corpus) -> Result<()> {
         (
             (14, 8, 18),
             802_016,
-            Segment { payload: REQUEST.to_vec(), ..stamped(client(PSH | ACK, c + 1, s + 1), t1, t0) },
+            SegmentFields { payload: REQUEST.to_vec(), ..stamped(client(PSH | ACK, c + 1, s + 1), t1, t0) },
         ),
         ((14, 8, 18), 802_041, stamped(server(ACK, s + 1, c + 7), t1, t1)),
         (
             (14, 8, 18),
             802_683,
-            Segment { payload: RESPONSE.to_vec(), ..stamped(server(PSH | ACK, s + 1, c + 7), t2, t1) },
+            SegmentFields { payload: RESPONSE.to_vec(), ..stamped(server(PSH | ACK, s + 1, c + 7), t2, t1) },
         ),
         ((14, 8, 18), 802_695, stamped(client(ACK, c + 7, s + 107), t2, t2)),
         ((14, 8, 18), 802_800, stamped(server(FIN | ACK, s + 107, c + 7), t2, t2)),
         ((14, 8, 18), 842_051, stamped(client(ACK, c + 7, s + 108), 1_879_386_186, t2)),
         ((14, 20, 49), 874_086, stamped(client(FIN | ACK, c + 7, s + 108), 1_880_137_218, t2)),
-        ((14, 20, 49), 874_107, Segment { window: 0, ..server(RST, s + 108, 0) }),
+        ((14, 20, 49), 874_107, SegmentFields { window: 0, ..server(RST, s + 108, 0) }),
     ];
     let addresses = Addresses::V4(ADDRESS, ADDRESS);
     let packets = segments.into_iter().map(|((hours, minutes, seconds), microseconds, segment)| {
