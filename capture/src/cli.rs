@@ -1,6 +1,7 @@
 //! The command line: names and meanings are tcpdump's wherever tcpdump has them. Nothing is validated here beyond
 //! what clap does by itself; that is [`config`](crate::config)'s.
 
+mod choices;
 mod files;
 
 use std::{error::Error as _, ffi::OsString, path::PathBuf};
@@ -12,11 +13,11 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-pub use self::files::FileArguments;
-use crate::{
-    kernel::{DirectionFilter, Hook, LogLevel},
-    ports::PortList,
+pub use self::{
+    choices::{DirectionChoice, HookChoice, LogLevelChoice},
+    files::FileArguments,
 };
+use crate::ports::PortList;
 
 /// The headings of the help.
 const CAPTURE: &str = "What to capture";
@@ -75,7 +76,7 @@ pub struct Cli {
 
     /// Where in the kernel to attach
     #[arg(help_heading = CAPTURE, long, value_enum, default_value_t, value_name = "HOOK")]
-    pub hook: Hook,
+    pub hook: HookChoice,
 
     /// Capture only packets that come in, go out, or both (the default)
     #[arg(
@@ -87,7 +88,7 @@ pub struct Cli {
         default_value_t,
         value_name = "DIRECTION"
     )]
-    pub direction: DirectionFilter,
+    pub direction: DirectionChoice,
 
     /// Read packets from a file (pcap or pcapng; - for standard input) instead of an interface; -i, -Q, -B and
     /// --hook then have no effect
@@ -266,7 +267,7 @@ pub struct Cli {
     /// What the programs in the kernel report on standard error, and from info on, what the sandbox consists of and, at the end,
     /// what was counted at each hook
     #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
-    pub log_level: LogLevel,
+    pub log_level: LogLevelChoice,
 
     /// Print the version
     #[arg(long, action = ArgAction::Version)]

@@ -18,7 +18,7 @@ use capture_text::options::{Dump, TextOptions, TimestampStyle};
 use self::files::Target;
 pub use self::files::{FileRules, FilesConfigError};
 use crate::{
-    cli::{Cli, FileFormat},
+    cli::{Cli, FileFormat, LogLevelChoice},
     filter::Filter,
     kernel::{DirectionFilter, Hook, LogLevel},
     sandbox::SandboxOptions,
@@ -313,7 +313,8 @@ impl Command {
         if cli.cleanup {
             return Ok(Self::CleanUp(namespaces(cli.netns, cli.container)));
         }
-        if cli.read.is_none() && cli.hook.is_xdp() && cli.direction == DirectionFilter::Out {
+        let (hook, direction) = (Hook::from(cli.hook), DirectionFilter::from(cli.direction));
+        if cli.read.is_none() && hook.is_xdp() && direction == DirectionFilter::Out {
             return Err(ConfigError::OutgoingAtXdp);
         }
         let mut interfaces = Interfaces::new(cli.interfaces.clone())?;
@@ -321,8 +322,8 @@ impl Command {
         if interfaces == Interfaces::Default && !(cli.netns.is_empty() && cli.container.is_empty()) {
             interfaces = Interfaces::Any;
         }
-        if cli.read.is_none() && cli.hook.is_xdp() && interfaces == Interfaces::Any {
-            return Err(ConfigError::AnyAtXdp(cli.hook));
+        if cli.read.is_none() && hook.is_xdp() && interfaces == Interfaces::Any {
+            return Err(ConfigError::AnyAtXdp(hook));
         }
         let filter = filter(&cli, names)?;
         if cli.check && !cli.ports.is_empty() {
@@ -356,13 +357,12 @@ impl Command {
             namespaces: namespaces(cli.netns, cli.container),
             wait: cli.wait,
             link_type: cli.link_type.map(link_type).transpose()?,
-            hook: cli.hook,
-            direction: cli.direction,
+            hook,
+            direction,
             promiscuous: !cli.no_promiscuous_mode,
             snaplen,
             buffer_size: buffer_size(cli.buffer_size, snaplen)?,
-            // What is said at that level is not the programs'.
-            log_level: if cli.log_level == LogLevel::Info { LogLevel::Off } else { cli.log_level },
+            log_level: cli.log_level.into(),
         };
         let source = cli.read.map_or(Source::Live(live), Source::File);
         text.headers_only = matches!(source, Source::Live(Live { snaplen: 0, .. }));
@@ -381,7 +381,7 @@ impl Command {
             sandbox: SandboxOptions {
                 is_wanted: !cli.no_sandbox,
                 user: cli.user,
-                is_reported: cli.log_level != LogLevel::Off,
+                is_reported: cli.log_level != LogLevelChoice::Off,
             },
         });
         Ok(match form {

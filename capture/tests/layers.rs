@@ -30,6 +30,8 @@ enum Reach {
     Aya,
     /// tokio.
     Tokio,
+    /// clap: the command line and its help.
+    Clap,
     /// Reading a clock.
     Clock,
     /// The process's own output.
@@ -37,7 +39,7 @@ enum Reach {
     /// `unsafe`, and system calls made by hand.
     Unsafe,
 }
-use Reach::{Aya, Clock, Output, Tokio, Unsafe};
+use Reach::{Aya, Clap, Clock, Output, Tokio, Unsafe};
 
 /// The table. A module that is not in it fails the test, so that each new one gets a place.
 const LAYERS: &[Layer] = &[
@@ -68,7 +70,7 @@ const LAYERS: &[Layer] = &[
     Layer { module: "messages", imports: &["blocking"], touches: &[] },
     Layer { module: "summary", imports: &[], touches: &[] },
     // What was asked for.
-    Layer { module: "cli", imports: &["kernel", "ports"], touches: &[] },
+    Layer { module: "cli", imports: &["kernel", "ports"], touches: &[Clap] },
     Layer { module: "config", imports: &["cli", "filter", "kernel", "output", "sandbox"], touches: &[] },
 ];
 
@@ -76,7 +78,7 @@ const LAYERS: &[Layer] = &[
 const TOP: [&str; 3] = ["main", "lib", "run"];
 
 impl Reach {
-    const ALL: [Self; 5] = [Aya, Tokio, Clock, Output, Unsafe];
+    const ALL: [Self; 6] = [Aya, Tokio, Clap, Clock, Output, Unsafe];
 
     /// Whether a path, as its segments, touches this.
     fn is_touched_by(self, path: &[String]) -> bool {
@@ -85,6 +87,7 @@ impl Reach {
         match self {
             Aya => head(&["aya", "aya_log", "aya_obj"]),
             Tokio => head(&["tokio"]),
+            Clap => head(&["clap"]),
             Clock => {
                 any(&["Instant", "SystemTime", "clock_gettime"])
                     || (path.len() > 1 && path.last().is_some_and(|segment| segment == "now"))
@@ -422,6 +425,7 @@ fn broken_rules_are_found() {
         ("source", "use tokio::io::AsyncWrite;", "must not touch Tokio"),
         ("summary", "type T = ::tokio::task::JoinHandle<()>;", "must not touch Tokio"),
         ("ports", "fn f() { tokio::spawn(async {}); }", "must not touch Tokio"),
+        ("kernel", "#[derive(Debug, clap::ValueEnum)] enum Hook {}", "must not touch Clap"),
         ("ports", "fn f() { info!(\"{}\", aya::maps::name()); }", "must not touch Aya"),
         ("ports", "use aya_obj as obj;", "must not touch Aya"),
         ("ports", "use std::{fmt, time::{Duration, Instant}};", "must not touch Clock"),

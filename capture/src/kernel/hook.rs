@@ -3,18 +3,15 @@
 use std::fmt;
 
 /// The point in the packet's path at which it is traced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// tc, which prints the same lines as tcpdump
-    #[default]
-    Auto,
-    /// Traffic control: ingress and egress; on loopback ingress alone, where each packet passes once
+    /// Traffic control: ingress and egress; on loopback ingress alone, where each packet passes once.
     Tc,
-    /// XDP, native if the driver can, else generic; ingress only, before GRO
+    /// XDP, native if the driver can, else generic; ingress only, before GRO.
     Xdp,
-    /// XDP in the driver
+    /// XDP in the driver.
     XdpNative,
-    /// XDP in the network stack, for every driver
+    /// XDP in the network stack, for every driver.
     XdpGeneric,
 }
 
@@ -28,7 +25,7 @@ impl Hook {
 impl fmt::Display for Hook {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Auto | Self::Tc => "tc",
+            Self::Tc => "tc",
             Self::Xdp => "xdp",
             Self::XdpNative => "xdp-native",
             Self::XdpGeneric => "xdp-generic",
@@ -37,15 +34,13 @@ impl fmt::Display for Hook {
 }
 
 /// Which packets are captured, by the way they go, seen from this machine: `-Q`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirectionFilter {
-    /// Those that come in
+    /// Those that come in.
     In,
-    /// Those that go out
+    /// Those that go out.
     Out,
-    /// All
-    #[default]
-    #[value(name = "inout")]
+    /// All.
     Both,
 }
 

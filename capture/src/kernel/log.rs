@@ -18,14 +18,11 @@ use super::error::causes;
 use crate::messages::Messages;
 
 /// What the programs log: those levels of aya-log that they use, of which each includes those before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum LogLevel {
     /// Nothing; the programs then hold no code for it.
-    #[default]
     Off = 0,
-    /// What the sandbox consists of and, at the end, what was counted at each hook; the programs report nothing.
-    Info = 3,
     /// Packets that are lost or too short for the filter.
     Debug = 4,
     /// Every packet that matches, as far as standard error keeps up: slow.

@@ -108,7 +108,7 @@ impl Frames {
             link_type: LinkType::Ethernet,
             place: Place::File,
             snaplen: MAX_SNAPLEN,
-            hook: Hook::Auto,
+            hook: Hook::Tc,
             direction: DirectionFilter::Both,
             is_assumed: false,
         };
@@ -152,7 +152,7 @@ impl Frames {
             link_type: interface.link_type,
             place: Place::File,
             snaplen: interface.snaplen,
-            hook: Hook::Auto,
+            hook: Hook::Tc,
             direction: DirectionFilter::Both,
             is_assumed: false,
         }))

@@ -96,7 +96,7 @@ impl Attached {
         direction: DirectionFilter,
     ) -> Result<Self, AttachError> {
         let mode = match hook {
-            Hook::Auto | Hook::Tc => return Self::tc(object, interface, hook, direction),
+            Hook::Tc => return Self::tc(object, interface, hook, direction),
             Hook::Xdp => XdpMode::Default,
             Hook::XdpNative => XdpMode::Driver,
             Hook::XdpGeneric => XdpMode::Skb,
