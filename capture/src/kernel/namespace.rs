@@ -21,6 +21,10 @@ const NAMED: &str = "/run/netns";
 const OWN: &str = "/proc/thread-self/ns/net";
 /// Letters of a container's id that identify it. Tools show 12 of 64.
 const LEAST_ID: usize = 12;
+/// Letters of a whole one.
+const WHOLE_ID: usize = 64;
+/// The program that podman and CRI-O run for each container, in the network namespace of the machine.
+const MONITOR: &str = "conmon";
 /// Names that an error lists at most.
 const LISTED: usize = 20;
 
@@ -58,6 +62,20 @@ pub enum NamespaceError {
     NoContainer {
         /// The id.
         id: String,
+    },
+    /// The processes of a container are in several.
+    #[error(
+        "container {}: its processes {first} and {second} are in different network namespaces; name the one that is \
+         meant with --netns PID",
+        printable(.id)
+    )]
+    Several {
+        /// The id.
+        id: String,
+        /// A process.
+        first: u32,
+        /// Another one.
+        second: u32,
     },
     /// Too few letters of an id.
     #[error("--container {}: give 12 letters of the id, or more", printable(.id))]
@@ -117,22 +135,42 @@ impl NetworkNamespace {
     /// That of the container with this id, by the names of its processes' cgroups: `docker-ID.scope`, `/docker/ID`,
     /// `cri-containerd-ID.scope`, `libpod-ID.scope` ..
     ///
+    /// The namespace of this thread is meant only if no process is in another one: programs that run containers may put
+    /// processes of their own there.
+    ///
     /// # Errors
     ///
-    /// When no process is in such a cgroup, or the id is too short.
+    /// When no process is in such a cgroup, they are in several namespaces, or the id is too short.
     pub fn of_container(id: &OsStr) -> Result<Self, NamespaceError> {
         let id = id.to_string_lossy();
         let is_id = id.len() >= LEAST_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_id {
             return Err(NamespaceError::ShortId { id: id.into_owned() });
         }
-        let missing = || NamespaceError::NoContainer { id: id.clone().into_owned() };
-        let name = id.get(..LEAST_ID).unwrap_or(&id).to_owned();
-        // The first of its processes, and another one where that has just ended.
+        let name = id.get(..LEAST_ID).unwrap_or(&id);
         let mut members = members(&id);
         members.sort_unstable();
-        let file = members.iter().find_map(|process| File::open(of_process(&process.to_string())).ok());
-        file.map(|file| Self { name, file }).ok_or_else(missing)
+        let mut found: Vec<(u32, Self)> = Vec::new();
+        for process in members {
+            // One that has just ended has no namespace.
+            let Ok(file) = File::open(of_process(&process.to_string())) else { continue };
+            let namespace = Self { name: name.to_owned(), file };
+            if !found.iter().any(|(_, other)| other.is_same(&namespace)) {
+                found.push((process, namespace));
+            }
+        }
+        if found.len() > 1 {
+            let own = Self::own()?;
+            found.retain(|(_, namespace)| !namespace.is_same(&own));
+        }
+        let mut found = found.into_iter();
+        match (found.next(), found.next()) {
+            (None, _) => Err(NamespaceError::NoContainer { id: id.into_owned() }),
+            (Some((_, namespace)), None) => Ok(namespace),
+            (Some((first, _)), Some((second, _))) => {
+                Err(NamespaceError::Several { id: id.into_owned(), first, second })
+            }
+        }
     }
 
     /// Whether both are the same.
@@ -198,10 +236,28 @@ fn members(id: &str) -> Vec<u32> {
 }
 
 /// Whether one of a process's cgroups (cgroups(7), `/proc/pid/cgroup`) is that of a container: a part of its path begins
-/// with the id, or has it after a hyphen or colon.
+/// with the id, or has it after a hyphen or colon. Not those of conmon, which podman and CRI-O run outside of each container
+/// to wait for its end (`libpod-conmon-ID.scope`), and not those of containers inside of it.
 fn is_of(cgroups: &str, id: &str) -> bool {
-    let paths = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    paths.flat_map(|path| path.split(['/', '-', ':'])).any(|part| part.starts_with(id))
+    let mut paths = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let is_another = |word: &str| is_whole_id(word) && !word.starts_with(id);
+    paths.any(|path| {
+        let mut parts = path.split('/').skip_while(|part| !names(part, id));
+        parts.next().is_some() && !parts.any(|part| words(part).any(is_another))
+    })
+}
+
+/// Whether a part of a cgroup's path names the container itself.
+fn names(part: &str, id: &str) -> bool {
+    words(part).take_while(|word| *word != MONITOR).any(|word| word.starts_with(id))
+}
+
+fn words(part: &str) -> impl Iterator<Item = &str> {
+    part.split(['-', ':', '.'])
+}
+
+fn is_whole_id(word: &str) -> bool {
+    word.len() == WHOLE_ID && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -221,7 +277,17 @@ mod tests {
         ] {
             assert!(is_of(&format!("1:name=x:/\n{path}\n"), ID), "{path}");
         }
-        for path in ["0::/", "0::/system.slice/ssh.service", "0::/docker/ff0123456789ab", "0123456789ab"] {
+        let inner =
+            format!("0::/docker/0123456789abcdef/kubelet/cri-containerd-{}.scope", "f".repeat(WHOLE_ID));
+        for path in [
+            "0::/",
+            "0::/system.slice/ssh.service",
+            "0::/docker/ff0123456789ab",
+            "0123456789ab",
+            "0::/machine.slice/libpod-conmon-0123456789abcdef.scope",
+            "0::/kubepods.slice/kubepods-pod.slice/crio-conmon-0123456789abcdef.scope",
+            &inner,
+        ] {
             assert!(!is_of(path, ID), "{path}");
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::IpAddr,
+    path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
@@ -195,31 +196,91 @@ fn a_namespace_has_a_name() {
     outside.ip(&format!("netns del {name}"));
 }
 
+/// Cgroups of this test's own, with processes in them.
+struct Cgroups {
+    folder: TempDir,
+    processes: Vec<(Child, PathBuf)>,
+}
+
+impl Cgroups {
+    fn new() -> Self {
+        let folder = TempDir::new().expect("a directory");
+        mount(Some("none"), folder.path(), Some("cgroup2"), MsFlags::empty(), None::<&str>).expect("cgroups");
+        Self { folder, processes: Vec::new() }
+    }
+
+    /// Starts a process in a cgroup. Returns its number.
+    fn start(&mut self, namespace: &Namespace, cgroup: &str) -> u32 {
+        let path = self.folder.path().join(cgroup);
+        let _made = fs::create_dir(&path);
+        let process = sleep(namespace);
+        let number = process.id();
+        fs::write(path.join("cgroup.procs"), number.to_string()).expect("a process moves");
+        self.processes.push((process, path));
+        number
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        for (process, _) in &mut self.processes {
+            process.kill().expect("a process");
+            process.wait().expect("a process");
+        }
+        for (_, path) in &self.processes {
+            wait_until("an empty cgroup", || !path.exists() || fs::remove_dir(path).is_ok());
+        }
+        umount2(self.folder.path(), MntFlags::MNT_DETACH).expect("a mount");
+    }
+}
+
 /// A container is found by the cgroup of its processes.
 #[test]
 #[ignore = "needs root"]
 fn a_container_is_a_namespace() {
     const ID: &str = "c0ffee000000c0ffee000000c0ffee000000c0ffee000000c0ffee000000c0ff";
     let (outside, inside) = (Namespace::new(), Namespace::new());
-    let folder = TempDir::new().expect("a directory");
-    mount(Some("none"), folder.path(), Some("cgroup2"), MsFlags::empty(), None::<&str>).expect("cgroups");
-    let cgroup = folder.path().join(format!("docker-{ID}.scope"));
-    fs::create_dir(&cgroup).expect("a cgroup");
-    let mut process = sleep(&inside);
-    fs::write(cgroup.join("cgroup.procs"), process.id().to_string()).expect("a process moves");
+    let mut cgroups = Cgroups::new();
+    cgroups.start(&inside, &format!("docker-{ID}.scope"));
     let short = ID.get(..12).expect("letters");
     let capture = Tracer::capture(&outside, &format!("-t -l --container {short} port 8888"));
     let marker = traffic::marker(&inside, LOOPBACK, LOOPBACK);
     capture.wait_for_stdout(&marker);
     let ended = capture.interrupt();
-    process.kill().expect("a process");
-    process.wait().expect("a process");
-    wait_until("an empty cgroup", || fs::remove_dir(&cgroup).is_ok());
-    umount2(folder.path(), MntFlags::MNT_DETACH).expect("a mount");
     assert!(ended.stdout.starts_with(&format!("{short}/lo In  IP ")), "{}", ended.stdout);
     let missing = Tracer::capture_failing(&outside, "--container c0ffee111111").stderr;
     assert!(
         missing.starts_with("capture: no container c0ffee111111: no process is in a cgroup"),
         "{missing}"
     );
+}
+
+/// podman and CRI-O start a process for each container, before those of the container and outside of it.
+#[test]
+#[ignore = "needs root"]
+fn what_runs_a_container_is_not_in_it() {
+    for (runtime, id) in [("libpod", "c0ffee222222"), ("crio", "c0ffee333333")] {
+        let id = &format!("{id:0<64}");
+        let (outside, machine, inside) = (Namespace::new(), Namespace::new(), Namespace::new());
+        let mut cgroups = Cgroups::new();
+        let monitor = format!("{runtime}-conmon-{id}.scope");
+        let container = format!("{runtime}-{id}.scope");
+        cgroups.start(&machine, &monitor);
+        // One that its cgroup does not tell from those of the container.
+        cgroups.start(&outside, &container);
+        let first = cgroups.start(&inside, &container);
+        let capture = Tracer::capture(&outside, &format!("-l --container {id} -i lo"));
+        let marker = traffic::marker(&inside, LOOPBACK, LOOPBACK);
+        capture.wait_for_stdout(&marker);
+        assert!(capture.interrupt().status.success());
+        let other = Namespace::new();
+        let second = cgroups.start(&other, &container);
+        let refused = Tracer::capture_failing(&outside, &format!("--container {id} -i lo")).stderr;
+        let (low, high) = (first.min(second), first.max(second));
+        let expected = format!(
+            "capture: container {id}: its processes {low} and {high} are in different network namespaces; name the one \
+             that is meant with --netns PID\n"
+        );
+        assert_eq!(refused, expected);
+    }
 }
