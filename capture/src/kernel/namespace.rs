@@ -7,11 +7,18 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
     io,
-    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, setns},
+    sys::statfs::{NSFS_MAGIC, fstatfs},
+};
 
 use super::interface::printable;
 
@@ -33,6 +40,8 @@ const LISTED: usize = 20;
 pub struct NetworkNamespace {
     /// What output calls it.
     name: String,
+    /// What it was found by.
+    path: PathBuf,
     file: File,
 }
 
@@ -50,6 +59,17 @@ pub enum NamespaceError {
         /// The system's answer.
         #[source]
         source: io::Error,
+        /// The names that there are.
+        have: String,
+    },
+    /// A file that is something else.
+    #[error(
+        "{} is not a network namespace; name one (have: {have}), or give a path such as /proc/PID/ns/net or a PID",
+        printable(&.path.to_string_lossy())
+    )]
+    Another {
+        /// The file.
+        path: PathBuf,
         /// The names that there are.
         have: String,
     },
@@ -107,7 +127,7 @@ impl NetworkNamespace {
     /// When the system does not open it.
     pub fn own() -> Result<Self, NamespaceError> {
         let file = File::open(OWN).map_err(NamespaceError::Own)?;
-        Ok(Self { name: "the one that capture was started in".to_owned(), file })
+        Ok(Self { name: "the one that capture was started in".to_owned(), path: OWN.into(), file })
     }
 
     /// The one that is called so by ip-netns(8), or else has this path, or else belongs to the process with this number.
@@ -124,12 +144,15 @@ impl NetworkNamespace {
             let named = Path::new(NAMED).join(argument);
             if is_number && !named.exists() { of_process(&text) } else { named }
         };
-        let opened = File::open(&path);
-        opened.map(|file| Self { name: called(&text), file }).map_err(|source| NamespaceError::NotFound {
-            name: text.into_owned(),
+        let file = open(&path).map_err(|source| NamespaceError::NotFound {
+            name: text.clone().into_owned(),
             source,
             have: named(),
-        })
+        })?;
+        if !is_namespace(&file) {
+            return Err(NamespaceError::Another { path, have: named() });
+        }
+        Ok(Self { name: called(&text), path, file })
     }
 
     /// That of the container with this id, by the names of its processes' cgroups: `docker-ID.scope`, `/docker/ID`,
@@ -153,8 +176,9 @@ impl NetworkNamespace {
         let mut found: Vec<(u32, Self)> = Vec::new();
         for process in members {
             // One that has just ended has no namespace.
-            let Ok(file) = File::open(of_process(&process.to_string())) else { continue };
-            let namespace = Self { name: name.to_owned(), file };
+            let path = of_process(&process.to_string());
+            let Ok(file) = File::open(&path) else { continue };
+            let namespace = Self { name: name.to_owned(), path, file };
             if !found.iter().any(|(_, other)| other.is_same(&namespace)) {
                 found.push((process, namespace));
             }
@@ -190,9 +214,22 @@ impl NetworkNamespace {
     ///
     /// When the process may not.
     pub fn enter(&self) -> Result<(), NamespaceError> {
-        setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)
-            .map_err(|errno| NamespaceError::Refused { name: self.name.clone(), source: errno.into() })
+        setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
+            // A namespace of another kind.
+            Errno::EINVAL => NamespaceError::Another { path: self.path.clone(), have: named() },
+            _ => NamespaceError::Refused { name: self.name.clone(), source: errno.into() },
+        })
     }
+}
+
+/// Opens what may be any file: a named pipe would wait for a writer, and capture hears no signal meanwhile.
+fn open(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+}
+
+/// Whether this is a namespace, of whatever kind (ioctl_ns(2)).
+fn is_namespace(file: &File) -> bool {
+    fstatfs(file).is_ok_and(|system| system.filesystem_type() == NSFS_MAGIC)
 }
 
 fn of_process(number: &str) -> PathBuf {
@@ -313,6 +350,22 @@ mod tests {
         assert_eq!(error, "--container abc: give 12 letters of the id, or more");
         let error = NetworkNamespace::of_container(OsStr::new("000000000000")).unwrap_err().to_string();
         assert!(error.starts_with("no container 000000000000: "), "{error}");
+    }
+
+    /// Nothing waits for the other end of a pipe.
+    #[test]
+    fn another_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [pipe.as_path(), Path::new("/etc/passwd"), Path::new("/dev/null"), Path::new("/")] {
+            let error = NetworkNamespace::find(path.as_os_str()).unwrap_err().to_string();
+            let expected = format!("{} is not a network namespace; name one (have: ", path.display());
+            assert!(error.starts_with(&expected), "{error}");
+        }
+        let error = NetworkNamespace::find(OsStr::new("/proc/self/ns/mnt")).unwrap().enter().unwrap_err();
+        let error = error.to_string();
+        assert!(error.starts_with("/proc/self/ns/mnt is not a network namespace; "), "{error}");
     }
 
     #[test]

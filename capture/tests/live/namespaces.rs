@@ -7,7 +7,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::stat::Mode,
+    unistd::mkfifo,
+};
 use tempfile::TempDir;
 
 use crate::{
@@ -190,6 +194,14 @@ fn a_namespace_has_a_name() {
     let listed =
         Tracer::program(&outside, env!("CARGO_BIN_EXE_capture"), &format!("-D --netns {name}")).end();
     assert_eq!(listed.stdout, format!("1.{name}/lo [Up, Running, Loopback]\n"));
+    // A named pipe has no writer.
+    let folder = TempDir::new().expect("a directory");
+    let pipe = folder.path().join("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    for path in [pipe.to_str().expect("a path"), "/etc/passwd", "/proc/self/ns/mnt"] {
+        let refused = failing(&format!("--netns {path} -i lo"));
+        assert!(refused.starts_with(&format!("capture: {path} is not a network namespace; ")), "{refused}");
+    }
     let missing = failing(&format!("--netns {name} -i e9"));
     assert!(missing.starts_with(&format!("capture: in network namespace {name}: ")), "{missing}");
     assert!(missing.contains("e9") && missing.contains("(have: lo)"), "{missing}");
