@@ -69,7 +69,7 @@ const DENIED: Outcome = Fails(Errno::EACCES);
 const CONFIGURATIONS: [&str; 7] = ["reading", "asking", "names", "live", "helper", "files", "programs"];
 
 /// What is tried, and what becomes of it in each configuration.
-const ATTEMPTS: [(&str, [Outcome; 7]); 12] = [
+const ATTEMPTS: [(&str, [Outcome; 7]); 15] = [
     ("open /etc/shadow", [REFUSED, REFUSED, DENIED, REFUSED, REFUSED, DENIED, Done]),
     ("create a file", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, DENIED, Done]),
     ("create a file there", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Done, Done]),
@@ -79,6 +79,9 @@ const ATTEMPTS: [(&str, [Outcome; 7]); 12] = [
     ("start a thread", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Done]),
     ("start a program", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Done]),
     ("become a program", [Dies, Dies, Dies, Dies, Dies, Dies, Done]),
+    ("make a user namespace", [Dies, Dies, Dies, Dies, Dies, Dies, REFUSED]),
+    ("make a process in one", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED]),
+    ("the same by clone3", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Fails(Errno::ENOSYS)]),
     ("trace a process", [Dies, Dies, Dies, Dies, Dies, Dies, REFUSED]),
     ("load a BPF program", [Dies, Dies, Dies, Dies, REFUSED, Dies, REFUSED]),
     ("signal a process", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Done]),
@@ -113,6 +116,14 @@ fn attempt(what: &str, folder: &Path, port: u16) -> io::Result<()> {
         "start a thread" => thread::Builder::new().spawn(|| {}).map(drop),
         "start a program" => Command::new("/bin/true").status().map(drop),
         "become a program" => Ok(execv(c"/bin/true", &[c"true"]).map(drop)?),
+        "make a user namespace" => call(libc::SYS_unshare, libc::CLONE_NEWUSER.into(), 0),
+        // With the signal of its end, as fork(2).
+        "make a process in one" => child(libc::SYS_clone, (libc::CLONE_NEWUSER | libc::SIGCHLD).into(), 0),
+        "the same by clone3" => {
+            // struct clone_args, of linux/sched.h, with flags alone.
+            let arguments = [u64::from(libc::CLONE_NEWUSER.cast_unsigned()), 0, 0, 0, 0, 0, 0, 0];
+            child(libc::SYS_clone3, arguments.as_ptr() as i64, size_of_val(&arguments) as i64)
+        }
         "trace a process" => call(libc::SYS_ptrace, libc::PTRACE_SEIZE.into(), getppid().as_raw().into()),
         // BPF_PROG_LOAD, of none.
         "load a BPF program" => call(libc::SYS_bpf, 5, 0),
@@ -124,6 +135,17 @@ fn attempt(what: &str, folder: &Path, port: u16) -> io::Result<()> {
 fn call(number: libc::c_long, first: i64, second: i64) -> io::Result<()> {
     // SAFETY: the other arguments are null, and the kernel reads no memory of this process through them.
     let result = unsafe { libc::syscall(number, first, second, 0, 0) };
+    Ok(Errno::result(result).map(drop)?)
+}
+
+/// As [`call`], of what returns twice: the child ends.
+fn child(number: libc::c_long, first: i64, second: i64) -> io::Result<()> {
+    // SAFETY: the child has a copy of all memory, and does nothing with it. What the kernel reads outlives the call.
+    let result = unsafe { libc::syscall(number, first, second, 0, 0, 0) };
+    if result == 0 {
+        // SAFETY: it ends the process, whatever state that is in.
+        unsafe { libc::_exit(0) }
+    }
     Ok(Errno::result(result).map(drop)?)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Two filters: one ends the process at what no honest run ever calls, and one answers EPERM to whatever else is not
 //! allowed. Where programs are started there is the first list alone, which answers EPERM: they inherit it, and
-//! what they call is not known.
+//! what they call is not known. clone(2) is allowed there, without what makes namespaces; a filter cannot read the arguments
+//! of clone3(2), which is missing therefore: C libraries call clone(2) instead.
 
 use std::{collections::BTreeMap, env::consts::ARCH, io};
 
@@ -73,6 +74,18 @@ const NEVER: &[c_long] = &[
     libc::SYS_ioperm,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_iopl,
+];
+
+/// What makes a namespace besides unshare(2): clone(2) with one of these. In a user namespace of its own, a process has all
+/// capabilities. CLONE_NEWTIME is none of clone's: its bit is one of the signal there.
+const NEW_NAMESPACE: [libc::c_int; 7] = [
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWUTS,
 ];
 
 /// Starting another program, which ends the process where none is started.
@@ -251,8 +264,15 @@ fn install(filters: Result<Vec<BpfProgram>, BackendError>) -> Result<(), Sandbox
 /// The filters, in the order in which they are installed: the last one may forbid to install another.
 fn filters(needs: &Needs) -> Result<Vec<BpfProgram>, BackendError> {
     if needs.programs {
-        let refusal = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-        return Ok(vec![filter(unconditional(&[NEVER]), SeccompAction::Allow, refusal)?]);
+        let refusal = |errno: libc::c_int| SeccompAction::Errno(errno.unsigned_abs());
+        let mut never = unconditional(&[NEVER]);
+        let namespaces = NEW_NAMESPACE.map(|flag| u64::from(flag.cast_unsigned()));
+        add(&mut never, libc::SYS_clone, &namespaces.map(|flag| When::Bits(0, flag, flag)))?;
+        let missing = unconditional(&[&[libc::SYS_clone3]]);
+        return Ok(vec![
+            filter(never, SeccompAction::Allow, refusal(libc::EPERM))?,
+            filter(missing, SeccompAction::Allow, refusal(libc::ENOSYS))?,
+        ]);
     }
     Ok(vec![deadly(unconditional(&[NEVER, EXECUTE]))?, exclusive(allowed(needs)?)?])
 }
