@@ -1,6 +1,11 @@
 //! As many packets as can be sent: how many each program delivers, and at what cost to the sender and to itself.
 
-use anyhow::{Result, ensure};
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, Result, ensure};
 use test_support::namespace::Namespace;
 
 use super::{
@@ -11,7 +16,7 @@ use super::{
     process::{Ended, Output, Process},
     results::{Quantity, Table},
     sender::{self, Flood, Sent},
-    space::Space,
+    space::{self, Space},
     tools::Tool,
 };
 use crate::frames::LENGTH;
@@ -26,6 +31,8 @@ pub(super) struct Plan {
     pub(super) arguments: &'static str,
     /// Whether packets are written (`-w -`) to a file in memory instead of being printed.
     pub(super) writes: bool,
+    /// Whether packets are written to a file in memory, and printed as well (`--print`).
+    pub(super) writes_too: bool,
     pub(super) generator: Generator,
     /// Packets.
     pub(super) packets: u64,
@@ -133,7 +140,9 @@ pub(super) fn measure(bench: &Bench, tool: Tool, plan: &Plan, space: Option<&Spa
             Some(space) => ("-w -", Output::Into(space)),
             None => ("", plan.output),
         };
-        let command = tool.listen(&bench.capture, interface, &format!("{} {write}", plan.arguments));
+        let too =
+            if plan.writes_too { format!("--print -w {}", second(bench).display()) } else { String::new() };
+        let command = tool.listen(&bench.capture, interface, &format!("{} {write} {too}", plan.arguments));
         Some(Process::start(namespace, bench.folder, &command, output)?)
     } else {
         None
@@ -155,14 +164,41 @@ pub(super) fn measure(bench: &Bench, tool: Tool, plan: &Plan, space: Option<&Spa
     if let Some(space) = space {
         run.ended.lines = Some(space.count_packets()?);
     }
-    check(tool, &run)?;
+    if plan.writes_too {
+        check_both(bench, tool, &run.ended)?;
+    } else {
+        check(tool, &run)?;
+    }
     Ok(run)
+}
+
+/// The file that is written next to the lines.
+fn second(bench: &Bench) -> PathBuf {
+    bench.folder.join("capture-bench.pcap")
+}
+
+/// Each of the two outputs has every packet that the program says it has captured, but for those that it says the output
+/// lacks.
+fn check_both(bench: &Bench, tool: Tool, ended: &Ended) -> Result<()> {
+    let path = second(bench);
+    let packets = space::count_packets(File::open(&path)?)?;
+    fs::remove_file(&path)?;
+    let file = ("file", packets, ended.lacks(&path.display().to_string()));
+    let text = ("text", ended.lines.context("lines are counted")?, ended.lacks("standard output"));
+    for (output, has, lacks) in [file, text] {
+        let (name, captured) = (tool.name, ended.captured);
+        ensure!(
+            has + lacks == captured,
+            "{name}: {captured} packets, its {output} has {has} and lacks {lacks}"
+        );
+    }
+    Ok(())
 }
 
 /// The accounts of a program that was interrupted when it had nothing left to do.
 fn check(tool: Tool, run: &Run) -> Result<()> {
     let Run { offered, ended, .. } = run;
-    let Ended { lines, captured, received, dropped, unwritten } = *ended;
+    let Ended { lines, captured, received, dropped, unwritten, .. } = *ended;
     let name = tool.name;
     ensure!(captured > 0, "{name} printed nothing of {offered} packets");
     if let Some(lines) = lines {

@@ -63,6 +63,16 @@ pub(super) struct Ended {
     pub(super) dropped: u64,
     /// What `capture` could not write.
     pub(super) unwritten: u64,
+    /// All that it said.
+    pub(super) said: String,
+}
+
+impl Ended {
+    /// How many packets an output of `capture` lacks, because it was too slow.
+    pub(super) fn lacks(&self, output: &str) -> u64 {
+        let lines = self.said.lines().filter_map(|line| line.strip_prefix(output)?.strip_prefix(": "));
+        lines.filter_map(|line| number_before(" dropped, because", line)).sum()
+    }
 }
 
 impl Process {
@@ -162,6 +172,7 @@ impl Process {
             received: summary(" received by filter")?,
             dropped: summary(" dropped by kernel")?,
             unwritten: number_before(" not written", &said).unwrap_or(0),
+            said,
         })
     }
 }

@@ -37,6 +37,8 @@ enum Kind {
     Text(Output<'static>, &'static str),
     /// A file of packets instead of text, with so many bytes of data in each packet, by this capture.
     Write(usize, Tool),
+    /// Text to a file, and a file of packets.
+    Both,
     Flows,
     Senders,
     Paced,
@@ -57,7 +59,7 @@ const fn profile(name: &'static str, about: &'static str, kind: Kind) -> Profile
 }
 
 /// All of them, in the order in which they are run.
-pub(super) const PROFILES: [Profile; 20] = [
+pub(super) const PROFILES: [Profile; 21] = [
     profile("null", "full speed, text to /dev/null", Kind::Text(Output::Null, "")),
     profile("file", "full speed, text to a file", Kind::Text(Output::File, "")),
     profile("pipe", "full speed, text through a pipe with -l", Kind::Text(Output::Pipe, "-l")),
@@ -72,6 +74,7 @@ pub(super) const PROFILES: [Profile; 20] = [
         "full speed, headers written to a file as pcapng",
         Kind::Write(1448, Tool::PCAPNG_HEADERS),
     ),
+    profile("write-and-print", "full speed, written to a file as pcap, and text to another file", Kind::Both),
     profile("flows-1m", "full speed, 1 000 000 flows", Kind::Flows),
     profile("senders", "full speed, two sending CPUs", Kind::Senders),
     profile("paced", "at a rate at which no listener loses a packet", Kind::Paced),
@@ -102,6 +105,7 @@ impl Profile {
             output: Output::Null,
             arguments: "",
             writes: false,
+            writes_too: false,
             generator: raw,
             packets: bench.packets,
             rounds: bench.rounds,
@@ -120,6 +124,10 @@ impl Profile {
                 let tools = vec![Tool::NONE, Tool::TCPDUMP, Tool::LARGE_BUFFER, capture];
                 let generator = Generator::Raw { flows: FLOWS, port: PORT, senders: 1, data, rate: None };
                 Plan { tools, writes: true, generator, rounds: fewer_rounds, ..plan }
+            }
+            Kind::Both => {
+                let tools = vec![Tool::NONE, Tool::TCPDUMP, Tool::LARGE_BUFFER, Tool::CAPTURE];
+                Plan { tools, output: Output::File, writes_too: true, rounds: fewer_rounds, ..plan }
             }
             Kind::Flows => {
                 let flows = bench.flows(MANY_FLOWS);

@@ -36,6 +36,7 @@ pub(super) fn run(bench: &Bench, profile: &'static str) -> Result<Table> {
                     output: Output::Null,
                     arguments: "",
                     writes: false,
+                    writes_too: false,
                     generator: Generator::Live(Destination::Loopback, Some(period)),
                     packets,
                     rounds: 1,

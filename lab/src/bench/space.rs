@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, Seek as _, Write as _},
+    io::{self, Read, Seek as _, Write as _},
     path::Path,
     process::{Command, Stdio},
 };
@@ -30,25 +30,30 @@ impl Space {
         Ok(self.0.try_clone()?.into())
     }
 
-    /// How many packets have been written, by the tool that everybody has.
+    /// How many packets have been written.
     pub(super) fn count_packets(&self) -> Result<u64> {
         let mut file = &self.0;
         // What comes after it is older.
         let end = file.stream_position()?;
         file.rewind()?;
-        let mut tcpdump = Command::new("tcpdump");
-        tcpdump.args(["-n", "--count", "-r", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut tcpdump = tcpdump.stderr(Stdio::null()).spawn().context("cannot run tcpdump")?;
-        let mut packets = tcpdump.stdin.take().context("no pipe")?;
-        io::copy(&mut file.take(end), &mut packets)?;
-        packets.flush()?;
-        drop(packets);
-        let output = tcpdump.wait_with_output()?;
-        ensure!(output.status.success(), "tcpdump cannot read what was written");
-        let output = String::from_utf8_lossy(&output.stdout);
-        let count = output.split_whitespace().next().and_then(|count| count.parse().ok());
-        count.with_context(|| format!("tcpdump counts no packets: {output}"))
+        count_packets(file.take(end))
     }
+}
+
+/// How many packets a file has, by the tool that everybody has.
+pub(super) fn count_packets(mut file: impl Read) -> Result<u64> {
+    let mut tcpdump = Command::new("tcpdump");
+    tcpdump.args(["-n", "--count", "-r", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut tcpdump = tcpdump.stderr(Stdio::null()).spawn().context("cannot run tcpdump")?;
+    let mut packets = tcpdump.stdin.take().context("no pipe")?;
+    io::copy(&mut file, &mut packets)?;
+    packets.flush()?;
+    drop(packets);
+    let output = tcpdump.wait_with_output()?;
+    ensure!(output.status.success(), "tcpdump cannot read what was written");
+    let output = String::from_utf8_lossy(&output.stdout);
+    let count = output.split_whitespace().next().and_then(|count| count.parse().ok());
+    count.with_context(|| format!("tcpdump counts no packets: {output}"))
 }
 
 #[cfg(test)]
