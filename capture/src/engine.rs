@@ -2,14 +2,14 @@
 //! their connections in front of them.
 //!
 //! The engine has no runtime and no clock. Who drives it, in [`run`](crate::run), takes packets from a source, hands
-//! them in, and hands the outputs' blocks over when there are no more packets for now.
+//! them in, and hands the outputs' blocks over when there are no more packets for now. It waits for
+//! nothing but an output.
 
 use std::{future::pending, io, ops::ControlFlow, sync::Arc, time::Duration};
 
 use capture_common::counters::HookCounters;
 use capture_flow::Tracker;
 use capture_packet::{Packet, Timestamp};
-use tokio::sync::Notify;
 
 use crate::{
     output::{Output, statistics::Statistics},
@@ -25,8 +25,6 @@ pub struct Engine {
     outputs: Vec<Output>,
     /// Finds out what happens in connections, if an output wants to know.
     tracker: Option<Tracker>,
-    /// Is notified when an output fails, ends, or has something to say.
-    news: Arc<Notify>,
     /// Packets that the outputs got, and how many bytes they had on the wire.
     handed: u64,
     wire_bytes: u64,
@@ -38,15 +36,10 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Packets and the events of the `tracker` go to `outputs`, up to `count` packets. Outputs with a queue notify `news`.
-    pub fn new(
-        outputs: Vec<Output>,
-        tracker: Option<Tracker>,
-        news: Arc<Notify>,
-        count: Option<u64>,
-    ) -> Self {
+    /// Packets and the events of the `tracker` go to `outputs`, up to `count` packets.
+    pub fn new(outputs: Vec<Output>, tracker: Option<Tracker>, count: Option<u64>) -> Self {
         let count = count.unwrap_or(u64::MAX);
-        Self { outputs, tracker, news, handed: 0, wire_bytes: 0, skipped: 0, count, asked: count }
+        Self { outputs, tracker, handed: 0, wire_bytes: 0, skipped: 0, count, asked: count }
     }
 
     /// Ends when the first output has so many packets: those that [cannot be in it](Output::unfit) do not count.
@@ -245,11 +238,6 @@ impl Engine {
         }
     }
 
-    /// Waits until an output has failed, has [enough](Self::has_enough) or has [something to say](Self::take_notes).
-    pub async fn news(&self) {
-        self.news.notified().await;
-    }
-
     /// What has gone wrong with outputs since the last call, with their names.
     pub fn take_errors(&mut self) -> Vec<(String, io::Error)> {
         let named = |output: &mut Output| {
@@ -439,7 +427,7 @@ mod tests {
         let output = |(number, &room): (usize, &usize)| {
             Output::here(number.to_string(), Box::new(Bytes), Box::new(Room(room)), Flush::WhenIdle)
         };
-        Engine::new(rooms.iter().enumerate().map(output).collect(), None, Arc::default(), count)
+        Engine::new(rooms.iter().enumerate().map(output).collect(), None, count)
     }
 
     fn packet() -> Packet<'static> {
@@ -511,7 +499,7 @@ mod tests {
             let mut outputs = engine(&vec![usize::MAX; others], None).outputs;
             let long = Output::here("long".to_owned(), Box::new(Long), Box::new(Room(99)), Flush::WhenIdle);
             outputs.insert(0, long);
-            let mut engine = Engine::new(outputs, None, Arc::default(), count).until_first_has(enough);
+            let mut engine = Engine::new(outputs, None, count).until_first_has(enough);
             let mut packets = [&[7; 20][..], &[7; 60]].into_iter().cycle();
             let mut read = 0;
             while !engine.is_complete() {
@@ -564,10 +552,10 @@ mod tests {
 
         let (release, hanging) = std::sync::mpsc::channel();
         let hanging = Box::new(Hanging(hanging));
-        let news = Arc::default();
-        let mut output = Output::queued("x".to_owned(), Box::new(Bytes), hanging, Flush::WhenIdle, &news);
+        let mut output =
+            Output::queued("x".to_owned(), Box::new(Bytes), hanging, Flush::WhenIdle, &Arc::default());
         output.start().unwrap();
-        let mut engine = Engine::new(vec![output], None, news, None);
+        let mut engine = Engine::new(vec![output], None, None);
         let _flow = engine.packet(&packet());
         engine.flush_all().await;
         engine.close();

@@ -82,7 +82,7 @@ fn a_source_a_rendering_and_a_destination_take_a_line_each() {
     let mut source = Knocking::new(3);
     let memory = Memory::default();
     let output = Output::here("tries".to_owned(), Box::new(Tries), Box::new(memory.clone()), Flush::WhenIdle);
-    let mut engine = Engine::new(vec![output], Some(Tracker::new(16)), Arc::default(), None);
+    let mut engine = Engine::new(vec![output], Some(Tracker::new(16)), None);
     engine.interface(&source.interface());
     while let Some(packet) = source.next_packet() {
         if engine.packet(&packet).is_break() {

@@ -232,8 +232,7 @@ impl<'a> Begun<'a> {
         messages.say(&greeting);
         messages.say(&holds);
         messages.wait(GREETING_PATIENCE);
-        let mut engine =
-            Engine::new(outputs, tracker(config), news, config.count).until_first_has(config.enough);
+        let mut engine = Engine::new(outputs, tracker(config), config.count).until_first_has(config.enough);
         let mut names = Vec::new();
         for change in capture.changes() {
             match change {
@@ -246,6 +245,7 @@ impl<'a> Begun<'a> {
         let session = Session {
             capture,
             engine,
+            news,
             teller,
             messages: messages.clone(),
             warnings,

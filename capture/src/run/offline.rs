@@ -7,7 +7,6 @@ use std::{
     io::{self, Read},
     os::fd::{AsFd, OwnedFd},
     path::Path,
-    sync::Arc,
     time::Duration,
 };
 
@@ -61,7 +60,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let stdout = if needs_standard_output { Some(standard_output()?) } else { None };
     let mut about_names = String::new();
     let printer = printer(config);
-    let engine = Engine::new(Vec::new(), tracker(config), Arc::default(), config.count);
+    let engine = Engine::new(Vec::new(), tracker(config), config.count);
     let engine = RefCell::new(engine.until_first_has(config.enough));
     if path == Path::new("-") && was_closed(&io::stdin()) {
         return Err(FileError::Read(Errno::EBADF.into()).into());

@@ -15,7 +15,10 @@ use std::{
 
 use capture_common::counters::{Counters, HookCounters};
 use capture_packet::Timestamp;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use super::{
     RunError,
@@ -97,6 +100,9 @@ enum Rest {
 pub(super) struct Session {
     pub(super) capture: Capture,
     pub(super) engine: Engine,
+    /// Is notified when an output fails, ends, [has enough](Engine::has_enough) or has [something to
+    /// say](Engine::take_notes), and when the helper that opens files has ended.
+    pub(super) news: Arc<Notify>,
     /// What outputs are told of interfaces.
     pub(super) teller: Teller,
     pub(super) messages: Messages,
@@ -184,7 +190,7 @@ impl Session {
                     Asked::Report => self.report(),
                     Asked::Flush => flush = true,
                 },
-                () = self.engine.news() => {
+                () = self.news.notified() => {
                     if self.lost_helper.swap(false, Ordering::Relaxed) {
                         self.engine.look();
                     }
