@@ -99,7 +99,7 @@ fn enter(configuration: &str, folder: PathBuf) {
         "files" => enter(Needs { serves: true, ..files }),
         "programs" => enter(Needs { programs: true, serves: true, ..files }),
         "live" => enter(Needs { live: true, ..Needs::default() }),
-        "helper" => confine_helper(false).unwrap(),
+        "helper" => drop(confine_helper(false).unwrap()),
         other => panic!("no such configuration: {other}"),
     }
 }

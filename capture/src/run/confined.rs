@@ -73,13 +73,14 @@ impl<'a> Confinement<'a> {
         Ok(sealed.map_or_else(String::new, |sealed| sealed.to_string()))
     }
 
-    /// What the helper of a live capture gives up. It `enters` network namespaces, or not.
+    /// What the helper of a live capture gives up. It `enters` network namespaces, or not. Returns what is left, in words.
     ///
     /// # Errors
     ///
     /// When the system refuses it.
-    pub(super) fn helper(&self, enters: bool) -> Result<(), SandboxError> {
-        if self.options.is_wanted { sandbox::confine_helper(enters) } else { Ok(()) }
+    pub(super) fn helper(&self, enters: bool) -> Result<String, SandboxError> {
+        let sealed = self.options.is_wanted.then(|| sandbox::confine_helper(enters)).transpose()?;
+        Ok(sealed.map_or_else(String::new, |sealed| sealed.to_string()))
     }
 
     fn with(options: &'a SandboxOptions, needs: Needs, read: &'static str) -> Result<Self, RunError> {
@@ -102,9 +103,15 @@ impl<'a> Confinement<'a> {
     }
 
     /// When threads have been started.
-    pub(super) fn seal(&mut self, say: impl FnOnce(&str)) -> Result<(), RunError> {
+    pub(super) fn seal(&mut self, mut say: impl FnMut(&str)) -> Result<(), RunError> {
         let Some(unsealed) = self.unsealed.take() else { return Ok(()) };
         let sealed = unsealed.seal()?;
+        if let Some(reason) = sealed.stays_root() {
+            say(&format!(
+                "capture: note: {} read as root without capabilities, because {reason}\n",
+                self.read
+            ));
+        }
         if self.options.is_reported {
             say(&format!("capture: {} read with: {sealed}\n", self.read));
         }

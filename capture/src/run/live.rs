@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    io,
+    io::{self, Read as _, Write as _},
     os::fd::AsFd as _,
     process::ExitCode,
     sync::{
@@ -45,6 +45,7 @@ use crate::{
     },
     messages::Messages,
     output::{Output, files::helper::Helper},
+    process::disown,
     summary::Warnings,
 };
 
@@ -171,12 +172,22 @@ impl<'a> Begun<'a> {
         };
         let enters = !options.namespaces.is_empty();
         let mut prepared = Prepared::new(config, None, &confinement)?;
+        let report = confinement.is_reported().then(io::pipe).transpose();
+        let (heard, said) = report.map_err(cannot_start("the helper process"))?.unzip();
         let confine = || {
             prepared.disown();
-            confinement.helper(enters).map_err(|error| error.to_string())
+            heard.iter().for_each(disown);
+            let holds = confinement.helper(enters).map_err(|error| error.to_string())?;
+            // The end of the parent is seen elsewhere.
+            let _gone = said.map(|mut said| said.write_all(holds.as_bytes()));
+            Ok(())
         };
         let started = Started::new(&options_of_capture, confine)
             .map_err(|error| with_expression(error, &config.filter))?;
+        let mut about_helper = String::new();
+        if let Some(mut heard) = heard {
+            heard.read_to_string(&mut about_helper).map_err(cannot_start("the helper process"))?;
+        }
         let mut about_names = String::new();
         let mut say = |text: &str| about_names.push_str(text);
         let encoder = |printer| text_encoder(config, printer, NAME_PATIENCE, &confinement, &mut say);
@@ -201,6 +212,9 @@ impl<'a> Begun<'a> {
             && let Some(warning) = feedback(&started, config, &compiled)
         {
             greeting.push_str(&format!("capture: warning: {warning}\n"));
+        }
+        if !about_helper.is_empty() {
+            greeting.push_str(&format!("capture: programs are attached with: {about_helper}\n"));
         }
         greeting.push_str(&about_names);
         confinement.begin()?;

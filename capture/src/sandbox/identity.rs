@@ -46,8 +46,43 @@ pub(super) struct Identity {
     /// What the user is called, if it is not the one that started the process.
     name: Option<String>,
     /// Why root stays root.
-    kept: Option<Errno>,
+    kept: Option<Kept>,
     keeps: CapabilitySet,
+}
+
+/// Why root does not become another user.
+#[derive(Debug)]
+struct Kept {
+    /// What the other one is called.
+    user: String,
+    /// The system's answer.
+    errno: Errno,
+    /// The capabilities that are missing for it. None are in a user namespace that does not have the other user.
+    missing: CapabilitySet,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, errno, missing } = self;
+        write!(formatter, "this process cannot become {user}: {}; ", errno.desc())?;
+        if missing.is_empty() {
+            formatter.write_str("start capture outside of its user namespace, or as another user")
+        } else {
+            let names: Vec<String> = names(*missing).collect();
+            write!(formatter, "give it {}, or start capture as another user", names.join(" and "))
+        }
+    }
+}
+
+fn names(capabilities: CapabilitySet) -> impl Iterator<Item = String> {
+    capabilities.iter_names().map(|(name, _)| format!("CAP_{name}"))
+}
+
+impl Identity {
+    /// Why root stays root, if it was to become another user: one sentence with what there is to do.
+    pub(super) fn stays_root(&self) -> Option<String> {
+        self.kept.as_ref().map(Kept::to_string)
+    }
 }
 
 impl fmt::Display for Identity {
@@ -56,13 +91,13 @@ impl fmt::Display for Identity {
         if let Some(name) = &self.name {
             write!(formatter, " ({name})")?;
         }
-        if let Some(errno) = self.kept {
-            write!(formatter, " (this process cannot become another: {})", errno.desc())?;
+        if let Some(kept) = &self.kept {
+            write!(formatter, " (this process cannot become another: {})", kept.errno.desc())?;
         }
         if self.keeps.is_empty() {
             return formatter.write_str(", no capabilities");
         }
-        let names: Vec<String> = self.keeps.iter_names().map(|(name, _)| format!("CAP_{name}")).collect();
+        let names: Vec<String> = names(self.keeps).collect();
         write!(formatter, ", {}", names.join(" "))
     }
 }
@@ -125,7 +160,10 @@ pub(super) fn give_up(target: &Target, needs: &Needs) -> Result<Identity, Sandbo
                 return Err(SandboxError::User { user: name.clone(), source: errno.into() });
             }
             // In a user namespace that maps no other user, or in a container without CAP_SETUID.
-            Err(errno @ (Errno::EPERM | Errno::EINVAL)) => identity.kept = Some(errno),
+            Err(errno @ (Errno::EPERM | Errno::EINVAL)) => {
+                let missing = TO_CHANGE - has.permitted;
+                identity.kept = Some(Kept { user: name.clone(), errno, missing });
+            }
             Err(errno) => return Err(SandboxError::refused("the user")(errno)),
         }
         identity.uid = geteuid();
@@ -137,8 +175,8 @@ pub(super) fn give_up(target: &Target, needs: &Needs) -> Result<Identity, Sandbo
 }
 
 /// Gives up all capabilities but those of the helper. The user stays: who has no capability for files reads no more with
-/// another one, because it opens none.
-pub(super) fn keep_for_helper() -> Result<(), SandboxError> {
+/// another one, because it opens none. Returns who it is.
+pub(super) fn keep_for_helper() -> Result<Identity, SandboxError> {
     let has = capabilities(None).map_err(SandboxError::refused("capabilities"))?;
     let keeps = OF_HELPER & has.permitted;
     if has.permitted.contains(CapabilitySet::SETPCAP) {
@@ -148,7 +186,8 @@ pub(super) fn keep_for_helper() -> Result<(), SandboxError> {
     let _none = clear_ambient_capability_set();
     let sets = CapabilitySets { effective: keeps, permitted: keeps, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).map_err(SandboxError::refused("capabilities"))?;
-    set_no_new_privs(true).map_err(SandboxError::refused("new privileges"))
+    set_no_new_privs(true).map_err(SandboxError::refused("new privileges"))?;
+    Ok(Identity { uid: geteuid(), name: None, kept: None, keeps })
 }
 
 /// The capabilities that the work takes.

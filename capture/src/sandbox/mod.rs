@@ -136,15 +136,17 @@ impl Sandbox {
 
 /// Gives up what the helper of a live capture does not need: all capabilities but those for interfaces and programs, the
 /// file system, and the system calls for anything else. It `enters` network namespaces, or not. No other thread may run.
+/// Returns what the sandbox consists of.
 ///
 /// # Errors
 ///
 /// When the system refuses it.
-pub fn confine_helper(enters: bool) -> Result<(), SandboxError> {
-    identity::keep_for_helper()?;
+pub fn confine_helper(enters: bool) -> Result<Sealed, SandboxError> {
+    let identity = identity::keep_for_helper()?;
     // It opens nothing.
-    let _less = paths::give_up(&Needs::default())?;
-    calls::give_up_for_helper(enters)
+    let paths = paths::give_up(&Needs::default())?;
+    calls::give_up_for_helper(enters)?;
+    Ok(Sealed { identity, paths })
 }
 
 impl Confined {
@@ -164,6 +166,14 @@ impl Confined {
 pub struct Sealed {
     identity: Identity,
     paths: Paths,
+}
+
+impl Sealed {
+    /// Why root stays root, if it was to become another user: one sentence with what there is to do. Without capabilities it
+    /// is still the owner of root's files.
+    pub fn stays_root(&self) -> Option<String> {
+        self.identity.stays_root()
+    }
 }
 
 impl fmt::Display for Sealed {

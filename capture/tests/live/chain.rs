@@ -23,6 +23,7 @@ fn said(ended: &Ended) -> Vec<&str> {
     let is_usual = |line: &&str| {
         line.starts_with("capture: listening on ")
             || line.starts_with("capture: packets are read with: ")
+            || line.starts_with("capture: programs are attached with: ")
             || ["captured", "received by filter", "dropped by kernel"].iter().any(|end| line.ends_with(end))
     };
     ended.stderr.lines().filter(|line| !is_usual(line)).collect()
@@ -167,7 +168,8 @@ fn one_that_came_and_went_between_two_looks() {
 fn where_the_name_may_not_be_known_the_id_is_said() {
     let (here, _there) = Namespace::pair();
     let link = others::attach(&here, "veth0", Place::TcxEgress, Order::Last, "nameless", Treatment::Next);
-    let capture = Tracer::unprivileged(&here, "-all,+bpf,+net_admin,+net_raw,+perfmon", "-i veth0 -Q out");
+    let capabilities = "-all,+bpf,+net_admin,+net_raw,+perfmon,+setgid,+setuid";
+    let capture = Tracer::unprivileged(&here, capabilities, "-i veth0 -Q out");
     capture.wait_for_stderr("listening on");
     let expected = format!(
         "capture: note: after capture on veth0 egress: program (id {}): what it drops, redirects or rewrites is printed \
@@ -176,8 +178,7 @@ fn where_the_name_may_not_be_known_the_id_is_said() {
     );
     assert_eq!(said(&capture.interrupt()), [expected]);
     let holder = others::attach(&here, "veth0", Place::XdpNative, Order::Last, "holder", Treatment::Next);
-    let capture =
-        Tracer::unprivileged(&here, "-all,+bpf,+net_admin,+net_raw,+perfmon", "-i veth0 --hook xdp-native");
+    let capture = Tracer::unprivileged(&here, capabilities, "-i veth0 --hook xdp-native");
     let ended = capture.end();
     let expected =
         format!("cannot attach XDP to veth0: program (id {}, native) is attached there; ", id("holder"));

@@ -118,6 +118,9 @@ fn what_it_holds_is_said_and_kept_on_demand() {
     let said = capture.interrupt().stderr;
     let sentence = "\ncapture: packets are read with: user 65534 (nobody), no capabilities, no_new_privs, Landlock (ABI ";
     assert!(said.contains(sentence), "{said}");
+    let sentence = "\ncapture: programs are attached with: user 0, CAP_NET_ADMIN CAP_NET_RAW CAP_SYS_ADMIN CAP_BPF, \
+                    no_new_privs, Landlock (ABI ";
+    assert!(said.contains(sentence), "{said}");
     let capture = Tracer::capture(&here, "-l -i veth0 --no-sandbox");
     for process in [capture.pid(), capture.helper()] {
         let status = status(&format!("/proc/{process}/status"));
@@ -125,6 +128,32 @@ fn what_it_holds_is_said_and_kept_on_demand() {
     }
     capture.wait_for_stdout(&traffic::marker_in(&there, two, one));
     assert!(capture.interrupt().status.success());
+}
+
+/// Without the capabilities for another user, root stays root, in a container as a rule. That is no error.
+#[test]
+#[ignore = "needs root"]
+fn root_that_stays_root_is_said() {
+    let here = Namespace::new();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/walkthrough.pcap");
+    let because = "read as root without capabilities, because this process cannot become nobody: Operation not permitted; \
+                   give it";
+    for (lost, missing) in [("-setuid", "CAP_SETUID"), ("-setuid,-setgid", "CAP_SETGID and CAP_SETUID")] {
+        let expected = |what: &str| {
+            format!("capture: note: {what} {because} {missing}, or start capture as another user\n")
+        };
+        let capture = Tracer::unprivileged(&here, lost, "-i lo");
+        capture.wait_for_stderr(&expected("packets are"));
+        let ended = capture.interrupt();
+        assert!(ended.status.success(), "{}", ended.stderr);
+        let ended = Tracer::unprivileged(&here, lost, &format!("-n -r {file}")).end();
+        assert!(ended.status.success(), "{}", ended.stderr);
+        assert!(ended.stderr.starts_with(&expected("the file is")), "{}", ended.stderr);
+        assert!(!ended.stdout.is_empty());
+        // It is to stay root.
+        let ended = Tracer::unprivileged(&here, lost, &format!("-n -r {file} -Z root")).end();
+        assert!(!ended.stderr.contains("note: "), "{}", ended.stderr);
+    }
 }
 
 /// However one of them ends, the other one ends, and nothing is left attached.
