@@ -20,7 +20,7 @@ pub use self::files::{FileRules, FilesConfigError};
 use crate::{
     cli::{Cli, FileFormat, LogLevelChoice},
     filter::Filter,
-    kernel::{DirectionFilter, Hook, LogLevel},
+    kernel::{DirectionFilter, Hook, LogLevel, NamespaceArgument},
     sandbox::SandboxOptions,
 };
 
@@ -182,9 +182,9 @@ impl Interfaces {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Namespace {
     /// By a name, a path or a process.
-    Called(OsString),
+    Called(NamespaceArgument),
     /// By the id of a container.
-    OfContainer(OsString),
+    OfContainer(NamespaceArgument),
 }
 
 /// What a live capture needs to know.
@@ -393,8 +393,13 @@ impl Command {
 }
 
 fn namespaces(called: Vec<OsString>, of_containers: Vec<OsString>) -> Vec<Namespace> {
-    let of_containers = of_containers.into_iter().map(Namespace::OfContainer);
-    called.into_iter().map(Namespace::Called).chain(of_containers).collect()
+    let called = called.into_iter().map(NamespaceArgument::of_name).map(Namespace::Called);
+    let of_containers = of_containers.into_iter().map(NamespaceArgument::of_container);
+    let mut all: Vec<Namespace> = called.chain(of_containers.map(Namespace::OfContainer)).collect();
+    NamespaceArgument::tell_apart(all.iter_mut().map(|namespace| match namespace {
+        Namespace::Called(argument) | Namespace::OfContainer(argument) => argument,
+    }));
+    all
 }
 
 /// A link type by the name that tcpdump has for it (libpcap, `pcap_datalink_name_to_val`).

@@ -62,7 +62,7 @@ pub use log::{LogError, LogLevel};
 pub use losses::Losses;
 pub use memory::LargePages;
 pub use merge::Left;
-pub use namespace::{NamespaceError, NetworkNamespace};
+pub use namespace::{NamespaceArgument, NamespaceError, NetworkNamespace};
 pub use object::{
     CountersError, FilterCode, LoadError, OBJECT, Object, ObjectOptions, RingsError, SettleError,
     TooManyFiles, lift_file_limit,

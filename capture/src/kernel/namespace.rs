@@ -4,7 +4,8 @@
 //! interface by its index or asks for interfaces is done by a thread that has entered the namespace.
 
 use std::{
-    ffi::{OsStr, OsString},
+    collections::BTreeSet,
+    ffi::OsString,
     fs::{self, File},
     io,
     os::{
@@ -43,6 +44,41 @@ pub struct NetworkNamespace {
     /// What it was found by.
     path: PathBuf,
     file: File,
+}
+
+/// A network namespace as it is asked for: a name, a path, a process, or the id of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceArgument {
+    text: OsString,
+    /// What output is to call it: `None` if another one is called so, and this one needs a longer name.
+    short: Option<String>,
+}
+
+impl NamespaceArgument {
+    /// For [`NetworkNamespace::find`].
+    pub fn of_name(text: OsString) -> Self {
+        let short = Some(called(&text.to_string_lossy()));
+        Self { text, short }
+    }
+
+    /// For [`NetworkNamespace::of_container`].
+    pub fn of_container(text: OsString) -> Self {
+        let short = Some(short_id(&text.to_string_lossy()).to_owned());
+        Self { text, short }
+    }
+
+    /// Leaves each short name to the first that has it.
+    pub fn tell_apart<'a>(all: impl Iterator<Item = &'a mut Self>) {
+        let mut taken = BTreeSet::new();
+        for argument in all {
+            argument.short.take_if(|short| !taken.insert(short.clone()));
+        }
+    }
+
+    /// What output calls it, which is found by this path.
+    fn name(&self, path: &Path) -> String {
+        self.short.clone().unwrap_or_else(|| printable(&path.to_string_lossy()))
+    }
 }
 
 /// There is no such namespace, or this process may not enter it.
@@ -135,13 +171,13 @@ impl NetworkNamespace {
     /// # Errors
     ///
     /// When there is none.
-    pub fn find(argument: &OsStr) -> Result<Self, NamespaceError> {
-        let text = argument.to_string_lossy();
+    pub fn find(argument: &NamespaceArgument) -> Result<Self, NamespaceError> {
+        let text = argument.text.to_string_lossy();
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let path = if text.contains('/') {
-            PathBuf::from(argument)
+            PathBuf::from(&argument.text)
         } else {
-            let named = Path::new(NAMED).join(argument);
+            let named = Path::new(NAMED).join(&argument.text);
             if is_number && !named.exists() { of_process(&text) } else { named }
         };
         let file = open(&path).map_err(|source| NamespaceError::NotFound {
@@ -152,7 +188,7 @@ impl NetworkNamespace {
         if !is_namespace(&file) {
             return Err(NamespaceError::Another { path, have: named() });
         }
-        Ok(Self { name: called(&text), path, file })
+        Ok(Self { name: argument.name(&path), path, file })
     }
 
     /// That of the container with this id, by the names of its processes' cgroups: `docker-ID.scope`, `/docker/ID`,
@@ -164,13 +200,12 @@ impl NetworkNamespace {
     /// # Errors
     ///
     /// When no process is in such a cgroup, they are in several namespaces, or the id is too short.
-    pub fn of_container(id: &OsStr) -> Result<Self, NamespaceError> {
-        let id = id.to_string_lossy();
+    pub fn of_container(argument: &NamespaceArgument) -> Result<Self, NamespaceError> {
+        let id = argument.text.to_string_lossy();
         let is_id = id.len() >= LEAST_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_id {
             return Err(NamespaceError::ShortId { id: id.into_owned() });
         }
-        let name = id.get(..LEAST_ID).unwrap_or(&id);
         let mut members = members(&id);
         members.sort_unstable();
         let mut found: Vec<(u32, Self)> = Vec::new();
@@ -178,7 +213,7 @@ impl NetworkNamespace {
             // One that has just ended has no namespace.
             let path = of_process(&process.to_string());
             let Ok(file) = File::open(&path) else { continue };
-            let namespace = Self { name: name.to_owned(), path, file };
+            let namespace = Self { name: argument.name(&path), path, file };
             if !found.iter().any(|(_, other)| other.is_same(&namespace)) {
                 found.push((process, namespace));
             }
@@ -243,6 +278,11 @@ fn called(argument: &str) -> String {
     printable(process.unwrap_or(last))
 }
 
+/// What output calls the namespace of a container.
+fn short_id(id: &str) -> &str {
+    id.get(..LEAST_ID).unwrap_or(id)
+}
+
 /// The names that there are.
 fn named() -> String {
     let mut names: Vec<String> = fs::read_dir(NAMED)
@@ -301,6 +341,14 @@ fn is_whole_id(word: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn find(argument: impl Into<OsString>) -> Result<NetworkNamespace, NamespaceError> {
+        NetworkNamespace::find(&NamespaceArgument::of_name(argument.into()))
+    }
+
+    fn of_container(id: &str) -> Result<NetworkNamespace, NamespaceError> {
+        NetworkNamespace::of_container(&NamespaceArgument::of_container(id.into()))
+    }
+
     #[test]
     fn the_cgroups_of_container_runtimes_are_known() {
         const ID: &str = "0123456789ab";
@@ -343,12 +391,23 @@ mod tests {
     }
 
     #[test]
+    fn each_short_name_is_that_of_one() {
+        let names = ["web", "/tmp/x/web", "/tmp/y/web", "db", "/run/netns/c0ffee000000"];
+        let mut all: Vec<_> = names.map(|name| NamespaceArgument::of_name(name.into())).into();
+        all.push(NamespaceArgument::of_container("c0ffee000000ff".into()));
+        NamespaceArgument::tell_apart(all.iter_mut());
+        let names: Vec<String> =
+            all.iter().map(|argument| argument.name(Path::new(&argument.text))).collect();
+        assert_eq!(names, ["web", "/tmp/x/web", "/tmp/y/web", "db", "c0ffee000000", "c0ffee000000ff"]);
+    }
+
+    #[test]
     fn what_is_none_is_said() {
-        let error = NetworkNamespace::find(OsStr::new("no-such")).unwrap_err().to_string();
+        let error = find("no-such").unwrap_err().to_string();
         assert!(error.starts_with("no network namespace no-such: No such file or directory"), "{error}");
-        let error = NetworkNamespace::of_container(OsStr::new("abc")).unwrap_err().to_string();
+        let error = of_container("abc").unwrap_err().to_string();
         assert_eq!(error, "--container abc: give 12 letters of the id, or more");
-        let error = NetworkNamespace::of_container(OsStr::new("000000000000")).unwrap_err().to_string();
+        let error = of_container("000000000000").unwrap_err().to_string();
         assert!(error.starts_with("no container 000000000000: "), "{error}");
     }
 
@@ -359,11 +418,11 @@ mod tests {
         let pipe = folder.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         for path in [pipe.as_path(), Path::new("/etc/passwd"), Path::new("/dev/null"), Path::new("/")] {
-            let error = NetworkNamespace::find(path.as_os_str()).unwrap_err().to_string();
+            let error = find(path).unwrap_err().to_string();
             let expected = format!("{} is not a network namespace; name one (have: ", path.display());
             assert!(error.starts_with(&expected), "{error}");
         }
-        let error = NetworkNamespace::find(OsStr::new("/proc/self/ns/mnt")).unwrap().enter().unwrap_err();
+        let error = find("/proc/self/ns/mnt").unwrap().enter().unwrap_err();
         let error = error.to_string();
         assert!(error.starts_with("/proc/self/ns/mnt is not a network namespace; "), "{error}");
     }
@@ -372,7 +431,7 @@ mod tests {
     fn its_own_namespace_can_be_found_in_three_ways() {
         let own = format!("/proc/{}/ns/net", std::process::id());
         for argument in [own.as_str(), "/proc/self/ns/net", &std::process::id().to_string()] {
-            NetworkNamespace::find(OsStr::new(argument)).unwrap();
+            find(argument).unwrap();
         }
         NetworkNamespace::own().unwrap();
     }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::IpAddr,
+    os::unix::fs::symlink,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -206,6 +207,43 @@ fn a_namespace_has_a_name() {
     assert!(missing.starts_with(&format!("capture: in network namespace {name}: ")), "{missing}");
     assert!(missing.contains("e9") && missing.contains("(have: lo)"), "{missing}");
     outside.ip(&format!("netns del {name}"));
+}
+
+/// Two with the same short name are two in each output.
+#[test]
+#[ignore = "needs root"]
+fn namespaces_of_one_name_are_told_apart() {
+    let (outside, (here, there)) = (Namespace::new(), Namespace::pair());
+    let folder = TempDir::new().expect("a directory");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let paths = [(&here, at("x")), (&there, at("y"))].map(|(namespace, parent)| {
+        fs::create_dir(&parent).expect("a directory");
+        let path = format!("{parent}/web");
+        symlink(format!("/proc/{}/ns/net", namespace.thread()), &path).expect("a link");
+        path
+    });
+    let (pcapng, json) = (at("x.pcapng"), at("x.json"));
+    let arguments = format!(
+        "-t -l --netns {} --netns {} -i lo port 8888 -w {pcapng} --print --json={json}",
+        paths[0], paths[1]
+    );
+    let capture = Tracer::capture(&outside, &arguments);
+    for namespace in [&here, &there] {
+        let marker = traffic::marker(namespace, LOOPBACK, LOOPBACK);
+        capture.wait_for_stdout(&marker);
+    }
+    let ended = capture.interrupt();
+    let long = format!("{}/lo", paths[1]);
+    assert!(ended.stderr.contains(&format!("listening on web/lo, {long}, ")), "{}", ended.stderr);
+    let json = fs::read_to_string(&json).expect("a file");
+    let read = Tracer::program(&outside, "tshark", &format!("-r {pcapng} -T fields -e frame.interface_name"));
+    let read = read.end().stdout;
+    for interface in ["web/lo", &long] {
+        let begins = |line: &str| line.starts_with(&format!("{interface} In  IP "));
+        assert!(ended.stdout.lines().any(begins), "{interface}: {}", ended.stdout);
+        assert!(json.contains(&format!("\"{interface}\"")), "{interface}: {json}");
+        assert!(read.lines().any(|line| line == interface), "{interface}: {read}");
+    }
 }
 
 /// Cgroups of this test's own, with processes in them.
