@@ -55,8 +55,8 @@ pub struct Cli {
     #[arg(help_heading = CAPTURE, long, value_name = "ID")]
     pub container: Vec<OsString>,
 
-    /// Remove what captures have left on interfaces that were killed, and exit: needed below Linux 6.6 only, where the next
-    /// capture on the interface does it, too
+    /// Remove the filters that killed captures left on interfaces, and exit; only needed below Linux 6.6. With --netns or
+    /// --container, inside other network namespaces instead of this one
     #[arg(help_heading = CAPTURE, long)]
     pub cleanup: bool,
 

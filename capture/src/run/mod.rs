@@ -34,8 +34,8 @@ use crate::{
     etc::SERVICES,
     filter::FilterError,
     kernel::{
-        self, CaptureError, CleanupError, DetachError, Interface, InterfaceError, NamespaceError, StartError,
-        TooManyFiles, WatchError, printable, was_closed,
+        self, CaptureError, CleanupError, DetachError, Interface, InterfaceError, NamespaceError,
+        NetworkNamespace, StartError, TooManyFiles, WatchError, printable, was_closed,
     },
     messages,
     output::{
@@ -310,11 +310,17 @@ fn list_interfaces(asked: &[config::Namespace]) -> Result<(), RunError> {
 fn clean_up(asked: &[config::Namespace]) -> Result<(), RunError> {
     let namespaces = interfaces::namespaces(asked)?;
     let mut done = if namespaces.is_empty() { kernel::clean_up()? } else { Vec::new() };
-    for namespace in namespaces {
-        done.extend(interfaces::within(&namespace, || Ok(kernel::clean_up()?))?);
+    for namespace in &namespaces {
+        done.extend(interfaces::within(namespace, || Ok(kernel::clean_up()?))?);
     }
     if done.is_empty() {
-        done.push("no filter of a capture that was killed is on any interface".to_owned());
+        const NOTHING: &str = "no filter of a capture that was killed is on any interface in";
+        let names: Vec<&str> = namespaces.iter().map(NetworkNamespace::name).collect();
+        done.push(match names.as_slice() {
+            [] => format!("{NOTHING} this network namespace; to look into another one, add --netns"),
+            [name] => format!("{NOTHING} network namespace {name}"),
+            names => format!("{NOTHING} the network namespaces {}", names.join(", ")),
+        });
     }
     done.iter().for_each(|sentence| say(&format!("capture: {sentence}\n")));
     Ok(())

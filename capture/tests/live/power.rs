@@ -287,7 +287,17 @@ fn what_a_killed_capture_leaves_is_removed() {
     let removed = "capture: removed 2 filters from veth0, left there by a capture that was killed\n";
     assert_eq!(ended.stderr, removed);
     assert_eq!(filters(), [1, 2]);
-    assert_eq!(clean_up().stderr, "capture: no filter of a capture that was killed is on any interface\n");
+    let nothing = "capture: no filter of a capture that was killed is on any interface in";
+    let in_this = "this network namespace; to look into another one, add --netns";
+    assert_eq!(clean_up().stderr, format!("{nothing} {in_this}\n"));
+    let [one_name, two_names] = [vec![here.thread()], vec![here.thread(), there.thread()]].map(|names| {
+        let arguments: String = names.iter().map(|name| format!("--netns {name} ")).collect();
+        let program = env!("CARGO_BIN_EXE_capture");
+        Tracer::program(&there, program, &format!("--cleanup {arguments}")).end().stderr
+    });
+    assert_eq!(one_name, format!("{nothing} network namespace {}\n", here.thread()));
+    let both = format!("{}, {}", here.thread(), there.thread());
+    assert_eq!(two_names, format!("{nothing} the network namespaces {both}\n"));
     killed();
     let next = start("port 8888");
     assert_eq!(filters(), [2, 3]);
