@@ -66,25 +66,41 @@ const REFUSED: Outcome = Fails(Errno::EPERM);
 /// By Landlock.
 const DENIED: Outcome = Fails(Errno::EACCES);
 
-const CONFIGURATIONS: [&str; 7] = ["reading", "asking", "names", "live", "helper", "files", "programs"];
+const CONFIGURATIONS: [&str; 9] = [
+    "reading",
+    "asking",
+    "names",
+    "live",
+    "live, asking",
+    "helper",
+    "helper of namespaces",
+    "files",
+    "programs",
+];
 
 /// What is tried, and what becomes of it in each configuration.
-const ATTEMPTS: [(&str, [Outcome; 7]); 15] = [
-    ("open /etc/shadow", [REFUSED, REFUSED, DENIED, REFUSED, REFUSED, DENIED, Done]),
-    ("create a file", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, DENIED, Done]),
-    ("create a file there", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Done, Done]),
-    ("read a file there", [REFUSED, REFUSED, DENIED, REFUSED, REFUSED, DENIED, Done]),
-    ("delete a file", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, DENIED, Done]),
-    ("connect a socket", [REFUSED, REFUSED, Done, REFUSED, REFUSED, REFUSED, Done]),
-    ("start a thread", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Done]),
-    ("start a program", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Done]),
-    ("become a program", [Dies, Dies, Dies, Dies, Dies, Dies, Done]),
-    ("make a user namespace", [Dies, Dies, Dies, Dies, Dies, Dies, REFUSED]),
-    ("make a process in one", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED]),
-    ("the same by clone3", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Fails(Errno::ENOSYS)]),
-    ("trace a process", [Dies, Dies, Dies, Dies, Dies, Dies, REFUSED]),
-    ("load a BPF program", [Dies, Dies, Dies, Dies, REFUSED, Dies, REFUSED]),
-    ("signal a process", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Done]),
+const ATTEMPTS: [(&str, [Outcome; 9]); 15] = [
+    ("open /etc/shadow", [REFUSED, REFUSED, DENIED, REFUSED, REFUSED, REFUSED, REFUSED, DENIED, Done]),
+    ("create a file", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, DENIED, Done]),
+    ("create a file there", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Done, Done]),
+    ("read a file there", [REFUSED, REFUSED, DENIED, REFUSED, REFUSED, REFUSED, REFUSED, DENIED, Done]),
+    ("delete a file", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, DENIED, Done]),
+    ("connect a socket", [REFUSED, REFUSED, Done, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Done]),
+    ("start a thread", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Done]),
+    ("start a program", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Done]),
+    ("become a program", [Dies, Dies, Dies, Dies, Dies, Dies, Dies, Dies, Done]),
+    ("make a user namespace", [Dies, Dies, Dies, Dies, Dies, Dies, Dies, Dies, REFUSED]),
+    (
+        "make a process in one",
+        [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED],
+    ),
+    (
+        "the same by clone3",
+        [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Fails(Errno::ENOSYS)],
+    ),
+    ("trace a process", [Dies, Dies, Dies, Dies, Dies, Dies, Dies, Dies, REFUSED]),
+    ("load a BPF program", [Dies, Dies, Dies, Dies, Dies, REFUSED, REFUSED, Dies, REFUSED]),
+    ("signal a process", [REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED, Done]),
 ];
 
 fn enter(configuration: &str, folder: PathBuf) {
@@ -99,7 +115,9 @@ fn enter(configuration: &str, folder: PathBuf) {
         "files" => enter(Needs { serves: true, ..files }),
         "programs" => enter(Needs { programs: true, serves: true, ..files }),
         "live" => enter(Needs { live: true, ..Needs::default() }),
+        "live, asking" => enter(Needs { live: true, asks: true, ..Needs::default() }),
         "helper" => drop(confine_helper(false).unwrap()),
+        "helper of namespaces" => drop(confine_helper(true).unwrap()),
         other => panic!("no such configuration: {other}"),
     }
 }
