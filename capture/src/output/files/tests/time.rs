@@ -143,7 +143,7 @@ fn files_of_the_same_name_are_numbered() {
     {
         let mut run = Run::new(name, Rotation::Tcpdump(period(5)), Autostop::default());
         let warning = run.files.warning().unwrap();
-        assert!(warning.contains("files of the same name get numbers"), "{warning}");
+        assert!(warning.contains("so the files get numbers"), "{warning}");
         run.write("aa");
         run.clock.pass(5.0);
         run.write("bb");
