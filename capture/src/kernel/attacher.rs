@@ -130,7 +130,10 @@ impl Prepared {
     pub(super) fn new(places: &[Place<'_>], manner: Manner) -> Result<Self, StartError> {
         let is_elsewhere = places.iter().any(|place| place.namespace.is_some());
         let home = is_elsewhere.then(NetworkNamespace::own).transpose()?;
-        let prepare = |(instance, place): (u16, &Place<'_>)| Scope::prepare(place.clone(), manner, instance);
+        let prepare = |(instance, place): (u16, &Place<'_>)| {
+            let namespace = place.namespace.as_deref();
+            Scope::prepare(place.clone(), manner, instance).map_err(|error| error.within(namespace))
+        };
         let scopes = (0..).zip(places).map(prepare).collect::<Result<_, _>>();
         enter(home.as_ref())?;
         Ok(Self { scopes: scopes?, home })
@@ -155,7 +158,7 @@ impl Prepared {
             let (objects, list) = (&mut objects, &mut list);
             let started = scope.within(sink, |set, _, sink| set.start(&mut Means { objects, list, sink }));
             enter(home.as_ref())?;
-            started?;
+            started.map_err(|error| error.within(scope.namespace.as_deref()))?;
         }
         let next_look = Instant::now() + LOOK_INTERVAL;
         Ok(Attacher { objects, list, scopes, next_look, is_lost: false })

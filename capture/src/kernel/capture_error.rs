@@ -7,7 +7,7 @@ use super::{
     chain::Detached,
     interface::InterfaceError,
     log::LogError,
-    namespace::NamespaceError,
+    namespace::{NamespaceError, NetworkNamespace},
     object::{CountersError, LoadError, SettleError},
     watch::WatchError,
 };
@@ -24,6 +24,15 @@ pub enum StartError {
     /// A network namespace cannot be entered.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
+    /// What concerns an interface in another network namespace.
+    #[error("in network namespace {namespace}: {source}")]
+    InNamespace {
+        /// What it is called.
+        namespace: String,
+        /// What went wrong.
+        #[source]
+        source: Box<StartError>,
+    },
     /// The programs are not loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -51,6 +60,16 @@ impl StartError {
     /// Whether it concerns every interface, and not the one alone.
     pub(super) fn is_of_all(&self) -> bool {
         matches!(self, Self::Load(_) | Self::Attach(AttachError::Load(_) | AttachError::NotPermitted(_)))
+    }
+
+    /// The same, with the namespace that the interface is in.
+    pub(super) fn within(self, namespace: Option<&NetworkNamespace>) -> Self {
+        match namespace {
+            Some(namespace) if !self.is_of_all() && !matches!(self, Self::Namespace(_)) => {
+                Self::InNamespace { namespace: namespace.name().to_owned(), source: Box::new(self) }
+            }
+            _ => self,
+        }
     }
 
     /// Whether the interface was gone.

@@ -69,7 +69,7 @@ pub use object::{
 };
 pub use objects::Kind;
 pub use privileges::{Denial, NotPermitted};
-pub use set::Interfaces;
+pub use set::{Interfaces, Named};
 pub use sources::{Listed, Origin, RecordSource};
 pub use watch::{Appearance, WatchError};
 

@@ -26,10 +26,15 @@ use super::{
 
 mod absence;
 mod list;
+mod named;
 
-use self::absence::{Gaps, Reports};
+use self::{
+    absence::{Gaps, Reports},
+    named::asked_for,
+};
 
 pub(super) use self::list::List;
+pub use self::named::Named;
 
 /// How long a capture of all interfaces attaches to them before it begins to read packets.
 const START: Duration = Duration::from_secs(1);
@@ -41,8 +46,8 @@ const TURN: Duration = Duration::from_millis(20);
 pub enum Interfaces<'a> {
     /// This one. The capture ends with it.
     One(&'a Interface),
-    /// Those with these names, whenever they exist and are up.
-    Named(&'a [String]),
+    /// These at the start, and later those with their names, whenever they exist and are up.
+    Named(&'a [Named]),
     /// All that are up.
     Any,
 }
@@ -71,6 +76,8 @@ fn tell_losses(source: RecordSource, losses: Losses, sink: &mut dyn FnMut(Event)
 #[derive(Debug)]
 pub(super) struct Set {
     wanted: Wanted,
+    /// What was asked for by name, until the [start](Self::start).
+    sought: Vec<Named>,
     manner: Manner,
     attachments: Vec<Attachment>,
     /// Those that cannot be attached to, by index: it is tried once.
@@ -91,15 +98,19 @@ impl Set {
     /// Nothing is attached to yet. `instance` is what the records of its programs carry, and output has `prefix` in front of the
     /// names of its interfaces.
     pub(super) fn new(interfaces: Interfaces<'_>, manner: Manner, instance: u16, prefix: String) -> Self {
-        let wanted = match interfaces {
-            Interfaces::One(interface) => Wanted::One(interface.clone()),
-            Interfaces::Named(names) => Wanted::Named(names.iter().map(|name| Gaps::new(name)).collect()),
-            Interfaces::Any => Wanted::Any,
+        let (wanted, sought) = match interfaces {
+            Interfaces::One(interface) => (Wanted::One(interface.clone()), Vec::new()),
+            Interfaces::Named(names) => {
+                let gaps = names.iter().map(|named| Gaps::new(&named.name)).collect();
+                (Wanted::Named(gaps), names.to_vec())
+            }
+            Interfaces::Any => (Wanted::Any, Vec::new()),
         };
         // Where nothing sets it, the mode is the interface's own: tcpdump's `any`, too, sets it nowhere.
         let promiscuous = manner.promiscuous && !matches!(wanted, Wanted::Any);
         Self {
             wanted,
+            sought,
             manner: Manner { promiscuous, ..manner },
             attachments: Vec::new(),
             refused: Vec::new(),
@@ -127,11 +138,39 @@ impl Set {
             Attached::load(object, self.manner.hook, self.manner.direction)?;
         }
         let all = links().map_err(WatchError::from)?;
+        match self.wanted {
+            Wanted::Named(_) => {
+                let all: Vec<_> = all.into_iter().map(Interface::from).collect();
+                self.start_named(&all, means)
+            }
+            _ => self.start_all(all, means),
+        }
+    }
+
+    /// Attaches to those that were found when they were looked for, by their indices: a name can pass to another one.
+    fn start_named(&mut self, all: &[Interface], means: &mut Means<'_>) -> Result<(), StartError> {
+        let sought = std::mem::take(&mut self.sought);
+        for (named, interface) in asked_for(&sought, all)? {
+            match self.attach(interface, means) {
+                Err(error) if named.is_awaited && error.is_disappeared() => continue,
+                attached => attached?,
+            }
+            if named.name != interface.name {
+                let name = printable(&named.name);
+                (means.sink)(Event::Note(format!(
+                    "{name} is called {interface} now: it is captured all the same"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn start_all(&mut self, all: Vec<Link>, means: &mut Means<'_>) -> Result<(), StartError> {
         let mut first = None;
         let begin = Instant::now();
         for link in all {
             // The rest is attached to while packets of these are read.
-            if matches!(self.wanted, Wanted::Any) && begin.elapsed() > START {
+            if begin.elapsed() > START {
                 self.announced.push_back(Announcement::Link(link));
                 continue;
             }
@@ -140,7 +179,7 @@ impl Set {
                 continue;
             }
             if let Err(error) = self.attach(&interface, means) {
-                if matches!(self.wanted, Wanted::Named(_)) || error.is_of_all() {
+                if error.is_of_all() {
                     return Err(error);
                 }
                 self.refuse(&interface, &error, means.sink);

@@ -18,7 +18,8 @@ use crate::{
     engine::Engine,
     filter::Filter,
     kernel::{
-        self, Change, Interface, InterfaceError, Listed, NetworkNamespace, Place, WatchError, printable,
+        self, Change, Interface, InterfaceError, Listed, Named, NetworkNamespace, Place, WatchError,
+        printable,
     },
     messages::Messages,
     output::pcapng::operating_system,
@@ -33,12 +34,15 @@ const KINDS: [LinkType; 2] = [LinkType::Ethernet, LinkType::Raw];
 pub(super) struct Targets(Vec<(Option<Arc<NetworkNamespace>>, Chosen)>);
 
 impl Targets {
-    /// Looks for what was asked for.
+    /// Looks for what was asked for, unless it was waited for and is `found`.
     ///
     /// # Errors
     ///
     /// When a namespace is not there, or what [`Chosen::new`] says.
-    pub(super) fn new(options: &config::Live) -> Result<Self, RunError> {
+    pub(super) fn new(options: &config::Live, found: Option<Interface>) -> Result<Self, RunError> {
+        if let Some(interface) = found {
+            return Ok(Self(vec![(None, Chosen::one(interface, options))]));
+        }
         let namespaces = namespaces(&options.namespaces)?;
         if namespaces.is_empty() {
             return Ok(Self(vec![(None, Chosen::new(options)?)]));
@@ -140,10 +144,10 @@ pub(super) fn within<R>(
 enum Chosen {
     /// This one, as long as it is there.
     One(Interface),
-    /// This one, whenever it is there: its name, and what it is now.
-    Again(String, Interface),
-    /// Several, whenever they are there: their names, and how messages call them.
-    Several(Vec<String>, Vec<String>),
+    /// This one, whenever it is there: how it is asked for, and what it is now.
+    Again(Named, Interface),
+    /// Several, whenever they are there: how they are asked for, and how messages call them.
+    Several(Vec<Named>, Vec<String>),
     /// All that are up.
     Any,
 }
@@ -158,8 +162,7 @@ impl Chosen {
         let names = match &options.interfaces {
             config::Interfaces::Any => return Ok(Self::Any),
             config::Interfaces::Default => return default_interface(options),
-            // Waited for it is in the own namespace before.
-            config::Interfaces::One(name) if options.namespaces.is_empty() || !options.wait => {
+            config::Interfaces::One(name) if !options.wait => {
                 let interface = Interface::find(name)?;
                 return Ok(Self::one(interface, options));
             }
@@ -184,23 +187,25 @@ impl Chosen {
         missing.dedup();
         let shown = found.iter().map(Interface::to_string).chain(missing.iter().map(|name| printable(name)));
         let shown = shown.collect();
-        let names = found.into_iter().map(|interface| interface.name).chain(missing).collect();
+        let found = found.iter().map(|interface| Named::found(interface, options.wait));
+        let names = found.chain(missing.into_iter().map(Named::missing)).collect();
         Ok(Self::Several(names, shown))
     }
 
     /// The same as one of several.
     fn into_several(self) -> Self {
         match self {
-            Self::One(interface) | Self::Again(_, interface) => {
-                Self::Several(vec![interface.name.clone()], vec![interface.to_string()])
+            Self::One(interface) => {
+                Self::Several(vec![Named::found(&interface, false)], vec![interface.to_string()])
             }
+            Self::Again(named, interface) => Self::Several(vec![named], vec![interface.to_string()]),
             other => other,
         }
     }
 
     fn one(interface: Interface, options: &config::Live) -> Self {
         match options.wait {
-            true => Self::Again(interface.name.clone(), interface),
+            true => Self::Again(Named::found(&interface, true), interface),
             false => Self::One(interface),
         }
     }
@@ -218,7 +223,7 @@ impl Chosen {
     fn interfaces(&self) -> kernel::Interfaces<'_> {
         match self {
             Self::One(interface) => kernel::Interfaces::One(interface),
-            Self::Again(name, _) => kernel::Interfaces::Named(std::slice::from_ref(name)),
+            Self::Again(named, _) => kernel::Interfaces::Named(std::slice::from_ref(named)),
             Self::Several(names, _) => kernel::Interfaces::Named(names),
             Self::Any => kernel::Interfaces::Any,
         }
@@ -389,5 +394,68 @@ impl Teller {
             interface.link_type
         ));
         self.file = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use capture_filter::names::NoNames;
+
+    use super::*;
+    use crate::{
+        cli::Cli,
+        config::{Command, Source},
+    };
+
+    fn options(arguments: &str) -> config::Live {
+        let words = ["capture"].into_iter().chain(arguments.split_whitespace());
+        let cli = Cli::read(words.map(OsString::from)).unwrap();
+        let Ok(Command::Print(config)) = Command::new(cli, &mut NoNames) else { panic!("{arguments}") };
+        let Source::Live(options) = config.source else { panic!("{arguments}") };
+        options
+    }
+
+    fn chosen(arguments: &str) -> Chosen {
+        Chosen::new(&options(arguments)).unwrap()
+    }
+
+    /// How the kernel's side is asked for interfaces by their names.
+    fn named(chosen: &Chosen) -> Option<Vec<Named>> {
+        match chosen.interfaces() {
+            kernel::Interfaces::Named(names) => Some(names.to_vec()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_was_found_goes_on_by_its_index() {
+        let lo = Interface::find("lo").unwrap();
+        let [lo, awaited] = [false, true].map(|is_awaited| Named::found(&lo, is_awaited));
+        let missing = Named::missing("no-such".to_owned());
+        assert!(matches!(chosen("-i lo").interfaces(), kernel::Interfaces::One(_)));
+        assert_eq!(named(&chosen("-i lo").into_several()), Some(vec![lo]));
+        let several = Some(vec![awaited.clone(), missing]);
+        assert_eq!(named(&chosen("-i lo -i no-such --wait")), several);
+        for arguments in ["-i lo --wait", "-i lo --netns x --wait", "-i lo -i lo --wait"] {
+            let chosen = chosen(arguments);
+            assert_eq!(named(&chosen), Some(vec![awaited.clone()]), "{arguments}");
+            assert_eq!(named(&chosen.into_several()), Some(vec![awaited.clone()]), "{arguments}");
+        }
+    }
+
+    /// It may have another name by now, or be gone: it is not looked for again.
+    #[test]
+    fn what_was_waited_for_is_looked_up_once() {
+        let found = Interface::find("lo").unwrap();
+        let named = [Named::found(&found, true)];
+        let targets = Targets::new(&options("-i no-such --wait"), Some(found)).unwrap();
+        let places = targets.places();
+        let [Place { namespace: None, interfaces: kernel::Interfaces::Named(names) }] = places.as_slice()
+        else {
+            panic!("{places:?}")
+        };
+        assert_eq!(*names, named);
     }
 }

@@ -40,7 +40,7 @@ use crate::{
     engine::Engine,
     filter::Filter,
     kernel::{
-        Appearance, AttachError, CaptureOptions, Change, Kind, LoadError, StartError, Started,
+        Appearance, AttachError, CaptureOptions, Change, Interface, Kind, LoadError, StartError, Started,
         lift_file_limit, printable,
     },
     messages::Messages,
@@ -91,14 +91,16 @@ fn capture(
     if config.outputs.text {
         standard_output()?;
     }
-    if options.wait
-        && options.namespaces.is_empty()
-        && let config::Interfaces::One(name) = &options.interfaces
-        && !wait_for(name, &mut signals)?
-    {
-        return Ok((Ok(()), Patience::limited()));
-    }
-    let begun = Begun::new(config, options, confinement, messages)?;
+    let found = match &options.interfaces {
+        config::Interfaces::One(name) if options.wait && options.namespaces.is_empty() => {
+            let Some(interface) = wait_for(name, &mut signals)? else {
+                return Ok((Ok(()), Patience::limited()));
+            };
+            Some(interface)
+        }
+        _ => None,
+    };
+    let begun = Begun::new(config, options, found, confinement, messages)?;
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.map_err(cannot_start("the runtime"))?;
     runtime.block_on(async {
@@ -107,11 +109,14 @@ fn capture(
     })
 }
 
-/// Waits for an interface. False if a signal asked for the end meanwhile.
-fn wait_for(name: &OsStr, signals: &mut Blocked) -> Result<bool, RunError> {
+/// Waits for an interface. `None` if a signal asked for the end meanwhile.
+fn wait_for(name: &OsStr, signals: &mut Blocked) -> Result<Option<Interface>, RunError> {
     let appearance = Appearance::new(name)?;
     let mut is_said = false;
-    while appearance.look()?.is_none() {
+    loop {
+        if let Some(interface) = appearance.look()? {
+            return Ok(Some(interface));
+        }
         if !is_said {
             say(&format!("capture: waiting for {}\n", printable(&name.to_string_lossy())));
             is_said = true;
@@ -126,10 +131,9 @@ fn wait_for(name: &OsStr, signals: &mut Blocked) -> Result<bool, RunError> {
             && let Some(Asked::End | Asked::EndNow) =
                 signals.next().map_err(cannot_start("listening to signals"))?
         {
-            return Ok(false);
+            return Ok(None);
         }
     }
-    Ok(true)
 }
 
 /// A capture that is attached, whose outputs are open, and which has no threads and no power any more.
@@ -145,14 +149,15 @@ struct Begun<'a> {
 }
 
 impl<'a> Begun<'a> {
-    /// Attaches, opens the outputs, and gives up what that took. No thread may run.
+    /// Attaches, opens the outputs, and gives up what that took. No thread may run. `found` is the one that was waited for.
     fn new(
         config: &'a Config,
         options: &config::Live,
+        found: Option<Interface>,
         mut confinement: Confinement<'a>,
         messages: &Messages,
     ) -> Result<Self, RunError> {
-        let targets = Targets::new(options)?;
+        let targets = Targets::new(options, found)?;
         let link_type = targets.link_type(options)?;
         let compiled = targets.compile(&config.filter, options)?;
         let kinds: Vec<Kind<'_>> = compiled

@@ -1,11 +1,11 @@
 //! Which interface is captured on, and what is believed of it.
 
-use std::{net::IpAddr, os::fd::AsRawFd as _, process::Command};
+use std::{net::IpAddr, os::fd::AsRawFd as _, process::Command, sync::Arc};
 
 use capture::{
     kernel::{
-        Capture, CaptureError, CaptureOptions, DirectionFilter, Hook, Interface, Interfaces, Kind, LogLevel,
-        Losses, Place, Started,
+        Capture, CaptureError, CaptureOptions, Change, DirectionFilter, Hook, Interface, Interfaces, Kind,
+        LogLevel, Losses, Named, NetworkNamespace, Notice, Place, StartError, Started,
     },
     messages::Messages,
 };
@@ -242,10 +242,23 @@ fn two_interfaces() -> Namespace {
 
 /// A capture of the thread's namespace, and the runtime that it waits in.
 fn capture_of(interfaces: Interfaces<'_>, hook: Hook) -> (Runtime, Capture) {
+    capture_in(&[Place { namespace: None, interfaces }], hook)
+}
+
+/// A capture of these places, and the runtime that it waits in.
+fn capture_in(places: &[Place<'_>], hook: Hook) -> (Runtime, Capture) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let started = start(places, hook).expect("it starts");
+    let guard = runtime.enter();
+    let capture = started.listen().expect("it listens");
+    drop(guard);
+    (runtime, capture)
+}
+
+fn start(places: &[Place<'_>], hook: Hook) -> Result<Started, StartError> {
     let messages = Messages::new(std::io::stderr());
     let options = CaptureOptions {
-        places: &[Place { namespace: None, interfaces }],
+        places,
         hook,
         direction: DirectionFilter::Both,
         promiscuous: true,
@@ -255,11 +268,7 @@ fn capture_of(interfaces: Interfaces<'_>, hook: Hook) -> (Runtime, Capture) {
         log_level: LogLevel::Off,
         messages: &messages,
     };
-    let started = Started::new(&options, || Ok(())).expect("it starts");
-    let guard = runtime.enter();
-    let capture = started.listen().expect("it listens");
-    drop(guard);
-    (runtime, capture)
+    Started::new(&options, || Ok(()))
 }
 
 /// What was lost is asked for once a second while packets come. What the helper has said of interfaces by then comes with the
@@ -271,7 +280,7 @@ fn what_came_with_an_answer_ends_the_wait() {
         let namespace = two_interfaces();
         let (runtime, mut capture) = namespace.run(move || {
             let interface = Interface::find("e0").expect("there is one");
-            let name = [interface.name.clone()];
+            let name = [Named::found(&interface, true)];
             let interfaces =
                 if is_one { Interfaces::One(&interface) } else { Interfaces::Named(name.as_slice()) };
             let (runtime, mut capture) = capture_of(interfaces, Hook::Tc);
@@ -318,6 +327,112 @@ fn the_interface_that_was_found_is_traced_and_watched_whatever_it_is_called() {
             capture.lost()
         });
         assert!(matches!(&lost, Some(CaptureError::Lost(why)) if why.contains("disappeared")), "{lost:?}");
+    }
+}
+
+/// The texts of what has been noticed.
+fn notices(capture: &mut Capture) -> Vec<String> {
+    capture.refresh();
+    let text = |notice| match notice {
+        Notice::Note(text) | Notice::Warning(text) => text,
+    };
+    capture.notices().into_iter().map(text).collect()
+}
+
+/// `e0` next to loopback, and alone, if it is waited for.
+fn next_to_loopback(e0: &Interface, is_awaited: bool) -> Vec<Named> {
+    let lo = (!is_awaited).then(|| Interface::find("lo").expect("it exists"));
+    lo.iter().chain([e0]).map(|interface| Named::found(interface, is_awaited)).collect()
+}
+
+/// The same where there are several, and where it is waited for.
+#[test]
+#[ignore = "needs root"]
+fn the_interface_that_was_found_by_one_of_several_names_is_traced() {
+    for (hook, is_awaited) in
+        [(Hook::Tc, false), (Hook::Tc, true), (Hook::XdpGeneric, false), (Hook::XdpGeneric, true)]
+    {
+        let namespace = two_interfaces();
+        let (_runtime, mut capture) = namespace.run(move || {
+            let names = next_to_loopback(&renamed_since(), is_awaited);
+            capture_of(Interfaces::Named(&names), hook)
+        });
+        let programs = if hook == Hook::Tc { 2 } else { 0 };
+        // The one that has its name is attached to as well, as soon as something is announced of it.
+        assert_eq!(tcx_programs(&namespace, "e1").len(), programs);
+        assert_eq!(namespace.output("ip link show e1").contains(" xdp"), hook != Hook::Tc);
+        assert_eq!(promiscuity(&namespace, "e1"), "1");
+        let listed: Vec<_> = capture
+            .changes()
+            .into_iter()
+            .filter_map(|change| match change {
+                Change::Listed(listed) => listed.name,
+                _ => None,
+            })
+            .collect();
+        assert_eq!(listed, if is_awaited { vec!["e1"] } else { vec!["lo", "e1"] });
+        let said = namespace.run(move || notices(&mut capture));
+        let note = "e0 is called e1 now: it is captured all the same";
+        assert!(said.iter().any(|text| text == note), "{said:?}");
+    }
+}
+
+/// The same in several network namespaces.
+#[test]
+#[ignore = "needs root"]
+fn the_interfaces_that_were_found_in_several_namespaces_are_traced() {
+    let (outside, namespaces) = (Namespace::new(), [two_interfaces(), two_interfaces()]);
+    let found = namespaces.each_ref().map(|namespace| {
+        let interface = namespace.run(renamed_since);
+        let inside = NetworkNamespace::find(namespace.thread().as_ref()).expect("it is there");
+        (Arc::new(inside), [Named::found(&interface, false)])
+    });
+    let _capture = outside.run(move || {
+        let places = found.each_ref().map(|(namespace, names)| Place {
+            namespace: Some(Arc::clone(namespace)),
+            interfaces: Interfaces::Named(names),
+        });
+        capture_in(&places, Hook::Tc)
+    });
+    for namespace in &namespaces {
+        assert_eq!(tcx_programs(namespace, "e1").len(), 2);
+    }
+}
+
+/// Between the look-up and the attachment it may go, go down, and come again as another one.
+#[test]
+#[ignore = "needs root"]
+fn one_that_is_gone_since_is_an_error_unless_it_is_waited_for() {
+    static AGAIN: [&str; 3] = ["link del e0", "link add e0 type veth peer name e0peer", "link set e0 up"];
+    for (changes, error) in [
+        (&AGAIN[..1], "cannot attach to e0: no such interface (have: "),
+        (&["link set e0 down"], "cannot capture on e0: the interface is down (bring it up with "),
+        (&AGAIN[..], "e0 disappeared: the capture has ended"),
+    ] {
+        for is_awaited in [false, true] {
+            let namespace = two_interfaces();
+            let begun = namespace.run(move || {
+                let names = next_to_loopback(&Interface::find("e0").expect("it exists"), is_awaited);
+                changes.iter().for_each(|change| ip(change));
+                if is_awaited {
+                    return Some(capture_of(Interfaces::Named(&names), Hook::Tc));
+                }
+                let place = Place { namespace: None, interfaces: Interfaces::Named(&names) };
+                let refused = start(&[place], Hook::Tc).expect_err("it is not there").to_string();
+                assert!(refused.starts_with(error), "{refused}");
+                None
+            });
+            assert_eq!(tcx_programs(&namespace, "lo").len(), 0);
+            let Some((_runtime, _capture)) = begun else { continue };
+            if changes.len() == 1 {
+                if error.contains("no such interface") {
+                    AGAIN[1..].iter().for_each(|change| namespace.ip(change));
+                } else {
+                    namespace.ip("link set e0 up");
+                }
+            }
+            wait_until("programs at the one with the name", || tcx_programs(&namespace, "e0").len() == 2);
+        }
     }
 }
 

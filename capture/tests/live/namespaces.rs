@@ -246,6 +246,26 @@ fn namespaces_of_one_name_are_told_apart() {
     }
 }
 
+/// One that is down in one of several namespaces is an error, as it is in one; and waited for with `--wait`.
+#[test]
+#[ignore = "needs root"]
+fn one_that_is_down_in_one_of_several_namespaces() {
+    let (outside, namespaces) = (Namespace::new(), [Namespace::new(), Namespace::new()]);
+    let names = namespaces.each_ref().map(Namespace::thread);
+    namespaces[1].ip("link set lo down");
+    let arguments = format!("-l --netns {} --netns {} -i lo", names[0], names[1]);
+    let refused = Tracer::capture_failing(&outside, &arguments).stderr;
+    let expected = format!(
+        "capture: in network namespace {}: cannot capture on lo: the interface is down (bring it up with ",
+        names[1]
+    );
+    assert!(refused.starts_with(&expected), "{refused}");
+    let capture = Tracer::capture(&outside, &format!("{arguments} --wait"));
+    namespaces[1].ip("link set lo up");
+    wait_until("a program at both", || tcx_links(&capture) == 2);
+    assert!(capture.interrupt().status.success());
+}
+
 /// Cgroups of this test's own, with processes in them.
 struct Cgroups {
     folder: TempDir,
