@@ -5,7 +5,7 @@ use std::{net::IpAddr, os::fd::AsRawFd as _, process::Command, sync::Arc};
 use capture::{
     kernel::{
         Capture, CaptureError, CaptureOptions, Change, DirectionFilter, Hook, Interface, Interfaces, Kind,
-        LogLevel, Losses, Named, NetworkNamespace, Notice, Place, StartError, Started,
+        LogLevel, Losses, Named, NamespaceArgument, NetworkNamespace, Notice, Place, StartError, Started,
     },
     messages::Messages,
 };
@@ -384,7 +384,8 @@ fn the_interfaces_that_were_found_in_several_namespaces_are_traced() {
     let (outside, namespaces) = (Namespace::new(), [two_interfaces(), two_interfaces()]);
     let found = namespaces.each_ref().map(|namespace| {
         let interface = namespace.run(renamed_since);
-        let inside = NetworkNamespace::find(namespace.thread().as_ref()).expect("it is there");
+        let argument = NamespaceArgument::of_name(namespace.thread().into());
+        let inside = NetworkNamespace::find(&argument).expect("it is there");
         (Arc::new(inside), [Named::found(&interface, false)])
     });
     let _capture = outside.run(move || {
