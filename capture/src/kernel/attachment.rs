@@ -27,6 +27,8 @@ pub(super) struct Manner {
 #[derive(Debug)]
 pub(super) struct Attachment {
     pub(super) interface: Interface,
+    /// What it was called when it was attached to, or asked for. It may have got another name.
+    pub(super) first_name: String,
     /// `None` once it is detached.
     attached: Option<Attached>,
     promiscuity: Option<Promiscuity>,
@@ -80,6 +82,7 @@ impl Attachment {
         notices.map(Event::from).for_each(&mut *sink);
         Ok(Self {
             interface: interface.clone(),
+            first_name: interface.name.clone(),
             description: attached.to_string(),
             attached: Some(attached),
             promiscuity,

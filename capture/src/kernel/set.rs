@@ -27,10 +27,12 @@ use super::{
 mod absence;
 mod list;
 mod named;
+mod refusals;
 
 use self::{
-    absence::{Gaps, Reports},
+    absence::{Gaps, Gone, Reports},
     named::asked_for,
+    refusals::Refusals,
 };
 
 pub(super) use self::list::List;
@@ -80,8 +82,8 @@ pub(super) struct Set {
     sought: Vec<Named>,
     manner: Manner,
     attachments: Vec<Attachment>,
-    /// Those that cannot be attached to, by index: it is tried once.
-    refused: Vec<u32>,
+    /// Those that are not attached to.
+    refusals: Refusals,
     /// In front of the names of its interfaces, where output has them.
     prefix: String,
     instance: u16,
@@ -89,8 +91,10 @@ pub(super) struct Set {
     told_of_others: Losses,
     /// What is still to be taken in.
     announced: VecDeque<Announcement>,
-    /// How many have gone.
-    gone: u64,
+    /// Whether what is not attached to is to be looked at again: something has gone, which may make room for it.
+    looks_again: bool,
+    /// Those that have gone, where all are wanted.
+    gone: Gone,
     reports: Reports,
 }
 
@@ -113,12 +117,13 @@ impl Set {
             sought,
             manner: Manner { promiscuous, ..manner },
             attachments: Vec::new(),
-            refused: Vec::new(),
+            refusals: Refusals::default(),
             prefix,
             instance,
             told_of_others: Losses::default(),
             announced: VecDeque::new(),
-            gone: 0,
+            looks_again: false,
+            gone: Gone::default(),
             reports: Reports::new(),
         }
     }
@@ -156,6 +161,9 @@ impl Set {
                 attached => attached?,
             }
             if named.name != interface.name {
+                if let Some(attachment) = self.attachments.last_mut() {
+                    attachment.first_name.clone_from(&named.name);
+                }
                 let name = printable(&named.name);
                 (means.sink)(Event::Note(format!(
                     "{name} is called {interface} now: it is captured all the same"
@@ -182,7 +190,7 @@ impl Set {
                 if error.is_of_all() {
                     return Err(error);
                 }
-                self.refuse(&interface, &error, means.sink);
+                self.refuse(&interface, error.to_string(), means.sink);
                 first.get_or_insert(error);
             }
         }
@@ -274,6 +282,14 @@ impl Set {
                 break;
             }
         }
+        if self.announced.is_empty() && std::mem::take(&mut self.looks_again) {
+            let all = links()?.into_iter();
+            let is_wanting = |link: &Link| match &self.wanted {
+                Wanted::Named(names) => names.iter().any(|wanted| wanted.name == link.name),
+                _ => self.refusals.has(link.index),
+            };
+            self.announced.extend(all.filter(is_wanting).map(Announcement::Link));
+        }
         Ok(())
     }
 
@@ -328,7 +344,7 @@ impl Set {
 
     /// Takes in that a link is gone.
     fn remove(&mut self, index: u32, means: &mut Means<'_>) -> Result<(), WatchError> {
-        self.refused.retain(|refused| *refused != index);
+        self.refusals.forget(index);
         let is_it = |attachment: &Attachment| attachment.interface.index == index;
         let Some(place) = self.attachments.iter().position(is_it) else { return Ok(()) };
         if let Wanted::One(interface) = &self.wanted {
@@ -343,19 +359,25 @@ impl Set {
             object.losses().end(index);
         }
         (means.sink)(Event::Gone { source });
-        let Attachment { interface, .. } = attachment;
-        self.gone += 1;
-        if let Wanted::Named(names) = &mut self.wanted
-            && let Some(gaps) = names.iter_mut().find(|wanted| wanted.name == interface.name)
-        {
-            gaps.begin();
-        }
+        let Attachment { interface, first_name, .. } = attachment;
+        self.looks_again |= self.refusals.allow() || interface.name != first_name;
+        let is_named = if let Wanted::Named(names) = &mut self.wanted {
+            names.iter_mut().filter(|wanted| wanted.name == first_name).for_each(Gaps::begin);
+            true
+        } else {
+            self.gone.add(&interface.name);
+            false
+        };
         if self.reports.may_say() {
-            (means.sink)(Event::Note(match &self.wanted {
-                Wanted::Named(_) => {
+            let name = printable(&first_name);
+            (means.sink)(Event::Note(match is_named {
+                true if interface.name == first_name => {
                     format!("{interface} disappeared: it is captured again when it is back")
                 }
-                _ => format!("{interface} disappeared"),
+                true => format!(
+                    "{interface}, which was {name}, disappeared: {name} is captured when there is one again"
+                ),
+                false => format!("{interface} disappeared"),
             }));
         }
         Ok(())
@@ -374,19 +396,38 @@ impl Set {
             self.rename(place, interface, means);
             return;
         }
-        if !interface.is_up() || !self.wants(&interface) || self.refused.contains(&index) {
+        if !interface.is_up() {
+            self.refusals.allow_one(index);
+            return;
+        }
+        if !self.wants(&interface) || self.refusals.hold(&interface) {
+            return;
+        }
+        if let Some(first) = self.with_the_name_of(&interface) {
+            let why = format!(
+                "there is another {interface} now: capture goes on with {}, which was {interface} before",
+                first.interface
+            );
+            if self.refusals.add(&interface, &why) {
+                (means.sink)(Event::Note(why));
+            }
             return;
         }
         if let Err(error) = self.attach_later(&interface, means) {
             // One that is gone again is not worth a word.
             if !error.is_disappeared() {
-                self.refuse(&interface, &error, means.sink);
+                self.refuse(&interface, error.to_string(), means.sink);
             }
             return;
         }
-        if let Wanted::Named(names) = &mut self.wanted
-            && let Some(gaps) = names.iter_mut().find(|wanted| wanted.name == interface.name)
-            && let Some(away) = gaps.end()
+        self.refusals.forget(index);
+        let away = match &mut self.wanted {
+            Wanted::Named(names) => {
+                names.iter_mut().find(|wanted| wanted.name == interface.name).and_then(Gaps::end)
+            }
+            _ => self.gone.take(&interface.name),
+        };
+        if let Some(away) = away
             && self.reports.may_say()
         {
             let seconds = away.as_secs_f64();
@@ -415,9 +456,16 @@ impl Set {
         }
     }
 
-    fn refuse(&mut self, interface: &Interface, error: &StartError, sink: &mut dyn FnMut(Event)) {
-        self.refused.push(interface.index);
-        sink(Event::Warning(error.to_string()));
+    /// The interface that is captured because it was called as this one is now: each name stands for one at a time.
+    fn with_the_name_of(&self, interface: &Interface) -> Option<&Attachment> {
+        let is_named = matches!(self.wanted, Wanted::Named(_));
+        self.attachments.iter().filter(|_| is_named).find(|first| first.first_name == interface.name)
+    }
+
+    fn refuse(&mut self, interface: &Interface, why: String, sink: &mut dyn FnMut(Event)) {
+        if self.refusals.add(interface, &why) {
+            sink(Event::Warning(why));
+        }
     }
 
     /// Looks at the programs of others.
@@ -497,11 +545,7 @@ impl Set {
         match &self.wanted {
             Wanted::One(_) => String::new(),
             Wanted::Named(names) => names.iter().map(Gaps::remark).collect(),
-            Wanted::Any if self.gone == 0 => String::new(),
-            Wanted::Any => {
-                let plural = if self.gone == 1 { "" } else { "s" };
-                format!("{} interface{plural} disappeared during the capture\n", self.gone)
-            }
+            Wanted::Any => self.gone.remark(),
         }
     }
 }

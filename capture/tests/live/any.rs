@@ -430,6 +430,89 @@ fn a_hundred_come_and_go() {
     assert!(resident[2] < resident[1] + 2048, "{resident:?} KiB");
 }
 
+/// A name stands for the interface that had it, whatever that is called later, until that is gone.
+#[test]
+#[ignore = "needs root"]
+fn names_stand_for_one_interface_at_a_time() {
+    let namespace = Namespace::new();
+    let pair = |name: &str, peer: &str| {
+        namespace.ip(&format!("link add {name} type veth peer name {peer}"));
+        namespace.ip(&format!("link set {peer} up"));
+        namespace.ip(&format!("link set {name} up"));
+    };
+    pair("ea", "fa");
+    pair("eb", "fb");
+    let capture = Tracer::capture(&namespace, "-l -i ea -i eb --port 8888");
+    let programs = |count| wait_until("the programs", || tcx_links(&capture) == count);
+    programs(4);
+    let rename = |from: &str, to: &str| {
+        namespace.ip(&format!("link set {from} down"));
+        namespace.ip(&format!("link set {from} name {to}"));
+        namespace.ip(&format!("link set {to} up"));
+    };
+    rename("ea", "ec");
+    namespace.ip("link del ec");
+    capture.wait_for_stderr("note: ec, which was ea, disappeared: ea is captured when there is one again\n");
+    programs(2);
+    pair("ea", "fa");
+    capture.wait_for_stderr("note: ea is back: ");
+    programs(4);
+    // Another one takes the name over.
+    rename("ea", "ec");
+    pair("ea", "ga");
+    let note = "note: there is another ea now: capture goes on with ec, which was ea before\n";
+    capture.wait_for_stderr(note);
+    programs(4);
+    namespace.ip("link del ec");
+    wait_until("the other one", || capture.stderr().matches("note: ea is back: ").count() == 2);
+    programs(4);
+    let ended = capture.interrupt();
+    assert_eq!(ended.stderr.matches(note).count(), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("\nea disappeared 2 times, for "), "{}", ended.stderr);
+}
+
+/// What was refused once is tried again when it comes up, and when another one has gone; it is said once.
+#[test]
+#[ignore = "needs root"]
+fn what_was_refused_is_tried_again() {
+    let namespace = Namespace::new();
+    let add = |name: &str| {
+        namespace.ip(&format!("link add {name} type veth peer name {name}p"));
+        namespace.ip(&format!("link set {name} up"));
+    };
+    add("ea");
+    let capture = Tracer::capture(&namespace, "-l -i any --port 8888");
+    let programs = |count| wait_until("the programs", || tcx_links(&capture) == count);
+    programs(3);
+    let helper = capture.helper();
+    let limit = |most: usize| {
+        let arguments = [format!("--pid={helper}"), format!("--nofile={most}:")];
+        assert!(Command::new("prlimit").args(arguments).status().expect("it starts").success());
+    };
+    // What is open stays open.
+    limit(3);
+    add("eb");
+    add("ec");
+    for name in ["eb", "ec"] {
+        capture.wait_for_stderr(&format!("warning: cannot attach tc to {name}: "));
+    }
+    namespace.ip("link set eb down");
+    namespace.ip("link set eb up");
+    limit(1024);
+    namespace.ip("link set eb down");
+    namespace.ip("link set eb up");
+    programs(5);
+    namespace.ip("link del ea");
+    capture.wait_for_stderr("note: ea disappeared\n");
+    programs(5);
+    let ended = capture.interrupt();
+    for name in ["eb", "ec"] {
+        let said = ended.stderr.matches(&format!("\ncapture: warning: cannot attach tc to {name}: ")).count();
+        // Once when it happens, and once in the summary.
+        assert!((1..=2).contains(&said), "{}", ended.stderr);
+    }
+}
+
 /// The process that prints ends a second after its signal, also where detaching takes longer: the helper goes on.
 #[test]
 #[ignore = "needs root"]

@@ -1,6 +1,9 @@
 //! Interfaces that are not there for a while, and what is said of it.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::super::interface::printable;
 
@@ -51,6 +54,42 @@ impl Gaps {
     }
 }
 
+/// Interfaces that have gone, where none is asked for by name.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    count: u64,
+    /// The last of them that are not back, and since when.
+    names: VecDeque<(String, Instant)>,
+}
+
+impl Gone {
+    /// One has gone.
+    pub(super) fn add(&mut self, name: &str) {
+        const MOST: usize = 64;
+
+        self.count += 1;
+        if self.names.len() == MOST {
+            self.names.pop_front();
+        }
+        self.names.push_back((name.to_owned(), Instant::now()));
+    }
+
+    /// One is there. For how long it was away, if it is one of the last that have gone.
+    pub(super) fn take(&mut self, name: &str) -> Option<Duration> {
+        let place = self.names.iter().rposition(|(gone, _)| gone == name)?;
+        self.names.remove(place).map(|(_, since)| since.elapsed())
+    }
+
+    /// A line about them; nothing if there were none.
+    pub(super) fn remark(&self) -> String {
+        match self.count {
+            0 => String::new(),
+            1 => "1 interface disappeared during the capture\n".to_owned(),
+            count => format!("{count} interfaces disappeared during the capture\n"),
+        }
+    }
+}
+
 /// How much was said of interfaces in this minute.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reports {
@@ -88,6 +127,18 @@ mod tests {
         gaps.end();
         gaps.total = Duration::from_millis(1260);
         assert_eq!(gaps.remark(), "e? disappeared 2 times, for 1.3 s together\n");
+    }
+
+    #[test]
+    fn the_last_that_have_gone_are_known() {
+        let mut gone = Gone::default();
+        assert_eq!((gone.take("e0"), gone.remark()), (None, String::new()));
+        gone.add("e0");
+        assert!(gone.take("e0").is_some() && gone.take("e0").is_none());
+        assert_eq!(gone.remark(), "1 interface disappeared during the capture\n");
+        (0..1000).for_each(|number| gone.add(&format!("e{number}")));
+        assert!(gone.take("e0").is_none() && gone.take("e999").is_some());
+        assert_eq!(gone.remark(), "1001 interfaces disappeared during the capture\n");
     }
 
     #[test]
