@@ -156,7 +156,7 @@ fn needs(config: &Config) -> (Needs, Option<Needs>) {
         folders.push(folder(path, false));
     }
     let needs = Needs { asks: names, live: is_live, ..Needs::default() };
-    // What is live opens its outputs before it gives up anything. The outputs of a file need to know its header, and whoever
+    // What is live opens its outputs before it gives up anything. The outputs of a file need to know its header, and what
     // looks at that has nothing any more.
     if folders.is_empty() || is_live && !opens_later {
         return (needs, None);
