@@ -160,10 +160,12 @@ impl Set {
                 Err(error) if named.is_awaited && error.is_disappeared() => continue,
                 attached => attached?,
             }
-            if named.name != interface.name {
-                if let Some(attachment) = self.attachments.last_mut() {
-                    attachment.first_name.clone_from(&named.name);
-                }
+            // Where the filter can select nothing of its kind, it is not attached to.
+            let is_it = |attachment: &&mut Attachment| attachment.interface.index == interface.index;
+            if named.name != interface.name
+                && let Some(attachment) = self.attachments.iter_mut().find(is_it)
+            {
+                attachment.first_name.clone_from(&named.name);
                 let name = printable(&named.name);
                 (means.sink)(Event::Note(format!(
                     "{name} is called {interface} now: it is captured all the same"
