@@ -65,7 +65,7 @@ fn rows(results: &Results<'_>) -> Vec<Row> {
         lossless(row(
             "added to a packet in its own context, where none is lost",
             "null",
-            Quantity::SenderAdded,
+            Quantity::TypicalAdded,
             nanoseconds,
         )),
         row("added to a packet to another port", "unmatched", Quantity::SenderAdded, nanoseconds),
@@ -110,7 +110,7 @@ mod tests {
             [(Tool::UNSET, 80.0, 50.0), (Tool::TCPDUMP, 0.0, 300.0), (Tool::CAPTURE, 0.0, 150.0)]
         {
             table.add(tool.name, Quantity::Lost, lost);
-            table.add(tool.name, Quantity::SenderAdded, added);
+            table.add(tool.name, Quantity::TypicalAdded, added);
         }
         let text = render(&[table]);
         let row = text.lines().find(|line| line.starts_with("| added to a packet in its own")).unwrap();
