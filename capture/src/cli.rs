@@ -3,12 +3,13 @@
 
 mod choices;
 mod files;
+mod formats;
 
 use std::{error::Error as _, ffi::OsString, path::PathBuf};
 
 use capture_packet::Precision;
 use clap::{
-    ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum,
+    ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser,
     builder::{OsStringValueParser, TypedValueParser as _},
     error::{ContextKind, ContextValue, ErrorKind},
 };
@@ -16,8 +17,9 @@ use clap::{
 pub use self::{
     choices::{DirectionChoice, HookChoice, LogLevelChoice},
     files::FileArguments,
+    formats::ByName,
 };
-use crate::ports::PortList;
+use crate::{output::format::Format, ports::PortList};
 
 /// The headings of the help.
 const CAPTURE: &str = "What to capture";
@@ -149,8 +151,8 @@ pub struct Cli {
 
     /// The format of the file: pcap, or pcapng, which also has the interface, the direction and the losses; pcapng where
     /// its name ends so
-    #[arg(help_heading = OUTPUTS, long, value_enum, value_name = "FORMAT")]
-    pub format: Option<FileFormat>,
+    #[arg(help_heading = OUTPUTS, long, value_parser = formats::of_file(), value_name = "FORMAT")]
+    pub format: Option<&'static Format>,
 
     /// Capture the headers alone, also for -w
     #[arg(help_heading = CAPTURE, long, overrides_with = "snaplen")]
@@ -164,18 +166,9 @@ pub struct Cli {
     #[arg(help_heading = OUTPUTS, short = 'U', long = "packet-buffered")]
     pub packet_buffered: bool,
 
-    /// Write packets as JSON, an object a line, instead of printing them: to a file, or to standard output
-    /// (docs/json.md)
-    #[arg(
-        help_heading = OUTPUTS,
-        long,
-        value_name = "FILE",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "-",
-        value_parser = OsStringValueParser::new().map(PathBuf::from)
-    )]
-    pub json: Option<PathBuf>,
+    /// Where else packets go.
+    #[command(flatten)]
+    pub by_name: ByName,
 
     /// When files end.
     #[command(flatten)]
@@ -316,15 +309,6 @@ struct WithoutMeaning {
     /// The filter as it stands: there is no optimizer.
     #[arg(short = 'O', long = "no-optimize", hide = true)]
     _no_optimize: bool,
-}
-
-/// What a file of packets looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FileFormat {
-    /// What every tool reads.
-    Pcap,
-    /// draft-ietf-opsawg-pcapng.
-    Pcapng,
 }
 
 impl Cli {

@@ -1,9 +1,11 @@
 //! From the command line to what is to be done: the validated form of [`Cli`].
 
+mod error;
 mod files;
+mod live;
+mod outputs;
 
 use std::{
-    ffi::OsString,
     fs::File,
     io::Read as _,
     path::{Path, PathBuf},
@@ -15,12 +17,17 @@ use capture_filter::names::Names;
 use capture_packet::{LinkType, Precision};
 use capture_text::options::{Dump, TextOptions, TimestampStyle};
 
-use self::files::Target;
-pub use self::files::{FileRules, FilesConfigError};
+pub use self::{
+    error::ConfigError,
+    files::{FileRules, FilesConfigError},
+    live::{Interfaces, Live, Namespace},
+    outputs::{OutputSpec, Outputs},
+};
+use self::{error::MAX_BUFFER_SIZE, live::namespaces};
 use crate::{
-    cli::{Cli, FileFormat, LogLevelChoice},
+    cli::{Cli, LogLevelChoice},
     filter::Filter,
-    kernel::{DirectionFilter, Hook, LogLevel, NamespaceArgument},
+    kernel::{DirectionFilter, Hook},
     sandbox::SandboxOptions,
 };
 
@@ -28,12 +35,6 @@ use crate::{
 const DEFAULT_BUFFER_SIZE: u64 = 32 * 1024;
 /// The same where payload is captured: what a full-size packet takes is 15 times what its headers take.
 const DEFAULT_BUFFER_SIZE_WITH_PAYLOAD: u64 = 64 * 1024;
-/// The largest `-B`, in KiB: a ring's size is a 32-bit number and its mapping twice that.
-const MAX_BUFFER_SIZE: u64 = 1024 * 1024;
-
-/// What `-i` calls all interfaces together.
-const ANY: &str = "any";
-
 /// What a run is to do.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -91,58 +92,6 @@ pub struct Config {
     pub sandbox: SandboxOptions,
 }
 
-/// Where packets go. At least one is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outputs {
-    /// Lines on standard output.
-    pub text: bool,
-    /// A file of packets.
-    pub write: Option<PacketFile>,
-    /// JSON; `-` for standard output.
-    pub json: Option<PathBuf>,
-}
-
-impl Outputs {
-    /// Whether one of them is standard output.
-    pub fn uses_standard_output(&self) -> bool {
-        let paths = [self.write.as_ref().map(|file| &file.path), self.json.as_ref()];
-        self.text || paths.into_iter().flatten().any(|path| is_standard_output(path))
-    }
-
-    /// Whether one of them has a place for the interfaces.
-    pub fn name_interfaces(&self) -> bool {
-        self.have_exact_times()
-    }
-
-    /// Whether one of them always has the times that the source means, to the nanosecond: then they are read, and the others
-    /// cut them off themselves.
-    pub fn have_exact_times(&self) -> bool {
-        self.json.is_some() || self.write.as_ref().is_some_and(|file| file.format == FileFormat::Pcapng)
-    }
-}
-
-/// `-w`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PacketFile {
-    /// Its name; `-` for standard output.
-    pub path: PathBuf,
-    /// What it looks like.
-    pub format: FileFormat,
-    /// Whether each packet is written at once.
-    pub packet_buffered: bool,
-    /// When the next file begins, and when there is enough.
-    pub rules: FileRules,
-    /// `-z`: what gets each finished file.
-    pub command: Option<OsString>,
-}
-
-impl PacketFile {
-    /// Whether its format is pcapng.
-    pub fn is_pcapng(&self) -> bool {
-        self.format == FileFormat::Pcapng
-    }
-}
-
 /// Where packets come from.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -150,154 +99,6 @@ pub enum Source {
     File(PathBuf),
     /// An interface.
     Live(Live),
-}
-
-/// The interfaces of a live capture, as they are asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Interfaces {
-    /// None was named.
-    Default,
-    /// One, by what it is called.
-    One(OsString),
-    /// Several.
-    Several(Vec<OsString>),
-    /// All that are up.
-    Any,
-}
-
-impl Interfaces {
-    fn new(names: Vec<OsString>) -> Result<Self, ConfigError> {
-        match <[OsString; 1]>::try_from(names) {
-            Ok([name]) if name != ANY => Ok(Self::One(name)),
-            Ok(_) => Ok(Self::Any),
-            Err(names) if names.is_empty() => Ok(Self::Default),
-            Err(names) if names.iter().all(|name| name == ANY) => Ok(Self::Any),
-            Err(names) if names.iter().any(|name| name == ANY) => Err(ConfigError::AnyAndOthers),
-            Err(names) => Ok(Self::Several(names)),
-        }
-    }
-}
-
-/// A network namespace, as it is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Namespace {
-    /// By a name, a path or a process.
-    Called(NamespaceArgument),
-    /// By the id of a container.
-    OfContainer(NamespaceArgument),
-}
-
-/// What a live capture needs to know.
-#[derive(Clone, Debug)]
-pub struct Live {
-    /// Which interfaces.
-    pub interfaces: Interfaces,
-    /// The network namespaces that they are in; none for the own one.
-    pub namespaces: Vec<Namespace>,
-    /// Whether to wait for those that are not there.
-    pub wait: bool,
-    /// `-y`: what the packets are to begin with.
-    pub link_type: Option<LinkType>,
-    /// Where to attach.
-    pub hook: Hook,
-    /// Which packets.
-    pub direction: DirectionFilter,
-    /// Whether to put the interface into promiscuous mode.
-    pub promiscuous: bool,
-    /// Bytes to capture of each packet, 0 for the headers alone.
-    pub snaplen: u32,
-    /// Memory for the rings in bytes.
-    pub buffer_size: usize,
-    /// What the programs in the kernel log.
-    pub log_level: LogLevel,
-}
-
-/// A command line that clap accepts and that means nothing all the same.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// An expression that is none, with a line that points at the fault.
-    #[error("{0}")]
-    Expression(String),
-    /// `-F` with a file that cannot be read.
-    #[error("-F {file}: {reason}")]
-    ExpressionFile {
-        /// The file.
-        file: String,
-        /// The system's answer.
-        reason: String,
-    },
-    /// `-i any` and another one.
-    #[error("-i any takes every interface: leave out the other -i, or name all that are meant")]
-    AnyAndOthers,
-    /// `-i any` at XDP.
-    #[error(
-        "--hook {0} takes the interfaces by their names: native XDP resets some network cards, and there is one program \
-         for each interface; name them with -i, or leave out --hook"
-    )]
-    AnyAtXdp(Hook),
-    /// `-y` with something that is no link type.
-    #[error("{0} is no data link type: -y takes LINUX_SLL2, or the interface's own")]
-    LinkType(String),
-    /// `-Q out` at XDP.
-    #[error("XDP sees incoming packets only: -Q out takes --hook tc")]
-    OutgoingAtXdp,
-    /// `-c` with something else than a number, or 0.
-    #[error("invalid packet count {0}: -c takes 1 or more")]
-    Count(String),
-    /// `-s` with something else than a number, or beyond tcpdump's ceiling.
-    #[error("invalid snapshot length {0}: -s takes 1 to {MAX_SNAPLEN} bytes, or 0 for the maximum")]
-    Snaplen(String),
-    /// `-B` with something else than a number, or out of range.
-    #[error("invalid buffer size {0}: -B takes 1 to {MAX_BUFFER_SIZE}, in KiB")]
-    BufferSize(String),
-    /// `--ebpf` without `-d`.
-    #[error("--ebpf is a form of -d: write -d --ebpf")]
-    EbpfOfNothing,
-    /// `--ebpf` with `-r`.
-    #[error("-d --ebpf is what runs in the kernel, and files are read without it: leave out -r or --ebpf")]
-    EbpfOfFile,
-    /// `--check` with `--port`.
-    #[error("--check explains an expression: leave out --port")]
-    CheckOfPorts,
-    /// `-n --resolve`.
-    #[error("-n asks for numbers and --resolve for names: leave one of them out")]
-    NumbersAndNames,
-    /// `--count` without `-r`.
-    #[error(
-        "--count counts the packets of a file: name one with -r (a live capture ends with the count, on standard error)"
-    )]
-    LiveCount,
-    /// An output without a name.
-    #[error("{0} has an empty name: name a file, or give - for standard output")]
-    NoName(&'static str),
-    /// `--headers` with `-r`.
-    #[error(
-        "--headers is what a live capture takes of each packet, and -r has what is in the file: leave it out"
-    )]
-    HeadersOfFile,
-    /// `--format` without `-w`.
-    #[error("--format is the format of a file: name one with -w")]
-    FormatOfNothing,
-    /// `--count` with `-w` or `--json`.
-    #[error("--count prints only how many packets there are: leave out -w and --json")]
-    CountAndWrite,
-    /// `--explain` where nothing shows it.
-    #[error("pcap files have no comments: write pcapng (--format pcapng), or add --print or --json")]
-    ExplainInPcap,
-    /// Two outputs would be mixed.
-    #[error("two outputs go to {0}: give one of them a file of its own")]
-    SameOutput(String),
-    /// An option about files.
-    #[error(transparent)]
-    Files(#[from] FilesConfigError),
-    /// Too many of `-t`, `-x`, `-X` or `-A`.
-    #[error("too many -{flag}: {most} at most")]
-    TooMany {
-        /// The flag.
-        flag: char,
-        /// How often it may be given.
-        most: u8,
-    },
 }
 
 impl Command {
@@ -348,8 +149,9 @@ impl Command {
             return Err(ConfigError::LiveCount);
         }
         let mut text = text_options(&cli)?;
-        let outputs = outputs(&cli)?;
-        let enough = outputs.write.as_ref().and_then(|file| file.rules.autostop.packets);
+        let outputs = Outputs::new(&cli)?;
+        let enough = outputs.file().and_then(|file| file.rules.autostop.packets);
+        let line_buffered = outputs::is_line_buffered(&cli);
         let count = count(cli.count)?;
         let snaplen = snaplen(cli.snaplen, cli.headers, &text, &outputs)?;
         let live = Live {
@@ -376,7 +178,7 @@ impl Command {
             resolve: cli.resolve,
             no_domain: cli.no_domain,
             explain: cli.explain,
-            line_buffered: cli.line_buffered || cli.packet_buffered && outputs.write.is_none(),
+            line_buffered,
             outputs,
             sandbox: SandboxOptions {
                 is_wanted: !cli.no_sandbox,
@@ -390,16 +192,6 @@ impl Command {
             None => Self::Print(config),
         })
     }
-}
-
-fn namespaces(called: Vec<OsString>, of_containers: Vec<OsString>) -> Vec<Namespace> {
-    let called = called.into_iter().map(NamespaceArgument::of_name).map(Namespace::Called);
-    let of_containers = of_containers.into_iter().map(NamespaceArgument::of_container);
-    let mut all: Vec<Namespace> = called.chain(of_containers.map(Namespace::OfContainer)).collect();
-    NamespaceArgument::tell_apart(all.iter_mut().map(|namespace| match namespace {
-        Namespace::Called(argument) | Namespace::OfContainer(argument) => argument,
-    }));
-    all
 }
 
 /// A link type by the name that tcpdump has for it (libpcap, `pcap_datalink_name_to_val`).
@@ -502,70 +294,9 @@ fn snaplen(
         Some(snaplen) if snaplen <= MAX_SNAPLEN => Ok(snaplen),
         Some(snaplen) => Err(ConfigError::Snaplen(snaplen.to_string())),
         None if headers => Ok(0),
-        None if prints_more || outputs.write.is_some() => Ok(MAX_SNAPLEN),
+        None if prints_more || outputs.have_whole_packets() => Ok(MAX_SNAPLEN),
         None => Ok(0),
     }
-}
-
-/// Where packets go: to standard output as text if nothing else is asked for.
-fn outputs(cli: &Cli) -> Result<Outputs, ConfigError> {
-    let format = |path: &Path| match cli.format {
-        Some(format) => format,
-        None if path.extension().is_some_and(|extension| extension == "pcapng") => FileFormat::Pcapng,
-        None => FileFormat::Pcap,
-    };
-    for (option, path) in [("-w", &cli.write), ("--json", &cli.json)] {
-        if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
-            return Err(ConfigError::NoName(option));
-        }
-    }
-    let [write, json] = [&cli.write, &cli.json].map(|path| path.as_deref().map(output_path));
-    let target = match &write {
-        None => Target::None,
-        Some(path) if is_standard_output(path) => Target::Stream,
-        Some(_) => Target::File,
-    };
-    let rules = files::rules(&cli.files, target)?;
-    let write = write.map(|path| PacketFile {
-        format: format(&path),
-        path,
-        packet_buffered: cli.packet_buffered,
-        rules,
-        command: cli.files.postrotate_command.clone(),
-    });
-    if cli.format.is_some() && write.is_none() {
-        return Err(ConfigError::FormatOfNothing);
-    }
-    let text = cli.print || write.is_none() && json.is_none();
-    let outputs = Outputs { text, write, json };
-    if cli.count_only && (outputs.write.is_some() || outputs.json.is_some()) {
-        return Err(ConfigError::CountAndWrite);
-    }
-    let has_events = outputs.text
-        || outputs.json.is_some()
-        || outputs.write.as_ref().is_some_and(|file| file.format == FileFormat::Pcapng);
-    if cli.explain && !has_events {
-        return Err(ConfigError::ExplainInPcap);
-    }
-    let paths = [outputs.write.as_ref().map(|file| &file.path), outputs.json.as_ref()];
-    let to_standard_output = paths.into_iter().flatten().filter(|path| is_standard_output(path)).count();
-    if to_standard_output + usize::from(outputs.text) > 1 {
-        return Err(ConfigError::SameOutput("standard output".to_owned()));
-    }
-    match paths {
-        [Some(file), Some(json)] if file == json => Err(ConfigError::SameOutput(file.display().to_string())),
-        _ => Ok(outputs),
-    }
-}
-
-/// Where an output goes: standard output is `-`, whichever of its names it was given.
-fn output_path(path: &Path) -> PathBuf {
-    let names = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
-    if names.iter().any(|name| path == Path::new(name)) { PathBuf::from("-") } else { path.to_owned() }
-}
-
-fn is_standard_output(path: &Path) -> bool {
-    path == Path::new("-")
 }
 
 fn buffer_size(asked: Option<String>, snaplen: u32) -> Result<usize, ConfigError> {

@@ -70,7 +70,7 @@ const LAYERS: &[Layer] = &[
     Layer { module: "messages", imports: &["blocking"], touches: &[] },
     Layer { module: "summary", imports: &[], touches: &[] },
     // What was asked for.
-    Layer { module: "cli", imports: &["kernel", "ports"], touches: &[Clap] },
+    Layer { module: "cli", imports: &["kernel", "output", "ports"], touches: &[Clap] },
     Layer { module: "config", imports: &["cli", "filter", "kernel", "output", "sandbox"], touches: &[] },
 ];
 

@@ -1,7 +1,7 @@
 //! Command lines and what they mean.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::Path,
 };
@@ -10,6 +10,7 @@ use capture_filter::names::NoNames;
 use clap::CommandFactory as _;
 
 use super::*;
+use crate::output::{json, pcap, pcapng};
 
 fn config(arguments: &str) -> Result<Config, ConfigError> {
     let words = ["capture"].into_iter().chain(arguments.split_whitespace());
@@ -224,33 +225,40 @@ fn what_scripts_pass_is_accepted() {
 #[test]
 fn packets_go_where_the_command_line_says() {
     let outputs = |arguments: &str| config(arguments).unwrap().outputs;
-    let file = |path: &str, format| {
-        Some(PacketFile {
-            path: path.into(),
-            format,
-            packet_buffered: false,
-            rules: FileRules::default(),
-            command: None,
-        })
+    let to = |path: &str, format| OutputSpec {
+        format,
+        path: path.into(),
+        is_unbuffered: false,
+        rules: FileRules::default(),
+        command: None,
     };
-    let (text, json) = (true, Some(PathBuf::from("-")));
-    for (arguments, expected) in [
-        ("", Outputs { text, write: None, json: None }),
-        ("--print", Outputs { text, write: None, json: None }),
-        ("-w x.pcap", Outputs { text: false, write: file("x.pcap", FileFormat::Pcap), json: None }),
-        ("-w x.pcapng", Outputs { text: false, write: file("x.pcapng", FileFormat::Pcapng), json: None }),
-        ("-w - --format pcapng", Outputs { text: false, write: file("-", FileFormat::Pcapng), json: None }),
-        ("-w /dev/stdout", Outputs { text: false, write: file("-", FileFormat::Pcap), json: None }),
-        ("-w //dev/fd//1", Outputs { text: false, write: file("-", FileFormat::Pcap), json: None }),
-        ("--json=/proc/self/fd/1", Outputs { text: false, write: None, json: Some(PathBuf::from("-")) }),
-        ("-w x --print", Outputs { text, write: file("x", FileFormat::Pcap), json: None }),
-        ("--json", Outputs { text: false, write: None, json: json.clone() }),
-        ("--json -w x", Outputs { text: false, write: file("x", FileFormat::Pcap), json }),
-        ("--json=y --print", Outputs { text, write: None, json: Some("y".into()) }),
+    let (pcap, pcapng, json) = (&pcap::FORMAT, &pcapng::FORMAT, &json::FORMAT);
+    for (arguments, text, others) in [
+        ("", true, vec![]),
+        ("--print", true, vec![]),
+        ("-w x.pcap", false, vec![to("x.pcap", pcap)]),
+        ("-w x.pcapng", false, vec![to("x.pcapng", pcapng)]),
+        ("-w x.pcapng --format pcap", false, vec![to("x.pcapng", pcap)]),
+        ("-w - --format pcapng", false, vec![to("-", pcapng)]),
+        ("-w /dev/stdout", false, vec![to("-", pcap)]),
+        ("-w //dev/fd//1", false, vec![to("-", pcap)]),
+        ("--json=/proc/self/fd/1", false, vec![to("-", json)]),
+        ("-w x --print", true, vec![to("x", pcap)]),
+        ("--json", false, vec![to("-", json)]),
+        ("--json -w x", false, vec![to("x", pcap), to("-", json)]),
+        ("--json=y --print", true, vec![to("y", json)]),
     ] {
-        assert_eq!(outputs(arguments), expected, "{arguments}");
+        assert_eq!(outputs(arguments), Outputs { text, others }, "{arguments}");
     }
-    assert!(outputs("-U -w x").write.unwrap().packet_buffered);
+    for (arguments, unbuffered) in [
+        ("-U -w x", vec![true]),
+        ("-l -w x --json", vec![false, true]),
+        ("-U -w x --json", vec![true, false]),
+        ("-U --json", vec![true]),
+    ] {
+        let is_unbuffered = |output: &OutputSpec| output.is_unbuffered;
+        assert_eq!(outputs(arguments).others.iter().map(is_unbuffered).collect::<Vec<_>>(), unbuffered);
+    }
     // An expression is no file.
     assert_eq!(config("--json tcp port 80").unwrap().filter.to_string(), "tcp port 80");
 }

@@ -31,6 +31,15 @@ const SENDER: usize = 6;
 /// The longest captured frame that is made without growing.
 const ROOM: usize = 2048;
 
+/// That packets are to be cooked frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cooking {
+    /// Bytes of a frame that are kept; 0 for all.
+    pub snaplen: u32,
+    /// Whether that is asked for (`-y`): then also where there is a place for interfaces of any kind.
+    pub is_asked: bool,
+}
+
 /// Hands packets to another encoder as cooked frames.
 #[derive(Debug)]
 pub struct Cooked<E> {

@@ -21,9 +21,23 @@ use self::{
 };
 use super::{
     encoder::Encoder,
+    format::{Asked, Events, Format},
     statistics::{HookAccount, Statistics},
 };
 use crate::source::interface::InterfaceDescription;
+
+/// JSON lines.
+pub const FORMAT: Format = Format {
+    name: "json",
+    help: "Write packets as JSON, an object a line, instead of printing them: to a file, or to standard output \
+           (docs/json.md)",
+    asked: Asked::ByName,
+    whole_packets: false,
+    exact_times: true,
+    interfaces: true,
+    events: Events::Always,
+    encoder: |setup| Box::new(JsonEncoder::new(setup.interfaces.to_vec())),
+};
 
 /// The version of the schema. It grows when a key goes away or changes its meaning; new keys and new types of objects may
 /// come without that.

@@ -1,15 +1,17 @@
 //! Where packets go: an [`Encoder`] appends each to a [`Block`], and a [`Destination`] writes the blocks.
 //!
-//! The encoder runs on the engine's thread and never waits. Live, blocks go through a bounded [`Queue`] to a thread of
+//! The encoder runs on the engine's thread and never waits. Live, blocks go through a bounded [`queue`] to a thread of
 //! the output's own, the only code that may wait for it; of a file that is read, they are written at once. Each output
 //! counts what became of its packets, to the packet, also after a partial write:
 //!
 //! handed in = written + queued + dropped + failed + unfit + left out, because a limit was reached.
 
+mod block;
 pub mod cooked;
 pub mod destination;
 pub mod encoder;
 pub mod files;
+pub mod format;
 pub mod json;
 pub mod pcap;
 pub mod pcapng;
@@ -17,6 +19,7 @@ mod queue;
 pub mod statistics;
 pub mod stream;
 pub mod text;
+mod way;
 
 use std::{io, ops::Range, sync::Arc, time::Duration};
 
@@ -25,17 +28,20 @@ use capture_flow::{Event, Forgotten};
 use capture_packet::Packet;
 use tokio::sync::Notify;
 
+pub use self::block::{BLOCK, Block};
 use self::{
     destination::{Destination, Progress},
     encoder::Encoder,
-    queue::{Queue, Writer},
+    format::Format,
+    queue::Writer,
     statistics::Statistics,
+    way::Way,
 };
 use crate::source::interface::InterfaceDescription;
 
-/// A block goes on when it has this many bytes, at the latest, and it has one packet more at most. It bounds how long
-/// a signal waits.
-pub const BLOCK: usize = 256 * 1024;
+/// The forms in which packets and events go somewhere, besides the lines, in the order in which their outputs are opened.
+/// Those of files come first, so that they hold up the source. A new one is a file with a [`Format`], and a line here.
+pub const FORMATS: &[&Format] = &[&pcap::FORMAT, &pcapng::FORMAT, &json::FORMAT];
 
 /// How long a block waits at most while packets come, in nanoseconds.
 const AGE: i64 = 100_000_000;
@@ -43,19 +49,6 @@ const AGE: i64 = 100_000_000;
 const ROOM: usize = 4096;
 /// A small packet in an output, in bytes.
 const SMALL: usize = 64;
-
-/// Whole packets in the form of an output, to be written together.
-#[derive(Debug, Default)]
-pub struct Block {
-    /// What is to be written.
-    pub bytes: BytesMut,
-    /// Where in it each packet ends: the places where it may be cut.
-    pub ends: Vec<usize>,
-    /// Where in it is what each file that begins after it has, too.
-    pub header: Vec<Range<usize>>,
-    /// What a file ends with that is followed by another one.
-    pub trailer: Bytes,
-}
 
 /// When a block goes on that is not full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,26 +94,6 @@ pub struct Output {
     has_no_reader: bool,
 }
 
-/// How blocks reach the destination.
-#[derive(Debug)]
-enum Way {
-    /// A thread writes them.
-    Queue(Queue),
-    /// They are written at once. What went wrong is kept until it is asked for.
-    Here { destination: Box<dyn Destination>, error: Option<io::Error> },
-}
-
-impl Block {
-    /// The same memory, with nothing in it.
-    fn emptied(self) -> Self {
-        let Self { mut bytes, mut ends, mut header, trailer: _ } = self;
-        bytes.clear();
-        ends.clear();
-        header.clear();
-        Self { bytes, ends, header, trailer: Bytes::new() }
-    }
-}
-
 impl Output {
     /// An output with a thread of its own, which is to be [started](Self::start), and notifies `failures` when the
     /// destination takes no more.
@@ -133,8 +106,8 @@ impl Output {
     ) -> Self {
         let has_header = destination.has_header();
         let progress = Arc::new(Progress::default());
-        let (queue, writer) = Queue::new(destination, Arc::clone(&progress), Arc::clone(failures));
-        let output = Self::new(name, encoder, Way::Queue(queue), progress, flush, BLOCK, has_header);
+        let (way, writer) = Way::queue(destination, &progress, failures);
+        let output = Self::new(name, encoder, way, progress, flush, BLOCK, has_header);
         Self { writer: Some(writer), ..output }
     }
 
@@ -160,15 +133,7 @@ impl Output {
             Flush::WhenIdle => BLOCK,
         };
         let has_header = destination.has_header();
-        Self::new(
-            name,
-            encoder,
-            Way::Here { destination, error: None },
-            Arc::default(),
-            flush,
-            full,
-            has_header,
-        )
+        Self::new(name, encoder, Way::here(destination), Arc::default(), flush, full, has_header)
     }
 
     fn new(
@@ -389,80 +354,48 @@ impl Output {
     /// After how long [`tick`](Self::tick) is to be called when nothing is handed over before: for an output without a
     /// queue, whose thread does it.
     pub fn wait(&self) -> Option<Duration> {
-        match &self.way {
-            Way::Here { destination, error: None } if !self.has_failed => destination.wait(),
-            _ => None,
-        }
+        self.way.wait().filter(|_| !self.has_failed)
     }
 
     /// Does what the time asks for.
     pub fn tick(&mut self) {
-        if let Way::Here { destination, error: error @ None } = &mut self.way
-            && !self.has_failed
-        {
-            *error = destination.tick(&self.progress).err();
+        if !self.has_failed {
+            self.way.tick(&self.progress);
         }
     }
 
     /// Has the destination look whether it can go on, without a block. One that has no room for that is at work, and finds
     /// out.
     pub fn look(&mut self) {
-        let trailer = self.trailer();
-        match &mut self.way {
-            Way::Queue(queue) => {
-                if let Some(place) = queue.place() {
-                    place.send(Block { trailer, ..Block::default() });
-                }
-            }
-            Way::Here { destination, error: error @ None } if !self.has_failed => {
-                destination.prepare(&[], trailer);
-                *error = destination.write(&[], &[], &self.progress).err();
-            }
-            Way::Here { .. } => {}
+        if !self.has_failed {
+            let block = Block { trailer: self.trailer(), ..Block::default() };
+            self.way.look(block, &self.progress);
         }
     }
 
     /// Waits until there is room for one more block. False if the output has ended.
     pub async fn room(&self) -> bool {
-        match &self.way {
-            Way::Queue(queue) => queue.room().await,
-            Way::Here { error, .. } => error.is_none(),
-        }
+        self.way.room().await
     }
 
     /// Says that no more blocks come.
     pub fn close(&mut self) {
-        match &mut self.way {
-            Way::Queue(queue) => queue.close(),
-            Way::Here { destination, error } => {
-                if error.is_none() && !self.has_failed {
-                    *error = destination.close(&self.progress).err();
-                }
-            }
-        }
+        self.way.close(self.has_failed, &self.progress);
     }
 
     /// Waits until the output has failed or, once it is [closed](Self::close), everything has been written.
     pub async fn closed(&mut self) {
-        if let Way::Queue(queue) = &mut self.way {
-            queue.closed().await;
-        }
+        self.way.closed().await;
     }
 
     /// Whether it is known that everything was written and closed, or that it has failed.
     pub fn is_settled(&self) -> bool {
-        match &self.way {
-            Way::Queue(queue) => queue.has_ended(),
-            Way::Here { .. } => true,
-        }
+        self.way.is_settled()
     }
 
     /// What went wrong, once. From then on the output takes nothing, and counts what it does not take.
     pub fn take_error(&mut self) -> Option<io::Error> {
-        let error = match &mut self.way {
-            Way::Queue(queue) => queue.take_error(),
-            Way::Here { error, .. } => error.take(),
-        };
+        let error = self.way.take_error();
         if let Some(error) = &error {
             self.has_failed = true;
             self.has_no_reader = error.kind() == io::ErrorKind::BrokenPipe;
@@ -472,10 +405,7 @@ impl Output {
 
     /// Whether the destination takes no more, also where the [error](Self::take_error) has not been taken.
     fn is_closed(&self) -> bool {
-        match &self.way {
-            Way::Queue(queue) => queue.is_closed(),
-            Way::Here { error, .. } => error.is_some(),
-        }
+        self.way.is_closed()
     }
 
     /// Whether it has failed because its reader has gone, which has read enough.
@@ -495,7 +425,7 @@ impl Output {
 
     /// Whether there is an error that has not been taken: for an output without a queue.
     pub fn is_stuck(&self) -> bool {
-        matches!(&self.way, Way::Here { error: Some(_), .. })
+        self.way.is_stuck()
     }
 
     /// Whether an [error](Self::take_error) has been taken.

@@ -6,8 +6,39 @@ use bytes::{Bytes, BytesMut};
 use capture_common::record::MAX_SNAPLEN;
 use capture_packet::{LinkType, Packet, Precision};
 
-use super::encoder::Encoder;
+use super::{
+    cooked::Cooked,
+    encoder::Encoder,
+    format::{Asked, Events, Format, Setup},
+};
 use crate::source::interface::InterfaceDescription;
+
+/// pcap files.
+pub const FORMAT: Format = Format {
+    name: "pcap",
+    help: "What every tool reads",
+    asked: Asked::OfFile,
+    whole_packets: true,
+    exact_times: false,
+    interfaces: false,
+    events: Events::Never,
+    encoder,
+};
+
+fn encoder(setup: &Setup<'_>) -> Box<dyn Encoder> {
+    let &Setup { interfaces, precision, cooking, .. } = setup;
+    match cooking {
+        Some(cooking) => {
+            let description = InterfaceDescription::new(LinkType::LinuxSll2, cooking.snaplen);
+            Box::new(Cooked::new(PcapEncoder::new(&description, precision), interfaces, cooking.snaplen))
+        }
+        None => {
+            // The file has a link type before a packet says which.
+            let unknown = InterfaceDescription::new(LinkType::Ethernet, MAX_SNAPLEN);
+            Box::new(PcapEncoder::new(interfaces.first().unwrap_or(&unknown), precision))
+        }
+    }
+}
 
 const MAGIC_MICRO: u32 = 0xa1b2_c3d4;
 const MAGIC_NANO: u32 = 0xa1b2_3c4d;

@@ -22,7 +22,9 @@ use capture_packet::{Direction, LinkType, Packet, Timestamp};
 use capture_text::comments::{write_comment_text, write_forgotten_text};
 
 use super::{
+    cooked::{Cooked, cooked_description},
     encoder::Encoder,
+    format::{Asked, Events, Format, Setup},
     statistics::{InterfaceLosses, Statistics},
 };
 use crate::{
@@ -36,6 +38,30 @@ use crate::{
     source::interface::InterfaceDescription,
 };
 use blocks::{END, OPTION_HEADER_LENGTH, block, option, option_with, put_words, time_words};
+
+/// pcapng files.
+pub const FORMAT: Format = Format {
+    name: "pcapng",
+    help: "draft-ietf-opsawg-pcapng",
+    asked: Asked::OfFile,
+    whole_packets: true,
+    exact_times: true,
+    interfaces: true,
+    events: Events::Explained,
+    encoder,
+};
+
+fn encoder(setup: &Setup<'_>) -> Box<dyn Encoder> {
+    let &Setup { interfaces, explain, cooking, .. } = setup;
+    match cooking.filter(|cooking| cooking.is_asked) {
+        Some(cooking) => {
+            let descriptions = interfaces.iter().map(cooked_description).collect();
+            let encoder = PcapngEncoder::new(descriptions, explain);
+            Box::new(Cooked::new(encoder, interfaces, cooking.snaplen))
+        }
+        None => Box::new(PcapngEncoder::new(interfaces.to_vec(), explain)),
+    }
+}
 
 /// Version 1.0.
 const VERSION: u32 = 1;

@@ -19,7 +19,7 @@ use std::{
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    BLOCK, Block,
+    block::{BLOCK, Block},
     destination::{Destination, Progress},
 };
 

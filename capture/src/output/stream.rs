@@ -127,7 +127,7 @@ mod tests {
     };
 
     use super::{
-        super::{Block, queue::Queue},
+        super::{block::Block, queue::Queue},
         *,
     };
 

@@ -8,8 +8,11 @@ use capture_text::{
     comments::{write_comment, write_forgotten},
 };
 
-use super::encoder::Encoder;
-use crate::source::file::SignedTimes;
+use super::{
+    cooked::{Cooked, Cooking},
+    encoder::Encoder,
+};
+use crate::source::{file::SignedTimes, interface::InterfaceDescription};
 
 /// Makes lines.
 #[derive(Debug)]
@@ -29,6 +32,14 @@ impl TextEncoder {
     /// Times as tcpdump reads them.
     pub fn with_signed_times(self, signed: Option<SignedTimes>) -> Self {
         Self { signed, ..self }
+    }
+
+    /// Lines of the packets of `interfaces`, or of the "cooked" frames that are made of them.
+    pub fn of(self, interfaces: &[InterfaceDescription], cooking: Option<Cooking>) -> Box<dyn Encoder> {
+        match cooking {
+            Some(cooking) => Box::new(Cooked::new(self, interfaces, cooking.snaplen)),
+            None => Box::new(self),
+        }
     }
 }
 

@@ -144,16 +144,12 @@ fn needs(config: &Config) -> (Needs, Option<Needs>) {
     let mut opens_later = false;
     let mut folders = Vec::new();
     let mut programs = false;
-    if let Some(file) = config.outputs.write.as_ref().filter(|file| is_named(&file.path)) {
-        let rotates = file.rules.rotation != Rotation::None;
-        programs = file.command.is_some();
+    for output in config.outputs.others.iter().filter(|output| is_named(&output.path)) {
+        let rotates = output.rules.rotation != Rotation::None;
+        programs |= output.command.is_some();
         // A pipe is opened when it has a reader.
-        opens_later |= rotates || programs || is_pipe(&file.path);
-        folders.push(folder(&file.path, rotates));
-    }
-    if let Some(path) = config.outputs.json.as_ref().filter(|path| is_named(path)) {
-        opens_later |= is_pipe(path);
-        folders.push(folder(path, false));
+        opens_later |= rotates || output.command.is_some() || is_pipe(&output.path);
+        folders.push(folder(&output.path, rotates));
     }
     let needs = Needs { asks: names, live: is_live, ..Needs::default() };
     // What is live opens its outputs before it gives up anything. The outputs of a file need to know its header, and what

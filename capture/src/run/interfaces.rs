@@ -343,7 +343,7 @@ impl Teller {
     /// For the outputs of this configuration.
     pub(super) fn new(config: &Config, options: &config::Live) -> Self {
         let is_cooked = options.link_type == Some(LinkType::LinuxSll2);
-        let file = config.outputs.write.as_ref().filter(|file| file.is_pcapng() && !is_cooked);
+        let file = config.outputs.file().filter(|file| file.format.interfaces && !is_cooked);
         Self {
             filter: config.filter.to_string(),
             os: operating_system(),

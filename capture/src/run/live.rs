@@ -44,7 +44,7 @@ use crate::{
         lift_file_limit, printable,
     },
     messages::Messages,
-    output::{Output, files::helper::Helper},
+    output::{Output, cooked::Cooking, files::helper::Helper},
     process::disown,
     summary::Warnings,
 };
@@ -205,8 +205,10 @@ impl<'a> Begun<'a> {
         let driver = Driver::Live(&news);
         let helper = prepared.take_helper();
         about_names.push_str(prepared.holds());
-        let cooked = (link_type == LinkType::LinuxSll2).then_some(options.snaplen);
-        let outputs = outputs::open(config, prepared, descriptions, cooked, text, driver, &mut about_files)?;
+        let is_asked = options.link_type == Some(LinkType::LinuxSll2);
+        let cooking = Cooking { snaplen: options.snaplen, is_asked };
+        let cooking = (link_type == LinkType::LinuxSll2).then_some(cooking);
+        let outputs = outputs::open(config, prepared, descriptions, cooking, text, driver, &mut about_files)?;
         let mut greeting: String =
             about_files.iter().map(|warning| format!("capture: warning: {warning}\n")).collect();
         greeting.push_str(&greet(&targets, link_type, &started, config, options));

@@ -127,7 +127,7 @@ pub enum RunError {
         /// The end of the verifier's log after a newline, if it is asked for.
         log: String,
     },
-    /// A file of `-w` or `--json` cannot be written.
+    /// The file of an output cannot be written.
     #[error(transparent)]
     Files(#[from] FilesError),
     /// There is no helper that opens the files.
@@ -345,7 +345,7 @@ fn listed_interfaces(prefix: &str) -> Result<String, RunError> {
 
 /// What finds out what happens in connections, if an output shows it.
 fn tracker(config: &Config) -> Option<Tracker> {
-    (config.explain || config.outputs.json.is_some()).then(|| Tracker::new(CONNECTION_LIMIT))
+    (config.explain || config.outputs.have_events()).then(|| Tracker::new(CONNECTION_LIMIT))
 }
 
 /// What makes the lines, if the configuration asks for them: numbers, until it gets names.

@@ -69,7 +69,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let file_read = identity_of(&file).map_err(FileError::Read)?;
     let meter = progress::is_wanted(config).then(|| RefCell::new(Meter::new(&file)));
     let mut confinement = Confinement::new(config)?;
-    let mut prepared = Prepared::new(config, file_read, &confinement)?;
+    let mut prepared = Prepared::new(config, file_read.map(|identity| (identity, path)), &confinement)?;
     let helper = prepared.take_helper();
     say(prepared.holds());
     let mut keep = |text: &str| about_names.push_str(text);
@@ -231,7 +231,7 @@ fn read<R: Read>(
     }
     let mut engine = engine.borrow_mut();
     describe(config, source.interfaces(), &mut described, &mut engine);
-    if config.outputs.json.is_some() {
+    if engine.wants_statistics() {
         // A file does not say what was lost when it was made.
         let (received, start) = (engine.read(), start.unwrap_or_default());
         engine.statistics(&Statistics { time, start, received, is_last: true, ..Statistics::default() });

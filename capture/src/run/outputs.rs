@@ -4,13 +4,12 @@ use std::{
     fs::{File, FileType},
     io::IsTerminal as _,
     os::unix::fs::FileTypeExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
 use bytes::Bytes;
-use capture_common::record::MAX_SNAPLEN;
-use capture_packet::{LinkType, Precision};
+use capture_packet::Precision;
 use tokio::sync::Notify;
 
 use super::{
@@ -21,20 +20,17 @@ use super::{
     time_zone::time_zone,
 };
 use crate::{
-    cli::FileFormat,
-    config::{self, Config, FileRules, PacketFile, Source},
+    config::{Config, FileRules, OutputSpec},
     output::{
         Flush, Output,
-        cooked::{Cooked, cooked_description},
+        cooked::Cooking,
         destination::Destination,
         encoder::Encoder,
         files::{
             Asked, Autostop, Claims, Files, FilesOptions, Identity, helper::Helper, is_descriptor,
             open_descriptor,
         },
-        json::JsonEncoder,
-        pcap::PcapEncoder,
-        pcapng::PcapngEncoder,
+        format::Setup,
         stream::Stream,
         text::TextEncoder,
     },
@@ -82,8 +78,8 @@ impl Driver<'_> {
 #[derive(Debug)]
 pub(super) struct Prepared {
     claims: Claims,
-    write: Target,
-    json: Target,
+    /// Of each output besides the lines.
+    targets: Vec<Target>,
     helper: Option<Helper>,
     holds: Option<String>,
 }
@@ -91,7 +87,7 @@ pub(super) struct Prepared {
 /// How an output gets to its file.
 #[derive(Debug)]
 enum Target {
-    /// It opens it, or there is no such output.
+    /// It opens it.
     Path,
     /// It is a descriptor of this process.
     Open(File),
@@ -99,50 +95,49 @@ enum Target {
     Asked(Asked),
 }
 
+impl Target {
+    /// That of an output, before files are opened.
+    fn of(path: &Path, claims: &Claims) -> Result<Self, RunError> {
+        if !is_descriptor(path) {
+            return Ok(Self::Path);
+        }
+        let file = open_descriptor(path)?;
+        claims.hold(&file, path)?;
+        Ok(Self::Open(file))
+    }
+}
+
 impl Prepared {
     /// Opens what is open already, and starts a helper for files that cannot be opened when it is time. `input` is the
-    /// regular file that is read, if one is: no output writes to it. No thread may run.
+    /// regular file that is read, if one is, and its name: no output writes to it. No thread may run.
     ///
     /// # Errors
     ///
     /// When a descriptor cannot be written to, two outputs go to one file, or there can be no helper.
     pub(super) fn new(
         config: &Config,
-        input: Option<Identity>,
+        input: Option<(Identity, &Path)>,
         confinement: &Confinement<'_>,
     ) -> Result<Self, RunError> {
         let claims = claims(config, input)?;
-        let config::Outputs { write, json, .. } = &config.outputs;
-        let descriptor = |path: Option<&PathBuf>| match path.filter(|path| is_descriptor(path)) {
-            Some(path) => {
-                let file = open_descriptor(path)?;
-                claims.hold(&file, path)?;
-                Ok::<_, RunError>(Target::Open(file))
-            }
-            None => Ok(Target::Path),
-        };
-        let mut targets = [descriptor(write.as_ref().map(|file| &file.path))?, descriptor(json.as_ref())?];
+        let specs = &config.outputs.others;
+        let targets: Result<Vec<Target>, RunError> =
+            specs.iter().map(|output| Target::of(&output.path, &claims)).collect();
+        let mut targets = targets?;
         let Some(confine) = confinement.of_files() else {
-            let [write, json] = targets;
-            return Ok(Self { claims, write, json, helper: None, holds: None });
+            return Ok(Self { claims, targets, helper: None, holds: None });
         };
-        let options = [
-            write.as_ref().map(|file| options_of_packets(file, &claims)),
-            json.as_ref().map(|path| options_of(path, &claims)),
-        ];
         let (which, options): (Vec<&mut Target>, Vec<FilesOptions>) = targets
             .iter_mut()
-            .zip(options)
-            .filter_map(|(target, options)| {
-                Some((target, options.filter(|options| is_named(&options.path))?))
-            })
+            .zip(specs)
+            .filter(|(_, output)| is_named(&output.path))
+            .map(|(target, output)| (target, options_of(output, &claims)))
             .unzip();
         let (helper, asked) = Helper::split(options, confine)?;
         which.into_iter().zip(asked).for_each(|(target, asked)| *target = Target::Asked(asked));
         let holds = (confinement.is_reported() && !helper.holds().is_empty())
             .then(|| format!("capture: files are opened with: {}\n", helper.holds()));
-        let [write, json] = targets;
-        Ok(Self { claims, write, json, helper: Some(helper), holds })
+        Ok(Self { claims, targets, helper: Some(helper), holds })
     }
 
     /// What there is to say of the helper.
@@ -153,7 +148,7 @@ impl Prepared {
     /// For another child of this process, which is to have nothing of the helper.
     pub(super) fn disown(&self) {
         self.helper.iter().for_each(Helper::disown);
-        for target in [&self.write, &self.json] {
+        for target in &self.targets {
             if let Target::Asked(asked) = target {
                 asked.disown();
             }
@@ -168,158 +163,103 @@ impl Prepared {
 
 /// What is to be said of files that are written: they lack the packets that are no TCP.
 pub(super) fn only(config: &Config) -> &'static str {
-    let writes = config.outputs.write.is_some() || config.outputs.json.is_some();
-    if writes { ", TCP packets only" } else { "" }
+    if config.outputs.others.is_empty() { "" } else { ", TCP packets only" }
 }
 
-/// Opens the outputs, without starting their threads: the file first, which holds up the source, then text, then JSON.
-/// `interfaces` are those of the source that are known. Lines and a pcap file are made of "cooked" frames if `cooked` has
-/// their snapshot length. `text` makes the lines. `warnings` gets what there is to say about them.
+/// Opens the outputs, without starting their threads: the file first, which holds up the source, then text, then the others.
+/// `interfaces` are those of the source that are known. `cooking` says whether outputs are made of "cooked" frames. `text`
+/// makes the lines. `warnings` gets what there is to say about them.
 pub(super) fn open(
     config: &Config,
     prepared: Prepared,
     interfaces: Vec<InterfaceDescription>,
-    cooked: Option<u32>,
+    cooking: Option<Cooking>,
     text: Option<TextEncoder>,
     driver: Driver<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Output>, RunError> {
-    let Prepared { claims, write, json, .. } = prepared;
+    let Prepared { claims, targets, .. } = prepared;
+    let precision = if config.text.nanoseconds { Precision::Nano } else { Precision::Micro };
+    let setup = Setup { interfaces: &interfaces, precision, explain: config.explain, cooking };
     let mut outputs = Vec::new();
-    if let Some(file) = &config.outputs.write {
-        let encoder = packet_encoder(config, file, &interfaces, cooked);
-        outputs.push(packet_file(file, write, encoder, driver, &claims, warnings)?);
+    let mut others = config.outputs.others.iter().zip(targets).peekable();
+    while let Some((output, target)) = others.next_if(|(output, _)| output.format.is_of_file()) {
+        outputs.push(other(output, target, &setup, driver, &claims, warnings)?);
     }
     if let Some(encoder) = text {
         let stdout = standard_output()?;
         let is_line_buffered = config.line_buffered || stdout.is_terminal();
         let flush = Flush::After(if is_line_buffered { 1 } else { driver.buffered() });
         let destination = Box::new(stream(stdout, driver));
-        let encoder = cooked_where(cooked, encoder, &interfaces);
+        let encoder = encoder.of(&interfaces, cooking);
         outputs.push(driver.output(STANDARD_OUTPUT.to_owned(), encoder, destination, flush));
     }
-    if let Some(path) = &config.outputs.json {
-        let encoder = Box::new(JsonEncoder::new(interfaces));
-        let flush = if config.line_buffered { Flush::After(1) } else { Flush::WhenIdle };
-        outputs.push(to(path, json, encoder, flush, driver, &claims)?);
+    for (output, target) in others {
+        outputs.push(other(output, target, &setup, driver, &claims, warnings)?);
     }
     Ok(outputs)
 }
 
 /// The files in use before an output has been opened: that which is read, and that which standard output is, if it is
 /// one.
-fn claims(config: &Config, input: Option<Identity>) -> Result<Claims, RunError> {
-    let claims = match (&config.source, input) {
-        (Source::File(path), Some(identity)) => {
-            let name = if is_dash(path) { Path::new(STANDARD_INPUT) } else { path };
-            Claims::with_input(identity, name)
+fn claims(config: &Config, input: Option<(Identity, &Path)>) -> Result<Claims, RunError> {
+    let claims = match input {
+        Some((identity, path)) => {
+            Claims::with_input(identity, if is_dash(path) { Path::new(STANDARD_INPUT) } else { path })
         }
-        _ => Claims::default(),
+        None => Claims::default(),
     };
-    let config::Outputs { text, write, json } = &config.outputs;
-    let mut paths = write.iter().map(|file| &file.path).chain(json);
-    if *text || paths.any(|path| is_dash(path)) {
+    if config.outputs.uses_standard_output() {
         claims.hold(&standard_output()?, Path::new(STANDARD_OUTPUT))?;
     }
     Ok(claims)
 }
 
-/// The snapshot length of the cooked frames in a pcapng file, which has a place for interfaces of any kind, where they are
-/// asked for.
-fn cooks_pcapng(config: &Config) -> Option<u32> {
-    match &config.source {
-        Source::Live(options) if options.link_type == Some(LinkType::LinuxSll2) => Some(options.snaplen),
-        _ => None,
-    }
-}
-
-fn cooked_where(
-    snaplen: Option<u32>,
-    encoder: TextEncoder,
-    interfaces: &[InterfaceDescription],
-) -> Box<dyn Encoder> {
-    match snaplen {
-        Some(snaplen) => Box::new(Cooked::new(encoder, interfaces, snaplen)),
-        None => Box::new(encoder),
-    }
-}
-
-/// What makes the contents of `-w`.
-fn packet_encoder(
-    config: &Config,
-    file: &PacketFile,
-    interfaces: &[InterfaceDescription],
-    cooked: Option<u32>,
-) -> Box<dyn Encoder> {
-    let precision = if config.text.nanoseconds { Precision::Nano } else { Precision::Micro };
-    match file.format {
-        FileFormat::Pcap => {
-            // The file has a link type before a packet says which.
-            let unknown = InterfaceDescription::new(LinkType::Ethernet, MAX_SNAPLEN);
-            let first = interfaces.first().unwrap_or(&unknown);
-            match cooked {
-                None => Box::new(PcapEncoder::new(first, precision)),
-                Some(snaplen) => {
-                    let description = InterfaceDescription::new(LinkType::LinuxSll2, snaplen);
-                    Box::new(Cooked::new(PcapEncoder::new(&description, precision), interfaces, snaplen))
-                }
-            }
-        }
-        FileFormat::Pcapng => match cooks_pcapng(config) {
-            None => Box::new(PcapngEncoder::new(interfaces.to_vec(), config.explain)),
-            Some(snaplen) => {
-                let descriptions = interfaces.iter().map(cooked_description).collect();
-                let encoder = PcapngEncoder::new(descriptions, config.explain);
-                Box::new(Cooked::new(encoder, interfaces, snaplen))
-            }
-        },
-    }
-}
-
-/// `-w`.
-fn packet_file(
-    file: &PacketFile,
+/// An output that is no lines.
+fn other(
+    output: &OutputSpec,
     target: Target,
-    encoder: Box<dyn Encoder>,
+    setup: &Setup<'_>,
     driver: Driver<'_>,
     claims: &Claims,
     warnings: &mut Vec<String>,
 ) -> Result<Output, RunError> {
-    if is_dash(&file.path) && standard_output()?.is_terminal() {
+    let OutputSpec { format, path, is_unbuffered, rules, .. } = output;
+    let is_standard_output = is_dash(path);
+    if format.is_of_file() && is_standard_output && standard_output()?.is_terminal() {
         return Err(RunError::BinaryToTerminal);
     }
-    let flush = if file.packet_buffered { Flush::After(1) } else { Flush::WhenIdle };
-    let is_stream = is_dash(&file.path) && file.rules.autostop == Autostop::default();
-    let mut output = if is_stream {
-        to(&file.path, target, encoder, flush, driver, claims)?
+    let encoder = (format.encoder)(setup);
+    let options = options_of(output, claims);
+    let name = options.path.display().to_string();
+    let destination: Box<dyn Destination> = if is_standard_output && rules.autostop == Autostop::default() {
+        Box::new(stream(standard_output()?, driver))
     } else {
-        let options = options_of_packets(file, claims);
-        let name = options.path.display().to_string();
-        let target = if is_dash(&file.path) { Target::Open(standard_output()?) } else { target };
+        let target = if is_standard_output { Target::Open(standard_output()?) } else { target };
         let files = files(target, options, encoder.header())?;
         warnings.extend(files.warning());
-        driver.output(name, encoder, Box::new(files), flush)
+        Box::new(files)
     };
-    // The header is there at once: a reader at the other end of a pipe waits for it.
-    output.hand_over();
+    let flush = if *is_unbuffered { Flush::After(1) } else { Flush::WhenIdle };
+    let mut output = driver.output(name, encoder, destination, flush);
+    if format.is_of_file() {
+        // The header is there at once: a reader at the other end of a pipe waits for it.
+        output.hand_over();
+    }
     Ok(output)
 }
 
-/// How the files of `-w` are named and ended.
-fn options_of_packets(file: &PacketFile, claims: &Claims) -> FilesOptions {
-    let FileRules { rotation, autostop } = file.rules.clone();
-    let path = if is_dash(&file.path) { Path::new(STANDARD_OUTPUT) } else { &file.path };
-    let command = file.command.clone();
-    FilesOptions { rotation, autostop, command, blocked: signals_at_start(), ..options_of(path, claims) }
-}
-
-/// One file.
-fn options_of(path: &Path, claims: &Claims) -> FilesOptions {
+/// How the files of an output are named and ended.
+fn options_of(output: &OutputSpec, claims: &Claims) -> FilesOptions {
+    let OutputSpec { path, rules: FileRules { rotation, autostop }, command, .. } = output.clone();
     FilesOptions {
-        path: path.to_owned(),
+        path: if is_dash(&path) { STANDARD_OUTPUT.into() } else { path },
+        rotation,
+        autostop,
+        command,
+        blocked: signals_at_start(),
         time_zone: time_zone(),
         claims: claims.clone(),
-        ..FilesOptions::default()
     }
 }
 
@@ -329,23 +269,6 @@ fn files(target: Target, options: FilesOptions, header: Bytes) -> Result<Files, 
         Target::Open(file) => Files::onto(file, options, header)?,
         Target::Asked(asked) => Files::asking(asked, options, header)?,
     })
-}
-
-/// An output to a file, or to standard output where `path` is `-`.
-fn to(
-    path: &Path,
-    target: Target,
-    encoder: Box<dyn Encoder>,
-    flush: Flush,
-    driver: Driver<'_>,
-    claims: &Claims,
-) -> Result<Output, RunError> {
-    if is_dash(path) {
-        let destination = Box::new(stream(standard_output()?, driver));
-        return Ok(driver.output(STANDARD_OUTPUT.to_owned(), encoder, destination, flush));
-    }
-    let destination = Box::new(files(target, options_of(path, claims), encoder.header())?);
-    Ok(driver.output(path.display().to_string(), encoder, destination, flush))
 }
 
 fn stream(file: File, driver: Driver<'_>) -> Stream {
