@@ -14,6 +14,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use self::formats::OUTPUTS;
 pub use self::{
     choices::{DirectionChoice, HookChoice, LogLevelChoice},
     files::FileArguments,
@@ -24,7 +25,6 @@ use crate::{output::format::Format, ports::PortList};
 /// The headings of the help.
 const CAPTURE: &str = "What to capture";
 const FILTERS: &str = "What a filter means";
-const OUTPUTS: &str = "Where packets go";
 const LINES: &str = "How packets are printed";
 
 /// Prints the TCP packets on an interface as tcpdump does, traced by eBPF.

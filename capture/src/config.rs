@@ -95,10 +95,24 @@ pub struct Config {
 /// Where packets come from.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// A file; `-` for standard input.
-    File(PathBuf),
+    /// A file.
+    File(CaptureFile),
     /// An interface.
     Live(Live),
+}
+
+impl Source {
+    /// Whether packets come as they are sent, and do not wait: what is too slow loses some.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+}
+
+/// `-r`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureFile {
+    /// Its name; `-` for standard input.
+    pub path: PathBuf,
 }
 
 impl Command {
@@ -166,7 +180,8 @@ impl Command {
             buffer_size: buffer_size(cli.buffer_size, snaplen)?,
             log_level: cli.log_level.into(),
         };
-        let source = cli.read.map_or(Source::Live(live), Source::File);
+        let file = cli.read.map(|path| Source::File(CaptureFile { path }));
+        let source = file.unwrap_or(Source::Live(live));
         text.headers_only = matches!(source, Source::Live(Live { snaplen: 0, .. }));
         let config = Box::new(Config {
             source,

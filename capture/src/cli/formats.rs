@@ -7,11 +7,13 @@ use clap::{
     builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 
-use super::OUTPUTS;
 use crate::output::{
     FORMATS,
     format::{Asked, Format},
 };
+
+/// The heading of the help.
+pub(super) const OUTPUTS: &str = "Where packets go";
 
 /// Formats with an option of their own, `--NAME` or `--NAME=FILE`, that are asked for, and where to; `-` is standard output.
 #[derive(Clone, Debug, Default)]

@@ -24,7 +24,7 @@ fn config(arguments: &str) -> Result<Config, ConfigError> {
 fn live(arguments: &str) -> Live {
     match config(arguments).unwrap().source {
         Source::Live(live) => live,
-        Source::File(path) => panic!("not a file: {path:?}"),
+        Source::File(file) => panic!("not a file: {file:?}"),
     }
 }
 
@@ -205,7 +205,7 @@ fn the_last_of_an_option_counts() {
     assert_eq!(config("-c 1 -c 2").unwrap().count, Some(2));
     assert_eq!(live("-i lo -s 60 -s 70 -B 1 -B 2").snaplen, 70);
     let file = config("-r a -r b -i lo -B 4096 --hook xdp --hook tc").unwrap().source;
-    assert!(matches!(file, Source::File(path) if path == Path::new("b")));
+    assert!(matches!(file, Source::File(file) if file.path == Path::new("b")));
     let cli = Cli::read(["capture", "-r", "x", "-D", "tcp"].map(OsString::from)).unwrap();
     assert!(
         matches!(Command::new(cli, &mut NoNames), Ok(Command::ListInterfaces(namespaces)) if namespaces.is_empty())
@@ -388,5 +388,5 @@ fn names_need_not_be_utf8() {
     let name = OsStr::from_bytes(b"a\xff");
     let cli = Cli::read([OsStr::new("capture"), OsStr::new("-r"), name].map(OsString::from)).unwrap();
     let Ok(Command::Print(config)) = Command::new(cli, &mut NoNames) else { panic!("a command") };
-    assert!(matches!(config.source, Source::File(path) if path == name));
+    assert!(matches!(config.source, Source::File(file) if file.path == name));
 }

@@ -6,9 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{RunError, paths::is_named, say, time_zone::time_zone};
+use super::{error::RunError, paths::is_named, standard::say, time_zone::time_zone};
 use crate::{
-    config::{Config, Source},
+    config::Config,
     output::{files::Rotation, pcapng::operating_system},
     resolve::end_with_parent,
     sandbox::{self, Confined, Needs, Sandbox, SandboxError, SandboxOptions},
@@ -139,7 +139,7 @@ pub(super) fn without_outputs(config: &Config) -> Result<(), RunError> {
 /// What a run needs while it reads; and what the helper needs, where there is to be one because files are opened when that
 /// is not possible any more.
 fn needs(config: &Config) -> (Needs, Option<Needs>) {
-    let is_live = matches!(config.source, Source::Live(_));
+    let is_live = config.source.is_live();
     let names = config.resolve && config.outputs.text;
     let mut opens_later = false;
     let mut folders = Vec::new();

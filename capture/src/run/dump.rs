@@ -1,31 +1,21 @@
 //! What a filter means, without a capture: `--check` in words, `-d` in instructions.
 
-use std::{io, path::Path};
-
-use capture_common::record::MAX_SNAPLEN;
 use capture_filter::{
     classic,
     ebpf::{self, Instruction},
     explain::{Warning, WarningKind, explain, warnings},
     target::{Link, Place, Target},
 };
-use capture_packet::{LinkType, Precision};
 
 use super::{
-    RunError,
-    compiled::{self, Compiled},
-    confined,
-    interfaces::{namespaces, within},
-    say, standard_output, write_all,
+    error::RunError,
+    frames::Frames,
+    source::Source,
+    standard::{say, standard_output, write_all},
 };
 use crate::{
-    config::{self, Config, Form, Source},
+    config::{Config, Form},
     filter::{Filter, FilterError},
-    kernel::{DirectionFilter, Hook, Interface},
-    source::{
-        file::{self, FileSource},
-        filter::link,
-    },
 };
 
 /// `--check`: for frames of the interface or the file that is named, otherwise for Ethernet, which is the kind with the most
@@ -35,14 +25,14 @@ use crate::{
 ///
 /// When the interface or the file cannot be found or read, the expression selects no TCP packet there, or standard output
 /// takes nothing.
-pub(super) fn check(config: &Config) -> Result<(), RunError> {
+pub(super) fn check(config: &Config, source: &dyn Source) -> Result<(), RunError> {
     let filter = &config.filter;
-    let frames = Frames::of(config)?;
-    let refusal = match config.source {
-        Source::Live(_) => frames.compile(filter).err(),
-        Source::File(_) => {
+    let frames = source.frames(config)?;
+    let refusal = match frames.place {
+        Place::File => {
             filter.programs(&[Target { link: frames.link, place: Place::File, only_tcp: true }]).err()
         }
+        _ => frames.compile(filter).err(),
     };
     let is_meant = |warning: &&Warning| frames.link == Link::Ethernet || warning.kind != WarningKind::Tagged;
     let (notes, mistakes): (Vec<_>, Vec<_>) = warnings(filter.expression(), filter.text())
@@ -79,89 +69,14 @@ pub(super) fn other_transports(filter: &Filter) -> Option<String> {
 ///
 /// When the interface or the file cannot be found or read, the filter selects nothing there, or standard output takes
 /// nothing.
-pub(super) fn dump(config: &Config, form: Form) -> Result<(), RunError> {
-    let frames = Frames::of(config)?;
+pub(super) fn dump(config: &Config, source: &dyn Source, form: Form) -> Result<(), RunError> {
+    let frames = source.frames(config)?;
     if frames.is_assumed {
         say("Warning: assuming Ethernet\n");
     }
     let text =
         if form == Form::Ebpf { in_the_kernel(config, &frames)? } else { classic(config, &frames, form)? };
     write_all(standard_output()?, &text)
-}
-
-/// What the filter decides about.
-struct Frames {
-    link: Link,
-    link_type: LinkType,
-    place: Place,
-    snaplen: u32,
-    hook: Hook,
-    direction: DirectionFilter,
-    /// Neither an interface nor a file was named.
-    is_assumed: bool,
-}
-
-impl Frames {
-    fn of(config: &Config) -> Result<Self, RunError> {
-        let ethernet = Self {
-            link: Link::Ethernet,
-            link_type: LinkType::Ethernet,
-            place: Place::File,
-            snaplen: MAX_SNAPLEN,
-            hook: Hook::Tc,
-            direction: DirectionFilter::Both,
-            is_assumed: false,
-        };
-        match &config.source {
-            Source::File(path) => Self::of_file(config, path).map(|frames| frames.unwrap_or(ethernet)),
-            Source::Live(options) => {
-                // The headers alone are no length.
-                let snaplen = if options.snaplen == 0 { MAX_SNAPLEN } else { options.snaplen };
-                let frames = Self { snaplen, hook: options.hook, direction: options.direction, ..ethernet };
-                let name = match &options.interfaces {
-                    config::Interfaces::Default => {
-                        return Ok(Self { place: Place::UnknownSocket, is_assumed: true, ..frames });
-                    }
-                    // tcpdump looks at "cooked" frames then; the programs in the kernel at the interfaces' own.
-                    config::Interfaces::Any | config::Interfaces::Several(_) => {
-                        return Ok(Self { link: Link::LinuxSll2, place: Place::Socket, ..frames });
-                    }
-                    config::Interfaces::One(name) => name,
-                };
-                let find = || Ok(Interface::find(name)?);
-                let interface = match namespaces(&options.namespaces)?.first() {
-                    Some(namespace) => within(namespace, find),
-                    None => find(),
-                }?;
-                let link_type = interface.link_type()?;
-                let link = if link_type == LinkType::Ethernet { Link::Ethernet } else { Link::Raw };
-                let direction = compiled::direction(&interface, options.direction);
-                Ok(Self { link, link_type, place: Place::Socket, direction, ..frames })
-            }
-        }
-    }
-
-    /// Those of a file's first interface, if it has one.
-    fn of_file(config: &Config, path: &Path) -> Result<Option<Self>, RunError> {
-        let file: Box<dyn io::Read> =
-            if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(file::open(path)?) };
-        confined::without_outputs(config)?;
-        let source = FileSource::new(file, Precision::Micro)?;
-        Ok(source.interfaces().first().map(|interface| Self {
-            link: link(interface.link_type, source.byte_order()),
-            link_type: interface.link_type,
-            place: Place::File,
-            snaplen: interface.snaplen,
-            hook: Hook::Tc,
-            direction: DirectionFilter::Both,
-            is_assumed: false,
-        }))
-    }
-
-    /// The filter of a live capture of them.
-    fn compile(&self, filter: &Filter) -> Result<Compiled, FilterError> {
-        Compiled::new(filter, self.link_type, self.hook, self.direction)
-    }
 }
 
 /// A program for packet sockets, as tcpdump makes one: it selects what the filter selects, TCP or not.

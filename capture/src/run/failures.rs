@@ -1,6 +1,6 @@
 //! Outputs that failed, and what was said of it.
 
-use super::{RunError, complaint, without_number};
+use super::error::{RunError, complaint, without_number};
 use crate::engine::Engine;
 
 /// What became of outputs.

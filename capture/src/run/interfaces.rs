@@ -10,8 +10,8 @@ use capture_filter::{
 use capture_packet::LinkType;
 
 use super::{
-    RunError,
     compiled::{self, Compiled},
+    error::RunError,
 };
 use crate::{
     config::{self, Config},

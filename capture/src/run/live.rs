@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use capture_common::record::MAX_SNAPLEN;
+use capture_filter::target::{Link, Place};
 use capture_packet::LinkType;
 use nix::{
     errno::Errno,
@@ -21,19 +23,22 @@ use nix::{
 use tokio::{runtime, sync::Notify};
 
 use super::{
-    RunError,
-    compiled::Compiled,
-    conclude,
+    compiled::{self, Compiled},
     confined::Confinement,
     dump,
+    error::{RunError, conclude},
     failures::Failures,
-    interfaces::{Targets, Teller},
-    outputs::{self, Driver, Prepared},
+    frames::Frames,
+    interfaces::{Targets, Teller, namespaces, within},
+    lines::{printer, text_encoder},
+    outputs::{self, Driver, Prepared, tracker},
     patience::Patience,
-    printer, progress, say,
+    progress,
     session::{Seconds, Session, warn},
     signals::{Asked, Blocked, Signals},
-    ssh, standard_error, standard_output, text_encoder, tracker,
+    source::Source,
+    ssh,
+    standard::{say, standard_error, standard_output},
 };
 use crate::{
     config::{self, Config},
@@ -54,9 +59,41 @@ const NAME_PATIENCE: Duration = Duration::from_millis(5);
 /// How long lines wait for the greeting, which comes before them on a terminal.
 const GREETING_PATIENCE: Duration = Duration::from_millis(100);
 
+impl Source for config::Live {
+    fn run(&self, config: &Config) -> ExitCode {
+        run(config, self)
+    }
+
+    /// Those of the interface that is named, or else of Ethernet.
+    fn frames(&self, _config: &Config) -> Result<Frames, RunError> {
+        // The headers alone are no length.
+        let snaplen = if self.snaplen == 0 { MAX_SNAPLEN } else { self.snaplen };
+        let frames = Frames { snaplen, hook: self.hook, direction: self.direction, ..Frames::ETHERNET };
+        let name = match &self.interfaces {
+            config::Interfaces::Default => {
+                return Ok(Frames { place: Place::UnknownSocket, is_assumed: true, ..frames });
+            }
+            // tcpdump looks at "cooked" frames then; the programs in the kernel at the interfaces' own.
+            config::Interfaces::Any | config::Interfaces::Several(_) => {
+                return Ok(Frames { link: Link::LinuxSll2, place: Place::Socket, ..frames });
+            }
+            config::Interfaces::One(name) => name,
+        };
+        let find = || Ok(Interface::find(name)?);
+        let interface = match namespaces(&self.namespaces)?.first() {
+            Some(namespace) => within(namespace, find),
+            None => find(),
+        }?;
+        let link_type = interface.link_type()?;
+        let link = if link_type == LinkType::Ethernet { Link::Ethernet } else { Link::Raw };
+        let direction = compiled::direction(&interface, self.direction);
+        Ok(Frames { link, link_type, place: Place::Socket, direction, ..frames })
+    }
+}
+
 /// Captures and prints until there is a reason to stop, and says on standard error what went wrong: when the capture
 /// cannot be started, or the output takes no more for another reason than that its reader has gone.
-pub(super) fn run(config: &Config, options: &config::Live) -> ExitCode {
+fn run(config: &Config, options: &config::Live) -> ExitCode {
     // Signals first: one that comes while the programs are being attached must not leave them behind.
     let started = lift_file_limit()
         .map_err(RunError::from)

@@ -7,6 +7,7 @@ use std::{
     io::{self, Read},
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    process::ExitCode,
     time::Duration,
 };
 
@@ -17,17 +18,20 @@ use nix::{
 };
 
 use super::{
-    RunError,
-    confined::Confinement,
+    confined::{self, Confinement},
+    error::{RunError, conclude, without_number},
     failures::Failures,
-    outputs::{self, Driver, Prepared},
-    printer,
+    frames::Frames,
+    lines::{printer, text_encoder},
+    outputs::{self, Driver, Prepared, tracker},
+    paths::is_dash,
     progress::{self, Meter},
-    say, show, standard_output, text_encoder, tracker, without_number, write_all,
+    source::Source,
+    standard::{say, show, standard_output, write_all},
 };
 use crate::{
     blocking,
-    config::Config,
+    config::{CaptureFile, Config},
     engine::Engine,
     kernel::was_closed,
     output::{
@@ -36,7 +40,7 @@ use crate::{
     },
     source::{
         file::{self, FileError, FileSource, Record, Times},
-        filter::{Selected, Selector},
+        filter::{Selected, Selector, link},
         interface::InterfaceDescription,
     },
     summary::packets,
@@ -48,12 +52,33 @@ const NAME_PATIENCE: Duration = Duration::from_secs(2);
 /// What poll(2) counts in: it must not return before the time has come.
 const MILLISECOND: Duration = Duration::from_millis(1);
 
+impl Source for CaptureFile {
+    fn run(&self, config: &Config) -> ExitCode {
+        conclude(run(config, &self.path), say)
+    }
+
+    /// Those of the file's first interface, if it has one.
+    fn frames(&self, config: &Config) -> Result<Frames, RunError> {
+        let file: Box<dyn Read> =
+            if is_dash(&self.path) { Box::new(io::stdin()) } else { Box::new(file::open(&self.path)?) };
+        confined::without_outputs(config)?;
+        let source = FileSource::new(file, Precision::Micro)?;
+        let frames = source.interfaces().first().map(|interface| Frames {
+            link: link(interface.link_type, source.byte_order()),
+            link_type: interface.link_type,
+            snaplen: interface.snaplen,
+            ..Frames::ETHERNET
+        });
+        Ok(frames.unwrap_or(Frames::ETHERNET))
+    }
+}
+
 /// Reads the packets of a file.
 ///
 /// # Errors
 ///
 /// When the file cannot be opened, is not a capture, or is cut off or corrupt: what is whole has been printed then.
-pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
+fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let precision = if config.text.nanoseconds { Precision::Nano } else { Precision::Micro };
     let times = if config.outputs.have_exact_times() { Times::Exact } else { precision.into() };
     let needs_standard_output = config.count_only || config.outputs.text;
@@ -62,7 +87,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let printer = printer(config);
     let engine = Engine::new(Vec::new(), tracker(config), config.count);
     let engine = RefCell::new(engine.until_first_has(config.enough));
-    if path == Path::new("-") && was_closed(&io::stdin()) {
+    if is_dash(path) && was_closed(&io::stdin()) {
         return Err(FileError::Read(Errno::EBADF.into()).into());
     }
     let file = file::open(path)?;

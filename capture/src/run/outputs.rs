@@ -9,14 +9,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use capture_flow::{CONNECTION_LIMIT, Tracker};
 use capture_packet::Precision;
 use tokio::sync::Notify;
 
 use super::{
-    RunError,
     confined::Confinement,
-    paths::{is_dash, is_named},
-    signals_at_start, standard_output,
+    error::RunError,
+    mask::signals_at_start,
+    paths::{STANDARD_OUTPUT, is_dash, is_named},
+    standard::standard_output,
     time_zone::time_zone,
 };
 use crate::{
@@ -38,7 +40,6 @@ use crate::{
 };
 
 /// What messages call it.
-pub(super) const STANDARD_OUTPUT: &str = "standard output";
 const STANDARD_INPUT: &str = "standard input";
 
 /// How outputs are driven, and with it how much they collect.
@@ -164,6 +165,11 @@ impl Prepared {
 /// What is to be said of files that are written: they lack the packets that are no TCP.
 pub(super) fn only(config: &Config) -> &'static str {
     if config.outputs.others.is_empty() { "" } else { ", TCP packets only" }
+}
+
+/// What finds out what happens in connections, if an output shows it.
+pub(super) fn tracker(config: &Config) -> Option<Tracker> {
+    (config.explain || config.outputs.have_events()).then(|| Tracker::new(CONNECTION_LIMIT))
 }
 
 /// Opens the outputs, without starting their threads: the file first, which holds up the source, then text, then the others.

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use crate::output::files::is_descriptor;
 
+/// What messages call it.
+pub(super) const STANDARD_OUTPUT: &str = "standard output";
+
 /// Whether it is standard output.
 pub(super) fn is_dash(path: &Path) -> bool {
     path == Path::new("-")

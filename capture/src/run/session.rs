@@ -21,13 +21,12 @@ use tokio::{
 };
 
 use super::{
-    RunError,
+    error::{RunError, without_number},
     failures::Failures,
     interfaces::Teller,
     patience::Patience,
     progress,
     signals::{Asked, Signals},
-    without_number,
 };
 use crate::{
     engine::Engine,
@@ -463,7 +462,7 @@ fn pass_on(capture: &mut Capture, messages: &Messages, warnings: &mut Warnings, 
 mod tests {
     use std::io;
 
-    use super::{super::complaint, *};
+    use super::{super::error::complaint, *};
 
     /// That the reader has gone is no failure, and hides none.
     #[test]

@@ -16,7 +16,7 @@ use seccompiler::{
     SeccompRule, TargetArch, apply_filter_all_threads,
 };
 
-use super::{Needs, SandboxError};
+use super::{error::SandboxError, needs::Needs};
 
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 

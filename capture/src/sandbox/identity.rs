@@ -11,7 +11,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
 };
 
-use super::{Needs, SandboxError};
+use super::{error::SandboxError, needs::Needs};
 use crate::etc::{self, User};
 
 /// The user that root becomes where `-Z` names none.

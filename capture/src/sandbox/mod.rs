@@ -5,16 +5,18 @@
 //! taken away, and the system calls are taken away from all threads. A process that is confined again has less.
 
 mod calls;
+mod error;
 mod identity;
+mod needs;
 mod paths;
 
-use std::{fmt, io, path::PathBuf};
+use std::fmt;
 
+pub use self::{error::SandboxError, needs::Needs};
 use self::{
     identity::{Identity, Target},
     paths::Paths,
 };
-use crate::etc::PASSWD;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,76 +27,6 @@ pub struct SandboxOptions {
     pub user: Option<String>,
     /// Whether to say what the sandbox consists of.
     pub is_reported: bool,
-}
-
-/// What the work from now on needs, besides the descriptors that are open.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// Directories in which files are opened for writing and deleted.
-    pub folders: Vec<PathBuf>,
-    /// Whether that is done for another process, by threads of this one.
-    pub serves: bool,
-    /// Whether another process, which is a child, does so for this one, or asks for names.
-    pub asks: bool,
-    /// Whether names of hosts are asked for.
-    pub names: bool,
-    /// Whether packets come from rings, and from another process what there is to be known of them.
-    pub live: bool,
-    /// Whether other programs are started: what this process may not do, they may not do either.
-    pub programs: bool,
-    /// Whether files are opened only when the outputs are: they belong to the user that started the process, as those that
-    /// are opened before anything is given up.
-    pub opens_once: bool,
-}
-
-impl Needs {
-    fn opens_files(&self) -> bool {
-        !self.folders.is_empty()
-    }
-}
-
-/// There is no sandbox.
-#[derive(Debug, thiserror::Error)]
-pub enum SandboxError {
-    /// `-Z` with a name that is none.
-    #[error("-Z {0}: there is no such user in {PASSWD}; name another one, or leave out -Z")]
-    NoSuchUser(String),
-    /// `-Z` without users.
-    #[error("-Z {user}: {PASSWD} cannot be read: {source}; leave out -Z")]
-    Users {
-        /// The user.
-        user: String,
-        /// The system's answer.
-        #[source]
-        source: io::Error,
-    },
-    /// `-Z` with a user that this process cannot become.
-    #[error("-Z {user}: this process cannot become that user: {source}; leave out -Z")]
-    User {
-        /// The user.
-        user: String,
-        /// The system's answer.
-        #[source]
-        source: io::Error,
-    },
-    /// Something else is refused.
-    #[error(
-        "cannot give up {what} before packets are read: {source}; add --no-sandbox to go on with all that this process may \
-         do"
-    )]
-    Refused {
-        /// What was to be given up.
-        what: &'static str,
-        /// The system's answer.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl SandboxError {
-    fn refused<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
-        move |source| Self::Refused { what, source: source.into() }
-    }
 }
 
 /// A sandbox that is still to be entered.

@@ -7,7 +7,7 @@ use landlock::{
     Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
 };
 
-use super::{Needs, SandboxError};
+use super::{error::SandboxError, needs::Needs};
 
 /// The rights that are taken away: all of Linux 6.12. Older kernels know some of them.
 const KNOWN: ABI = ABI::V6;
