@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use capture::output::{FORMATS, format::Asked};
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 use toml::Table;
 
@@ -336,6 +337,25 @@ fn the_table_grants_only_what_is_used() {
         "take these out of the table in capture/tests/layers.rs\n{}",
         unused.join("\n")
     );
+}
+
+/// What is asked for by an option of its own: its name leads to its file, and stands in the table, and nowhere else.
+#[test]
+fn an_output_is_a_file_and_a_line() {
+    let by_name = FORMATS.iter().filter(|format| format.asked == Asked::ByName);
+    for format in by_name {
+        let own = ["output", format.name].map(str::to_owned);
+        let others = modules().into_iter().filter(|(_, module, _)| !module.starts_with(&own));
+        let named: Vec<String> = others
+            .flat_map(|(_, module, source)| {
+                paths(&source).into_iter().map(move |(_, path)| (module.clone(), path))
+            })
+            .filter(|(_, path)| path.iter().any(|segment| segment == format.name))
+            .map(|(module, path)| format!("{}: {}", module.join("::"), path.join("::")))
+            .collect();
+        let expected = [format!("output: {}", format.name), format!("output: {}::FORMAT", format.name)];
+        assert_eq!(named, expected, "the module and its line in `FORMATS`");
+    }
 }
 
 #[test]
