@@ -339,6 +339,39 @@ fn the_table_grants_only_what_is_used() {
     );
 }
 
+/// Modules whose files need what stands in the module around them.
+const ENTANGLED: &[&str] = &["kernel"];
+
+/// The innermost module that a path in the module `module` leads through, if it starts at `crate` or `super`.
+fn innermost_module(module: &[String], path: &[String], all: &BTreeSet<Vec<String>>) -> Option<Vec<String>> {
+    let supers = path.iter().take_while(|segment| *segment == "super").count();
+    let from = match path[0].as_str() {
+        "crate" => 0,
+        // Alone it is no import: `pub(super)`.
+        "super" if path.len() > supers => module.len().saturating_sub(supers),
+        _ => return None,
+    };
+    let full: Vec<String> = module[..from].iter().chain(path.iter().skip(supers.max(1))).cloned().collect();
+    (1..=full.len()).rev().map(|length| full[..length].to_vec()).find(|prefix| all.contains(prefix))
+}
+
+/// A module imports its files, and they do not import it: what several of them need is in a file of its own.
+#[test]
+fn no_file_imports_the_module_around_it() {
+    let modules = modules();
+    let all: BTreeSet<Vec<String>> = modules.iter().map(|(_, module, _)| module.clone()).collect();
+    let mut report = String::new();
+    for (file, module, source) in modules.iter().filter(|(_, module, _)| !ENTANGLED.contains(&&*module[0])) {
+        for (line, path) in paths(source) {
+            let imported = innermost_module(module, &path, &all);
+            if imported.is_some_and(|imported| imported != *module && module.starts_with(&imported)) {
+                writeln!(report, "{}, line {line}: {}", file.display(), path.join("::")).unwrap();
+            }
+        }
+    }
+    assert!(report.is_empty(), "{report}");
+}
+
 /// What is asked for by an option of its own: its name leads to its file, and stands in the table, and nowhere else.
 #[test]
 fn an_output_is_a_file_and_a_line() {

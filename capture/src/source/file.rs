@@ -16,6 +16,7 @@ mod link;
 mod options;
 mod pcap;
 mod pcapng;
+mod record;
 
 use std::{
     fs::File,
@@ -25,11 +26,16 @@ use std::{
     slice,
 };
 
-use capture_common::record::MAX_SNAPLEN;
-use capture_packet::{Packet, Precision};
+use capture_packet::Packet;
 
 use self::{buffer::Buffer, pcap::Pcap, pcapng::Pcapng};
-pub use self::{bytes::ByteOrder, error::FileError, options::Options, pcap::SignedTimes};
+pub use self::{
+    bytes::ByteOrder,
+    error::FileError,
+    options::Options,
+    pcap::SignedTimes,
+    record::{Record, Times},
+};
 use super::interface::InterfaceDescription;
 
 /// The packets of a file, in the order they stand in it.
@@ -43,42 +49,6 @@ pub struct FileSource<R> {
 enum Format {
     Pcap(Pcap),
     Pcapng(Pcapng),
-}
-
-/// How the times of a file are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Times {
-    /// As libpcap gives them to tcpdump, which asks for microseconds, or with `--nano` for nanoseconds: cut off to that, and
-    /// from 2038 on wrong in a pcap file of this machine's byte order.
-    AsTcpdump(Precision),
-    /// As the file means them, in nanoseconds.
-    Exact,
-}
-
-impl Times {
-    fn precision(self) -> Precision {
-        match self {
-            Self::AsTcpdump(precision) => precision,
-            Self::Exact => Precision::Nano,
-        }
-    }
-}
-
-impl From<Precision> for Times {
-    fn from(precision: Precision) -> Self {
-        Self::AsTcpdump(precision)
-    }
-}
-
-/// A packet, with what the file says of it and of its interface.
-#[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
-    /// The packet.
-    pub packet: Packet<'a>,
-    /// What the file says of it besides.
-    pub options: Options<'a>,
-    /// The interfaces that are known by now, at least the packet's: see [`FileSource::interfaces`].
-    pub interfaces: &'a [InterfaceDescription],
 }
 
 /// Opens the file at `path`, or standard input where `path` is `-`.
@@ -165,12 +135,6 @@ impl<R: Read> FileSource<R> {
             Format::Pcapng(pcapng) => pcapng.interfaces.left_out(),
         }
     }
-}
-
-/// The snapshot length to read a file with: one that cannot be is replaced by the maximum (savefile.c,
-/// pcap_adjust_snapshot).
-fn adjust_snaplen(snaplen: u32) -> u32 {
-    if snaplen == 0 || snaplen > i32::MAX.unsigned_abs() { MAX_SNAPLEN } else { snaplen }
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! The interfaces that a pcapng file describes: how the packets of each are read, and what is known of it.
 
 use capture_common::record::MAX_SNAPLEN;
-use capture_packet::{LinkType, SourceId, Timestamp};
+use capture_packet::{LinkType, Precision, SourceId, Timestamp};
 
-use super::{ByteOrder, FileError, Precision, adjust_snaplen, link};
+use super::{
+    bytes::ByteOrder,
+    error::FileError,
+    link::{self, adjust_snaplen},
+};
 use crate::{
     pcapng::{block::INTERFACE_DESCRIPTION, interface, option::END_OF_OPTIONS},
     source::interface::InterfaceDescription,

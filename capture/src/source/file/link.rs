@@ -1,5 +1,6 @@
-//! The numbers that files have for link types.
+//! The numbers that files have for link types, and for snapshot lengths.
 
+use capture_common::record::MAX_SNAPLEN;
 use capture_packet::LinkType;
 
 /// The link types that are read, as tcpdump calls them.
@@ -31,6 +32,12 @@ pub(super) fn describe(number: u32) -> String {
         _ => return number.to_string(),
     };
     format!("{number} ({name})")
+}
+
+/// The snapshot length to read a file with: one that cannot be is replaced by the maximum (savefile.c,
+/// pcap_adjust_snapshot).
+pub(super) fn adjust_snaplen(snaplen: u32) -> u32 {
+    if snaplen == 0 || snaplen > i32::MAX.unsigned_abs() { MAX_SNAPLEN } else { snaplen }
 }
 
 #[cfg(test)]

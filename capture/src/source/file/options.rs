@@ -2,7 +2,7 @@
 
 use capture_packet::Direction;
 
-use super::ByteOrder;
+use super::bytes::ByteOrder;
 use crate::pcapng::{option, packet};
 
 /// What a file says of a packet besides its bytes.

@@ -13,10 +13,15 @@
 use std::{io::Read, slice};
 
 use capture_common::record::MAX_SNAPLEN;
-use capture_packet::{Direction, LinkType, Packet, Timestamp};
+use capture_packet::{Direction, LinkType, Packet, Precision, Timestamp};
 
 use super::{
-    ByteOrder, FileError, Precision, Record, Times, adjust_snaplen, buffer::Buffer, link, options::Options,
+    buffer::Buffer,
+    bytes::ByteOrder,
+    error::FileError,
+    link::{self, adjust_snaplen},
+    options::Options,
+    record::{Record, Times},
 };
 use crate::source::interface::InterfaceDescription;
 

@@ -10,13 +10,15 @@
 
 use std::io::Read;
 
-use capture_packet::{Direction, Packet, SourceId};
+use capture_packet::{Direction, Packet, Precision, SourceId};
 
 use super::{
-    ByteOrder, FileError, Precision, Record,
     buffer::Buffer,
+    bytes::ByteOrder,
+    error::FileError,
     interfaces::{Interface, Interfaces},
     options::Options,
+    record::Record,
 };
 use crate::pcapng::{
     BYTE_ORDER_MAGIC,

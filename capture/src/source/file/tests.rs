@@ -1,6 +1,6 @@
 //! Every expected value and message here is what libpcap 1.10.3 says of the same bytes.
 
-use capture_packet::{Direction, LinkType, Timestamp};
+use capture_packet::{Direction, LinkType, Precision, Timestamp};
 
 use test_support::packets::{
     self, byte_order,
