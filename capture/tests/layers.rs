@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use capture::output::{FORMATS, format::Asked};
+use capture::output::{FORMATS, format::Request};
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 use toml::Table;
 
@@ -375,7 +375,7 @@ fn no_file_imports_the_module_around_it() {
 /// What is asked for by an option of its own: its name leads to its file, and stands in the table, and nowhere else.
 #[test]
 fn an_output_is_a_file_and_a_line() {
-    let by_name = FORMATS.iter().filter(|format| format.asked == Asked::ByName);
+    let by_name = FORMATS.iter().filter(|format| format.asked == Request::ByName);
     for format in by_name {
         let own = ["output", format.name].map(str::to_owned);
         let others = modules().into_iter().filter(|(_, module, _)| !module.starts_with(&own));

@@ -9,7 +9,7 @@ use clap::{
 
 use crate::output::{
     FORMATS,
-    format::{Asked, Format},
+    format::{Format, Request},
 };
 
 /// The heading of the help.
@@ -19,22 +19,22 @@ pub(super) const OUTPUTS: &str = "Where packets go";
 #[derive(Clone, Debug, Default)]
 pub struct ByName(pub Vec<(&'static Format, PathBuf)>);
 
-fn asked(how: Asked) -> impl Iterator<Item = &'static Format> {
+fn asked(how: Request) -> impl Iterator<Item = &'static Format> {
     FORMATS.iter().copied().filter(move |format| format.asked == how)
 }
 
 /// What `--format` takes: the formats of the file of `-w`.
 pub(super) fn of_file() -> impl TypedValueParser<Value = &'static Format> {
     let value = |format: &Format| PossibleValue::new(format.name).help(format.help);
-    PossibleValuesParser::new(asked(Asked::OfFile).map(value)).try_map(|name| {
-        let found = asked(Asked::OfFile).find(|format| format.name == name);
+    PossibleValuesParser::new(asked(Request::OfFile).map(value)).try_map(|name| {
+        let found = asked(Request::OfFile).find(|format| format.name == name);
         found.ok_or_else(|| format!("`{name}` is not a format"))
     })
 }
 
 impl Args for ByName {
     fn augment_args(command: Command) -> Command {
-        command.args(asked(Asked::ByName).map(|format| {
+        command.args(asked(Request::ByName).map(|format| {
             Arg::new(format.name)
                 .long(format.name)
                 .help(format.help)
@@ -55,7 +55,7 @@ impl Args for ByName {
 impl FromArgMatches for ByName {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let path = |format: &'static Format| Some((format, matches.get_one::<PathBuf>(format.name)?.clone()));
-        Ok(Self(asked(Asked::ByName).filter_map(path).collect()))
+        Ok(Self(asked(Request::ByName).filter_map(path).collect()))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {

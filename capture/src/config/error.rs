@@ -7,7 +7,7 @@ use crate::{
     kernel::Hook,
     output::{
         FORMATS,
-        format::{Asked, Format},
+        format::{Format, Request},
     },
 };
 
@@ -114,7 +114,7 @@ fn options(is_meant: impl Fn(&Format) -> bool) -> impl Iterator<Item = String> {
 }
 
 fn shows_events(format: &Format) -> bool {
-    format.asked == Asked::ByName && format.has_events()
+    format.asked == Request::ByName && format.has_events()
 }
 
 /// `a`, `a or b`, `a, b or c`.

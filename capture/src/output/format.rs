@@ -15,7 +15,7 @@ pub struct Format {
     /// What the help says of it.
     pub help: &'static str,
     /// How it is asked for.
-    pub asked: Asked,
+    pub asked: Request,
     /// Whether whole packets are captured for it, where the command line does not say how much; else the headers.
     pub whole_packets: bool,
     /// Whether it always has the times that the source means, to the nanosecond.
@@ -30,7 +30,7 @@ pub struct Format {
 
 /// How a format is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum Request {
     /// By an option of its own: `--NAME=FILE`, or `--NAME` for standard output.
     ByName,
     /// As a format of the file of `-w`, whose name ends in its name: for programs, and complete. It holds up the source, and
@@ -66,14 +66,14 @@ impl Format {
     /// Its option, as messages name it.
     pub fn option(&self) -> String {
         match self.asked {
-            Asked::ByName => format!("--{}", self.name),
-            Asked::OfFile => "-w".to_owned(),
+            Request::ByName => format!("--{}", self.name),
+            Request::OfFile => "-w".to_owned(),
         }
     }
 
     /// Whether it is a format of the file of `-w`.
     pub fn is_of_file(&self) -> bool {
-        self.asked == Asked::OfFile
+        self.asked == Request::OfFile
     }
 
     /// Whether it can show the events of connections.

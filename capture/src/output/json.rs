@@ -21,7 +21,7 @@ use self::{
 };
 use super::{
     encoder::Encoder,
-    format::{Asked, Events, Format},
+    format::{Events, Format, Request},
     statistics::{HookAccount, Statistics},
 };
 use crate::source::interface::InterfaceDescription;
@@ -31,7 +31,7 @@ pub const FORMAT: Format = Format {
     name: "json",
     help: "Write packets as JSON, an object a line, instead of printing them: to a file, or to standard output \
            (docs/json.md)",
-    asked: Asked::ByName,
+    asked: Request::ByName,
     whole_packets: false,
     exact_times: true,
     interfaces: true,

@@ -9,7 +9,7 @@ use capture_packet::{LinkType, Packet, Precision};
 use super::{
     cooked::Cooked,
     encoder::Encoder,
-    format::{Asked, Events, Format, Setup},
+    format::{Events, Format, Request, Setup},
 };
 use crate::source::interface::InterfaceDescription;
 
@@ -17,7 +17,7 @@ use crate::source::interface::InterfaceDescription;
 pub const FORMAT: Format = Format {
     name: "pcap",
     help: "What every tool reads",
-    asked: Asked::OfFile,
+    asked: Request::OfFile,
     whole_packets: true,
     exact_times: false,
     interfaces: false,

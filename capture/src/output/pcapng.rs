@@ -24,7 +24,7 @@ use capture_text::comments::{write_comment_text, write_forgotten_text};
 use super::{
     cooked::{Cooked, cooked_description},
     encoder::Encoder,
-    format::{Asked, Events, Format, Setup},
+    format::{Events, Format, Request, Setup},
     statistics::{InterfaceLosses, Statistics},
 };
 use crate::{
@@ -43,7 +43,7 @@ use blocks::{END, OPTION_HEADER_LENGTH, block, option, option_with, put_words, t
 pub const FORMAT: Format = Format {
     name: "pcapng",
     help: "draft-ietf-opsawg-pcapng",
-    asked: Asked::OfFile,
+    asked: Request::OfFile,
     whole_packets: true,
     exact_times: true,
     interfaces: true,

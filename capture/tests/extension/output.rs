@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use capture::output::{
     encoder::Encoder,
-    format::{Asked, Events, Format},
+    format::{Events, Format, Request},
 };
 use capture_packet::Packet;
 
@@ -11,7 +11,7 @@ use capture_packet::Packet;
 pub(crate) const FORMAT: Format = Format {
     name: "csv",
     help: "Write packets as rows",
-    asked: Asked::ByName,
+    asked: Request::ByName,
     whole_packets: false,
     exact_times: true,
     interfaces: false,

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use capture::output::{
     encoder::Encoder,
-    format::{Asked, Events, Format, Setup},
+    format::{Events, Format, Request, Setup},
 };
 use capture_flow::{Event, EventKind};
 use capture_packet::Packet;
@@ -12,7 +12,7 @@ use capture_packet::Packet;
 pub(crate) const FORMAT: Format = Format {
     name: "tries",
     help: "Write how often a connection is asked for",
-    asked: Asked::ByName,
+    asked: Request::ByName,
     whole_packets: false,
     exact_times: false,
     interfaces: true,
