@@ -168,14 +168,18 @@ impl<T> BoundedTable<T> {
         self.list.reserve_exact(capacity - self.list.len());
     }
 
-    /// Makes the index from the list, with room for eight times as many, when it is full: of entries, or of the marks
+    /// Makes the index from the list, with room for many times as many, when it is full: of entries, or of the marks
     /// that removed ones leave. Read in its order, the list is read from front to back; an index that grows by itself
     /// would jump back and forth in it, and grow for the marks, too.
     #[cold]
     fn rebuild_index(&mut self, hash_of: impl Fn(&T) -> u64) {
+        // From so many entries on, the next index is the last of a million, so that it is filled once.
+        const MANY: usize = 1 << 14;
+
         // There is always room for some marks, so that this does not happen for each entry that is evicted.
         let most = self.limit.saturating_add(self.limit / 8).max(LEAST);
-        let capacity = self.list.len().saturating_mul(8).clamp(LEAST, most);
+        let growth = if self.list.len() < MANY { 8 } else { 64 };
+        let capacity = self.list.len().saturating_mul(growth).clamp(LEAST, most);
         self.index.clear();
         if self.index.capacity() < capacity {
             self.index = HashTable::new();
