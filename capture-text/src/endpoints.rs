@@ -142,7 +142,8 @@ impl<A: Copy + PartialEq, const PAIR: usize> Pair<A, PAIR> {
         if self.ends == ends {
             self.text = line.keep(start..line.position()).unwrap_or(Kept::EMPTY);
         } else {
-            *self = Self { ends, place: NOWHERE, text: Kept::EMPTY };
+            (self.ends, self.place) = (ends, NOWHERE);
+            self.text.clear();
         }
     }
 }

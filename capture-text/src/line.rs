@@ -132,6 +132,12 @@ impl<const N: usize> Kept<N> {
     pub(super) fn is_empty(&self) -> bool {
         self.length == 0
     }
+
+    /// Makes it empty, in one store.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.length = 0;
+    }
 }
 
 /// The text of one packet, on its way to the output.
