@@ -14,10 +14,12 @@
 
 extern crate alloc;
 
+mod index;
+
 use alloc::vec::Vec;
 use core::{mem, ops};
 
-use hashbrown::HashTable;
+use self::index::Index;
 
 const USED_BITS: usize = u64::BITS as usize;
 
@@ -27,16 +29,14 @@ const LEAST: usize = 64;
 /// A bounded table of entries of type `T`.
 #[derive(Debug)]
 pub struct BoundedTable<T> {
-    /// Where in the list an entry is, in the lowest bits; the others are of its hash.
-    index: HashTable<u32>,
+    /// Where in the list an entry is.
+    index: Index,
     list: Vec<T>,
     /// Whether an entry has been marked as used since it came, or since it was last passed over: a bit for each place
     /// of the list.
     used: Vec<u64>,
     /// How long the list may get.
     limit: usize,
-    /// Which bits of the index are a place.
-    places: u32,
     /// Which has to go next, if it has not been used lately (CLOCK, Corbató 1968).
     hand: usize,
     evicted: u64,
@@ -45,17 +45,8 @@ pub struct BoundedTable<T> {
 impl<T> BoundedTable<T> {
     /// An empty table for up to `limit` entries, and for at least one.
     pub fn new(limit: usize) -> Self {
-        let limit = limit.clamp(1, u32::MAX as usize);
-        let places = u32::MAX.checked_shr((limit as u32 - 1).leading_zeros()).unwrap_or_default();
-        Self {
-            index: HashTable::new(),
-            list: Vec::new(),
-            used: Vec::new(),
-            limit,
-            places,
-            hand: 0,
-            evicted: 0,
-        }
+        let limit = limit.clamp(1, Index::MOST);
+        Self { index: Index::new(limit), list: Vec::new(), used: Vec::new(), limit, hand: 0, evicted: 0 }
     }
 
     /// How many entries there are.
@@ -80,7 +71,7 @@ impl<T> BoundedTable<T> {
 
     /// How many bytes the table has allocated.
     pub fn allocated(&self) -> usize {
-        self.index.allocation_size()
+        self.index.allocated()
             + self.list.capacity() * size_of::<T>()
             + self.used.capacity() * size_of::<u64>()
     }
@@ -88,25 +79,7 @@ impl<T> BoundedTable<T> {
     /// The place of the entry that `is_it`, among those of this `hash`. It keeps its place until it is evicted.
     #[inline(always)]
     pub fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<usize> {
-        let bits = self.indexed(0, hash);
-        let indexed = self.index.find(hash, |&indexed| {
-            (indexed ^ bits) & !self.places == 0 && is_it(&self.list[self.place(indexed)])
-        })?;
-        Some(self.place(*indexed))
-    }
-
-    /// What the index has for the entry at a place. The index by itself compares seven bits of the hash, and in one of ten
-    /// searches for what is not there another entry has the same: to look at that is to wait for memory.
-    #[inline(always)]
-    fn indexed(&self, at: usize, hash: u64) -> u32 {
-        // Bits that the index uses neither for where it begins to look nor for what it compares.
-        const UNUSED: u32 = 25;
-        (hash >> UNUSED) as u32 & !self.places | at as u32
-    }
-
-    #[inline(always)]
-    fn place(&self, indexed: u32) -> usize {
-        (indexed & self.places) as usize
+        self.index.find(hash, |place| is_it(&self.list[place]))
     }
 
     /// The entry at a place from 0 to [`len`](Self::len), exclusive.
@@ -140,6 +113,7 @@ impl<T> BoundedTable<T> {
 
     /// Adds an entry that is not in the table, unmarked. Returns its place, and the entry that had it before, if one
     /// had to go. `hash` is that of the entry, and `hash_of` gives any entry's.
+    #[inline(always)]
     pub fn insert(&mut self, entry: T, hash: u64, hash_of: impl Fn(&T) -> u64) -> (usize, Option<T>) {
         let (at, evicted) = if self.list.len() < self.limit {
             if self.list.len() == self.list.capacity() {
@@ -151,8 +125,8 @@ impl<T> BoundedTable<T> {
             let at = self.evict(&hash_of);
             (at, Some(mem::replace(&mut self.list[at], entry)))
         };
-        if self.index.len() < self.index.capacity() {
-            self.index.insert_unique(hash, self.indexed(at, hash), |_| hash);
+        if self.index.has_room() {
+            self.index.insert(hash, at);
         } else {
             self.rebuild_index(hash_of);
         }
@@ -180,14 +154,9 @@ impl<T> BoundedTable<T> {
         let most = self.limit.saturating_add(self.limit / 8).max(LEAST);
         let growth = if self.list.len() < MANY { 8 } else { 64 };
         let capacity = self.list.len().saturating_mul(growth).clamp(LEAST, most);
-        self.index.clear();
-        if self.index.capacity() < capacity {
-            self.index = HashTable::new();
-            self.index = HashTable::with_capacity(capacity);
-        }
+        self.index.clear(capacity);
         for (at, entry) in self.list.iter().enumerate() {
-            let hash = hash_of(entry);
-            self.index.insert_unique(hash, self.indexed(at, hash), |_| 0);
+            self.index.insert(hash_of(entry), at);
         }
         // The index may have more room than was asked for.
         self.used.resize(self.index.capacity().min(self.limit).div_ceil(USED_BITS), 0);
@@ -202,16 +171,14 @@ impl<T> BoundedTable<T> {
     }
 
     /// Takes the first entry from the hand on that has not been marked since the hand last came by out of the index.
+    #[inline(never)]
     fn evict(&mut self, hash_of: impl Fn(&T) -> u64) -> usize {
         loop {
             let at = self.hand;
             self.hand = if at + 1 < self.list.len() { at + 1 } else { 0 };
             if !self.take_mark(at) {
                 let hash = hash_of(&self.list[at]);
-                let indexed = self.indexed(at, hash);
-                if let Ok(entry) = self.index.find_entry(hash, |&other| other == indexed) {
-                    entry.remove();
-                }
+                self.index.remove(hash, at);
                 self.evicted += 1;
                 return at;
             }
@@ -265,7 +232,7 @@ mod tests {
                 // None is marked, so that they go in the order in which they came.
                 assert_eq!(evicted, entry.checked_sub(limit as u64));
             }
-            assert_eq!((table.len(), table.index.len(), table.limit()), (limit, limit, limit));
+            assert_eq!((table.len(), table.limit()), (limit, limit));
             assert_eq!(table.evicted(), 99 * limit as u64);
             // All that are there are found, and no other.
             let found = (0..100 * limit as u64).filter(|entry| has(&table, *entry));
@@ -273,23 +240,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_place_fits_next_to_bits_of_the_hash() {
-        for (limit, places) in [
-            (1, 0),
-            (2, 1),
-            (64, 63),
-            (65, 127),
-            (1 << 20, (1 << 20) - 1),
-            (1 << 31, (1 << 31) - 1),
-            ((1 << 31) + 1, u32::MAX),
-            (usize::MAX, u32::MAX),
-        ] {
-            assert_eq!(BoundedTable::<u64>::new(limit).places, places, "{limit}");
-        }
-    }
-
-    /// The index by itself has seven bits of each hash, which would be those of another entry for one in ten.
+    /// To look at an entry is to wait for memory.
     #[test]
     fn what_is_not_there_is_compared_with_hardly_an_entry() {
         let mut table = BoundedTable::new(1 << 12);
@@ -319,8 +270,8 @@ mod tests {
             };
             let full = flood(0, limit);
             assert_eq!(flood(limit, 100 * limit), full);
-            let most = HashTable::<u32>::with_capacity((limit + limit / 8).max(64)).allocation_size();
-            assert!(table.index.allocation_size() <= most, "{limit}");
+            // Less than three slots for each.
+            assert!(table.index.allocated() <= limit.max(LEAST) * 3 * size_of::<u32>(), "{limit}");
         }
     }
 

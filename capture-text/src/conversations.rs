@@ -28,18 +28,18 @@ struct Key<A> {
     ports: u32,
 }
 
+/// So many ports are neighbours in the index.
+const BLOCK: u32 = 1 << 7;
+
 impl<A: Copy + Hash> Key<A> {
     /// Where the index has it. Conversations whose higher ports differ in the last seven bits only are neighbours
     /// there: the ports that a client takes follow each other, so that its connections are found in cache lines that
     /// are at hand. Other connections lose nothing, because such a block of neighbours begins at a random place.
     #[inline]
     fn hash_of(&self, hasher: &SeedableRandomState) -> u64 {
-        const BLOCK: u32 = 1 << 7;
-
         let place = u64::from(self.ports % BLOCK);
         let block = hasher.hash_one(Self { ports: self.ports / BLOCK, ..*self });
-        // The index places its entries by the lowest bits, and tells them apart by the seven highest.
-        block.wrapping_add(place << 57 | place)
+        block.wrapping_add(place)
     }
 }
 

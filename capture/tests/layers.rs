@@ -412,7 +412,7 @@ fn the_shared_crate_depends_on_nothing() {
 #[test]
 fn the_crates_without_io_depend_on_no_more_than_they_need() {
     for (package, allowed) in [
-        ("bounded-table", &["hashbrown"][..]),
+        ("bounded-table", &[][..]),
         ("capture-filter", &[]),
         ("capture-flow", &["bounded-table", "capture-common", "capture-packet", "foldhash"]),
         ("capture-packet", &["capture-common"]),
