@@ -48,7 +48,7 @@ impl Endpoints {
                 }
                 let hash =
                     u32::from_ne_bytes(source).wrapping_mul(3) ^ u32::from_ne_bytes(destination) ^ ports;
-                Some(self.v4.print(ends, hash, line, |line, address| line.dotted(address)))
+                Some(self.v4.print(ends, hash, line, |line, address| line.dotted_with_dot(address)))
             }
             IpAddresses::V6 { source, destination } => {
                 let ends = [(*source, source_port), (*destination, destination_port)];
@@ -61,7 +61,10 @@ impl Endpoints {
                     (address ^ address >> 32 ^ address >> 64 ^ address >> 96) as u32
                 };
                 let hash = fold(source).wrapping_mul(3) ^ fold(destination) ^ ports;
-                Some(self.v6.print(ends, hash, line, |line, address| line.ipv6(&address)))
+                Some(self.v6.print(ends, hash, line, |line, address| {
+                    line.ipv6(&address);
+                    line.byte(b'.');
+                }))
             }
         }
     }
@@ -127,17 +130,22 @@ impl<A: Copy + PartialEq, const PAIR: usize> Pair<A, PAIR> {
     ) {
         let start = line.position();
         let [source, destination] = ends;
-        let (mut middle, mut end) = (0, 0);
-        line.write(|line| {
-            common.print(source, line, &address);
-            line.text(" > ");
-            middle = line.position();
-            common.print(destination, line, &address);
-            end = line.position();
-            line.text(": ");
-        });
-        if common.end != source && common.end != destination {
-            *common = Common { end: destination, text: line.keep(middle..end).unwrap_or(Kept::EMPTY) };
+        if common.is(destination) {
+            line.write(|line| {
+                print_end(source, line, address);
+                line.text(" > ");
+                line.kept(&common.text);
+                line.text(": ");
+            });
+        } else if common.is(source) {
+            line.write(|line| {
+                line.kept(&common.text);
+                line.text(" > ");
+                print_end(destination, line, address);
+                line.text(": ");
+            });
+        } else {
+            common.print_others(ends, line, address);
         }
         if self.ends == ends {
             self.text = line.keep(start..line.position()).unwrap_or(Kept::EMPTY);
@@ -155,16 +163,38 @@ struct Common<A, const N: usize> {
 }
 
 impl<A: Copy + PartialEq, const N: usize> Common<A, N> {
+    /// Whether the text is of this end.
     #[inline(always)]
-    fn print(&self, end: End<A>, line: &mut Cursor<'_>, address: impl Fn(&mut Cursor<'_>, A)) {
-        if end == self.end && !self.text.is_empty() {
-            line.kept(&self.text);
-        } else {
-            address(line, end.0);
-            line.byte(b'.');
-            line.decimal(end.1.into());
-        }
+    fn is(&self, end: End<A>) -> bool {
+        end == self.end && !self.text.is_empty()
     }
+
+    /// Prints two other ends, and keeps the text of the second.
+    #[inline(never)]
+    fn print_others(
+        &mut self,
+        [source, destination]: [End<A>; 2],
+        line: &mut Line,
+        address: impl Fn(&mut Cursor<'_>, A),
+    ) {
+        let (mut start, mut end) = (0, 0);
+        line.write(|line| {
+            print_end(source, line, &address);
+            line.text(" > ");
+            start = line.position();
+            print_end(destination, line, &address);
+            end = line.position();
+            line.text(": ");
+        });
+        *self = Self { end: destination, text: line.keep(start..end).unwrap_or(Kept::EMPTY) };
+    }
+}
+
+/// Prints an end, whose address `address` prints with a dot after it.
+#[inline(always)]
+fn print_end<A>((host, port): End<A>, line: &mut Cursor<'_>, address: impl Fn(&mut Cursor<'_>, A)) {
+    address(line, host);
+    line.decimal(port.into());
 }
 
 /// The high bits of a product depend on all bits of the hash (2^32 over the golden ratio).

@@ -418,7 +418,19 @@ pub(super) trait Write {
 
     /// `%u.%u.%u.%u`.
     #[inline(always)]
-    fn dotted(&mut self, [a, b, c, d]: [u8; 4]) {
+    fn dotted(&mut self, octets: [u8; 4]) {
+        self.dotted_without(octets, 1);
+    }
+
+    /// `%u.%u.%u.%u.`.
+    #[inline(always)]
+    fn dotted_with_dot(&mut self, octets: [u8; 4]) {
+        self.dotted_without(octets, 0);
+    }
+
+    /// The same without the last so many bytes.
+    #[inline(always)]
+    fn dotted_without(&mut self, [a, b, c, d]: [u8; 4], left_out: usize) {
         let pair = |first: u8, second: u8| {
             let text = |octet: u8| u64::from(u32::from_le_bytes(DOTTED_OCTETS[usize::from(octet)]));
             let bits = |octet: u8| usize::from(DOTTED_BITS[usize::from(octet)]);
@@ -428,7 +440,7 @@ pub(super) trait Write {
         let (text, length) = pair(a, b);
         self.prefix(text, length);
         let (text, length) = pair(c, d);
-        self.prefix(text, length - 1);
+        self.prefix(text, length - left_out);
     }
 
     /// `%0{width}u`, where `width` is at most eight: more digits where there are more.
