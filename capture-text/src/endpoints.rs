@@ -20,13 +20,13 @@ const V6_PAIR: usize = 2 * V6_END + " > : ".len();
 /// Prints pairs of endpoints.
 #[derive(Debug)]
 pub(super) struct Endpoints {
-    v4: Texts<[u8; 4], V4_END, V4_PAIR>,
+    v4: Texts<u32, V4_END, V4_PAIR>,
     v6: Texts<[u8; 16], V6_END, V6_PAIR>,
 }
 
 impl Endpoints {
     pub(super) fn new() -> Self {
-        Self { v4: Texts::new([0; 4]), v6: Texts::new([0; 16]) }
+        Self { v4: Texts::new(0), v6: Texts::new([0; 16]) }
     }
 
     /// Prints addresses and ports, with colon and blank. Returns where the conversation's place is kept, unless there are
@@ -41,18 +41,20 @@ impl Endpoints {
         let ports = u32::from(source_port) << 16 | u32::from(destination_port);
         match addresses {
             IpAddresses::V4 { source, destination, .. } => {
-                let ends = [(source, source_port), (destination, destination_port)];
+                let [source, destination] = [source, destination].map(u32::from_be_bytes);
                 if line.names.is_some() {
-                    print_pair(ends, line, |line, address| line.ipv4(address));
+                    let ends = [(source, source_port), (destination, destination_port)];
+                    print_pair(ends, line, |line, address| line.ipv4(address.to_be_bytes()));
                     return None;
                 }
-                let hash =
-                    u32::from_ne_bytes(source).wrapping_mul(3) ^ u32::from_ne_bytes(destination) ^ ports;
-                Some(self.v4.print(ends, hash, line, |line, address| line.dotted_with_dot(address)))
+                let ends = Ends { source, destination, ports };
+                let hash = source.swap_bytes().wrapping_mul(3) ^ destination.swap_bytes() ^ ports;
+                let print = |line: &mut Cursor<'_>, address: u32| line.dotted_with_dot(address.to_be_bytes());
+                Some(self.v4.print(ends, hash, line, print))
             }
             IpAddresses::V6 { source, destination } => {
-                let ends = [(*source, source_port), (*destination, destination_port)];
                 if line.names.is_some() {
+                    let ends = [(*source, source_port), (*destination, destination_port)];
                     print_pair(ends, line, |line, address| line.ipv6(&address));
                     return None;
                 }
@@ -61,6 +63,7 @@ impl Endpoints {
                     (address ^ address >> 32 ^ address >> 64 ^ address >> 96) as u32
                 };
                 let hash = fold(source).wrapping_mul(3) ^ fold(destination) ^ ports;
+                let ends = Ends { source: *source, destination: *destination, ports };
                 Some(self.v6.print(ends, hash, line, |line, address| {
                     line.ipv6(&address);
                     line.byte(b'.');
@@ -69,9 +72,6 @@ impl Endpoints {
         }
     }
 }
-
-/// An address and a port.
-type End<A> = (A, u16);
 
 /// The texts of one address family that are kept.
 #[derive(Debug)]
@@ -82,18 +82,19 @@ struct Texts<A, const END: usize, const PAIR: usize> {
 }
 
 impl<A: Copy + PartialEq, const END: usize, const PAIR: usize> Texts<A, END, PAIR> {
-    fn new(none: A) -> Self {
-        let none = (none, 0);
+    fn new(any: A) -> Self {
+        let ends = Ends { source: any, destination: any, ports: 0 };
         Self {
-            pairs: Box::new([Pair { ends: [none; 2], place: NOWHERE, text: Kept::EMPTY }; SLOTS]),
-            common: Common { end: none, text: Kept::EMPTY },
+            pairs: Box::new([Pair { ends, place: NOWHERE, text: Kept::EMPTY }; SLOTS]),
+            common: Common { address: any, port: 0, text: Kept::EMPTY },
         }
     }
 
+    /// Prints ends; `address` prints an address and a dot.
     #[inline(always)]
     fn print(
         &mut self,
-        ends: [End<A>; 2],
+        ends: Ends<A>,
         hash: u32,
         line: &mut Line,
         address: impl Fn(&mut Cursor<'_>, A),
@@ -102,16 +103,26 @@ impl<A: Copy + PartialEq, const END: usize, const PAIR: usize> Texts<A, END, PAI
         if pair.ends == ends && !pair.text.is_empty() {
             line.kept(&pair.text);
         } else {
-            pair.print(ends, &mut self.common, line, address);
+            let Ends { source, destination, ports } = ends;
+            pair.print(source, destination, ports, &mut self.common, line, address);
         }
         &mut pair.place
     }
 }
 
+/// Two addresses and ports.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Ends<A> {
+    source: A,
+    destination: A,
+    /// The source's in the high half.
+    ports: u32,
+}
+
 /// Two ends, what is printed of them, and what is remembered of their conversation.
 #[derive(Clone, Copy, Debug)]
 struct Pair<A, const PAIR: usize> {
-    ends: [End<A>; 2],
+    ends: Ends<A>,
     /// Where the conversation was found the last time.
     place: u32,
     /// Empty until they are seen a second time.
@@ -119,82 +130,91 @@ struct Pair<A, const PAIR: usize> {
 }
 
 impl<A: Copy + PartialEq, const PAIR: usize> Pair<A, PAIR> {
-    /// Prints ends whose text is not kept.
+    /// Prints ends whose text is not kept. They come in registers: through memory, they are read back in other pieces than
+    /// they were stored in, for which the processor waits.
     #[inline(never)]
     fn print<const END: usize>(
         &mut self,
-        ends: [End<A>; 2],
+        source: A,
+        destination: A,
+        ports: u32,
         common: &mut Common<A, END>,
         line: &mut Line,
         address: impl Fn(&mut Cursor<'_>, A),
     ) {
         let start = line.position();
-        let [source, destination] = ends;
-        if common.is(destination) {
+        let (source_port, destination_port) = ((ports >> 16) as u16, ports as u16);
+        if common.is(destination, destination_port) {
             line.write(|line| {
-                print_end(source, line, address);
+                address(line, source);
+                line.decimal(source_port.into());
                 line.text(" > ");
                 line.kept(&common.text);
-                line.text(": ");
-            });
-        } else if common.is(source) {
-            line.write(|line| {
-                line.kept(&common.text);
-                line.text(" > ");
-                print_end(destination, line, address);
                 line.text(": ");
             });
         } else {
-            common.print_others(ends, line, address);
+            common.print_others([(source, source_port), (destination, destination_port)], line, address);
         }
+        let ends = Ends { source, destination, ports };
         if self.ends == ends {
-            self.text = line.keep(start..line.position()).unwrap_or(Kept::EMPTY);
+            self.keep(start, line);
         } else {
             (self.ends, self.place) = (ends, NOWHERE);
             self.text.clear();
         }
     }
+
+    /// Keeps what has been printed since `start`.
+    #[inline(never)]
+    fn keep(&mut self, start: usize, line: &Line) {
+        self.text = line.keep(start..line.position()).unwrap_or(Kept::EMPTY);
+    }
 }
 
+/// An end, and what is printed of it.
 #[derive(Debug)]
 struct Common<A, const N: usize> {
-    end: End<A>,
+    address: A,
+    port: u16,
     text: Kept<N>,
 }
 
 impl<A: Copy + PartialEq, const N: usize> Common<A, N> {
     /// Whether the text is of this end.
     #[inline(always)]
-    fn is(&self, end: End<A>) -> bool {
-        end == self.end && !self.text.is_empty()
+    fn is(&self, address: A, port: u16) -> bool {
+        self.port == port && self.address == address && !self.text.is_empty()
     }
 
-    /// Prints two other ends, and keeps the text of the second.
+    /// Prints ends of which the second is another one: it becomes the one that is kept, unless the first is that.
     #[inline(never)]
     fn print_others(
         &mut self,
-        [source, destination]: [End<A>; 2],
+        [source, destination]: [(A, u16); 2],
         line: &mut Line,
         address: impl Fn(&mut Cursor<'_>, A),
     ) {
+        let is_source = self.is(source.0, source.1);
         let (mut start, mut end) = (0, 0);
         line.write(|line| {
-            print_end(source, line, &address);
+            if is_source {
+                line.kept(&self.text);
+            } else {
+                address(line, source.0);
+                line.decimal(source.1.into());
+            }
             line.text(" > ");
             start = line.position();
-            print_end(destination, line, &address);
+            address(line, destination.0);
+            line.decimal(destination.1.into());
             end = line.position();
             line.text(": ");
         });
-        *self = Self { end: destination, text: line.keep(start..end).unwrap_or(Kept::EMPTY) };
+        if !is_source {
+            let text = line.keep(start..end).unwrap_or(Kept::EMPTY);
+            *self = Self { address: destination.0, port: destination.1, text };
+        }
     }
-}
-
-/// Prints an end, whose address `address` prints with a dot after it.
-#[inline(always)]
-fn print_end<A>((host, port): End<A>, line: &mut Cursor<'_>, address: impl Fn(&mut Cursor<'_>, A)) {
-    address(line, host);
-    line.decimal(port.into());
 }
 
 /// The high bits of a product depend on all bits of the hash (2^32 over the golden ratio).
@@ -204,7 +224,11 @@ fn slot(hash: u32) -> usize {
 }
 
 /// With names. Not kept: a name may become known at any time.
-fn print_pair<A: Copy>([source, destination]: [End<A>; 2], line: &mut Line, address: impl Fn(&mut Line, A)) {
+fn print_pair<A: Copy>(
+    [source, destination]: [(A, u16); 2],
+    line: &mut Line,
+    address: impl Fn(&mut Line, A),
+) {
     address(line, source.0);
     line.byte(b'.');
     line.port(source.1);
