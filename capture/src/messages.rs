@@ -21,6 +21,10 @@ const LIMIT: usize = 64 * 1024;
 /// of other processes.
 const PIECE: usize = 4096;
 
+/// How often as long as it is waited for a write, the thread is waited for that has not begun one: on a busy machine it may not
+/// get a CPU for a while, and the message has not been refused.
+const STARVED: u32 = 20;
+
 /// Clears the rest of the line (ECMA-48, "erase in line").
 pub const CLEAR: &str = "\x1b[K";
 
@@ -106,16 +110,27 @@ impl Messages {
         self.shared.push(text, usize::MAX);
     }
 
-    /// Waits until everything has been written, but not longer than `patience` without progress.
+    /// Waits until everything has been written, but not longer than `patience` without progress: [much](STARVED) longer only
+    /// where the thread has not come to write at all.
     pub fn wait(&self, patience: Duration) {
+        if self.shared.target.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return; // No thread writes.
+        }
+        let mut starved = 0;
         let mut queue = self.shared.lock();
         loop {
             let pieces = queue.pieces;
             let is_pending = |queue: &mut Queue| queue.is_pending() && queue.pieces == pieces;
             let waited = self.shared.changed.wait_timeout_while(queue, patience, is_pending);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if !queue.is_pending() || queue.pieces == pieces {
+            if !queue.is_pending() {
                 return;
+            }
+            if queue.pieces == pieces {
+                starved += 1;
+                if queue.is_writing || starved == STARVED {
+                    return;
+                }
             }
         }
     }
@@ -242,6 +257,27 @@ mod tests {
             thread::sleep(Duration::from_millis(1));
         }
         (reader, messages)
+    }
+
+    /// A thread that does not get a CPU has not met a standard error that takes nothing.
+    #[test]
+    fn a_thread_that_comes_late_is_waited_for() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let messages = Messages::new(writer);
+        messages.say("not lost\n");
+        // Without a thread there is nothing to wait for.
+        messages.wait(NEVER);
+        let target = messages.shared.target.lock().unwrap().take().unwrap();
+        let shared = Arc::clone(&messages.shared);
+        let late = thread::spawn(move || {
+            thread::sleep(SOON * 5);
+            shared.write(target);
+        });
+        messages.wait(SOON * 2);
+        assert!(!messages.shared.lock().is_pending() && !late.is_finished());
+        let mut said = [0; 9];
+        reader.read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"not lost\n");
     }
 
     /// Nothing waits for a reader; what was dropped is reported at the place where it is missing; the last words come.
