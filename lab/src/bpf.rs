@@ -5,25 +5,21 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-use test_support::bpf::{self, ProgramType, bpf, descriptor};
+use test_support::bpf::{self, ProgramType, bpf, by_id, descriptor};
+
+pub(crate) use test_support::bpf::{Object, all, exists, held_by};
 
 /// `enum bpf_cmd` (linux/bpf.h).
 #[derive(Clone, Copy)]
 enum Command {
-    ProgramGetNextId = 11,
-    MapGetNextId = 12,
-    ProgramGetFdById = 13,
-    MapGetFdById = 14,
     ObjectGetInfoByFd = 15,
     LinkCreate = 28,
-    LinkGetFdById = 30,
-    LinkGetNextId = 31,
     EnableStats = 32,
 }
 
@@ -59,14 +55,6 @@ const LIVE_FRAMES: u32 = 1 << 1;
 const STATS_RUN_TIME: u32 = 0;
 
 // The commands' parts of `union bpf_attr`. Everything is plain integers without padding.
-
-#[repr(C)]
-#[derive(Default)]
-struct ById {
-    id: u32,
-    next_id: u32,
-    open_flags: u32,
-}
 
 #[repr(C)]
 struct InfoByFd {
@@ -163,78 +151,6 @@ impl Statistics {
     }
 }
 
-/// What the kernel numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Object {
-    Program,
-    Map,
-    Link,
-}
-
-impl Object {
-    const ALL: [Self; 3] = [Self::Program, Self::Map, Self::Link];
-
-    fn next(self) -> Command {
-        match self {
-            Self::Program => Command::ProgramGetNextId,
-            Self::Map => Command::MapGetNextId,
-            Self::Link => Command::LinkGetNextId,
-        }
-    }
-
-    fn by_id(self) -> Command {
-        match self {
-            Self::Program => Command::ProgramGetFdById,
-            Self::Map => Command::MapGetFdById,
-            Self::Link => Command::LinkGetFdById,
-        }
-    }
-
-    /// What its number stands behind in /proc/PID/fdinfo.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Program => "prog_id:",
-            Self::Map => "map_id:",
-            Self::Link => "link_id:",
-        }
-    }
-}
-
-/// What a process's descriptors are, or stand for (/proc/PID/fdinfo): nothing, if it has ended. The programs of links are
-/// among them.
-pub(crate) fn held_by(process: u32) -> BTreeSet<(Object, u32)> {
-    let mut held = BTreeSet::new();
-    // A process may end meanwhile, and a descriptor be closed.
-    for entry in fs::read_dir(format!("/proc/{process}/fdinfo")).into_iter().flatten().flatten() {
-        let Ok(text) = fs::read_to_string(entry.path()) else { continue };
-        for line in text.lines() {
-            let number = |object: Object| line.strip_prefix(object.word())?.trim().parse().ok();
-            held.extend(Object::ALL.into_iter().filter_map(|object| Some((object, number(object)?))));
-        }
-    }
-    held
-}
-
-/// The numbers of all that there are on this machine.
-pub(crate) fn all(object: Object) -> Result<BTreeSet<u32>> {
-    let mut ids = BTreeSet::new();
-    let mut id = 0;
-    while let Some(next) = next_id(object, id)? {
-        id = next;
-        ids.insert(id);
-    }
-    Ok(ids)
-}
-
-/// Whether there is such a one.
-pub(crate) fn exists(object: Object, id: u32) -> Result<bool> {
-    match by_id(object, id) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).with_context(|| format!("cannot look at BPF {object:?} {id}")),
-    }
-}
-
 /// Whether a program is one for TC or XDP.
 pub(crate) fn is_for_packets(id: u32) -> bool {
     const TYPES: [u32; 2] = [ProgramType::SchedCls as u32, ProgramType::Xdp as u32];
@@ -269,21 +185,6 @@ pub(crate) fn statistics(programs: &[OwnedFd]) -> Result<Statistics> {
         total.time += time;
     }
     Ok(total)
-}
-
-fn next_id(object: Object, id: u32) -> Result<Option<u32>> {
-    let mut attributes = ById { id, ..ById::default() };
-    // SAFETY: there are no addresses.
-    match unsafe { bpf(object.next() as u32, &mut attributes) } {
-        Ok(_) => Ok(Some(attributes.next_id)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot list BPF objects of the kind {object:?}")),
-    }
-}
-
-fn by_id(object: Object, id: u32) -> io::Result<OwnedFd> {
-    let mut attributes = ById { id, ..ById::default() };
-    open(object.by_id(), &mut attributes)
 }
 
 /// The beginning of a program's `struct bpf_prog_info`.

@@ -1,12 +1,15 @@
-//! The little of bpf(2) that tests and measurements share: loading instructions as they are, and running them on packets.
+//! The little of bpf(2) that tests and measurements share: loading instructions as they are, running them on packets, and
+//! which programs, maps and links there are.
 
 #![expect(unsafe_code, reason = "bpf(2) takes pointers to structures, and has no safe wrapper")]
 
 use std::{
-    io,
+    collections::BTreeSet,
+    fs, io,
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
+use anyhow::{Context as _, Result};
 use nix::libc;
 
 /// Commands, `enum bpf_cmd` (linux/bpf.h).
@@ -37,6 +40,14 @@ struct ProgramLoad {
     log_level: u32,
     log_size: u32,
     log_buffer: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ById {
+    id: u32,
+    next_id: u32,
+    open_flags: u32,
 }
 
 #[repr(C)]
@@ -138,4 +149,111 @@ pub fn run(program: BorrowedFd<'_>, packet: &[u8], repeat: u32, flags: u32) -> i
     // SAFETY: the packet is as long as said, is only read, and outlives the call.
     unsafe { bpf(PROGRAM_TEST_RUN, &mut attributes) }?;
     Ok(Run { verdict: attributes.return_value, duration: attributes.duration })
+}
+
+/// What the kernel numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Object {
+    /// A program.
+    Program,
+    /// A map.
+    Map,
+    /// A link.
+    Link,
+}
+
+impl Object {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Program, Self::Map, Self::Link];
+
+    /// `BPF_PROG_GET_NEXT_ID`, `BPF_MAP_GET_NEXT_ID`, `BPF_LINK_GET_NEXT_ID`.
+    fn next(self) -> u32 {
+        match self {
+            Self::Program => 11,
+            Self::Map => 12,
+            Self::Link => 31,
+        }
+    }
+
+    /// `BPF_PROG_GET_FD_BY_ID`, `BPF_MAP_GET_FD_BY_ID`, `BPF_LINK_GET_FD_BY_ID`.
+    fn by_id(self) -> u32 {
+        match self {
+            Self::Program => 13,
+            Self::Map => 14,
+            Self::Link => 30,
+        }
+    }
+
+    /// What its number stands behind in /proc/PID/fdinfo.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Program => "prog_id:",
+            Self::Map => "map_id:",
+            Self::Link => "link_id:",
+        }
+    }
+}
+
+/// What a process's descriptors are, or stand for (/proc/PID/fdinfo): nothing, if it has ended. The programs of links are
+/// among them.
+pub fn held_by(process: u32) -> BTreeSet<(Object, u32)> {
+    let mut held = BTreeSet::new();
+    // A process may end meanwhile, and a descriptor be closed.
+    for entry in fs::read_dir(format!("/proc/{process}/fdinfo")).into_iter().flatten().flatten() {
+        let Ok(text) = fs::read_to_string(entry.path()) else { continue };
+        for line in text.lines() {
+            let number = |object: Object| line.strip_prefix(object.word())?.trim().parse().ok();
+            held.extend(Object::ALL.into_iter().filter_map(|object| Some((object, number(object)?))));
+        }
+    }
+    held
+}
+
+/// The numbers of all that there are on this machine.
+///
+/// # Errors
+///
+/// When the kernel does not list them.
+pub fn all(object: Object) -> Result<BTreeSet<u32>> {
+    let mut ids = BTreeSet::new();
+    let mut id = 0;
+    while let Some(next) = next_id(object, id)? {
+        id = next;
+        ids.insert(id);
+    }
+    Ok(ids)
+}
+
+/// Whether there is such a one.
+///
+/// # Errors
+///
+/// When the kernel does not say.
+pub fn exists(object: Object, id: u32) -> Result<bool> {
+    match by_id(object, id) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot look at BPF {object:?} {id}")),
+    }
+}
+
+/// A descriptor of the one that has this number.
+///
+/// # Errors
+///
+/// When there is none any more.
+pub fn by_id(object: Object, id: u32) -> io::Result<OwnedFd> {
+    let mut attributes = ById { id, ..ById::default() };
+    // SAFETY: there are no addresses, and no other code knows of the descriptor.
+    unsafe { bpf(object.by_id(), &mut attributes).map(|raw| descriptor(raw)) }
+}
+
+fn next_id(object: Object, id: u32) -> Result<Option<u32>> {
+    let mut attributes = ById { id, ..ById::default() };
+    // SAFETY: there are no addresses.
+    match unsafe { bpf(object.next(), &mut attributes) } {
+        Ok(_) => Ok(Some(attributes.next_id)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot list BPF objects of the kind {object:?}")),
+    }
 }

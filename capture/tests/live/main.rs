@@ -22,6 +22,7 @@ mod files;
 mod filters;
 mod interfaces;
 mod json;
+mod killed;
 mod modes;
 mod names;
 mod namespaces;
