@@ -84,6 +84,12 @@ impl Messages {
         thread::Builder::new().name("messages".to_owned()).spawn(move || shared.write(target)).map(drop)
     }
 
+    /// Closes what they are written to, in another process that has a copy of it and says nothing: who reads it sees its end
+    /// when this process ends. To be called before the thread is started.
+    pub fn disown(&self) {
+        drop(self.shared.target.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// Says `text`, which ends with a newline. Never waits.
     pub fn say(&self, text: &str) {
         self.shared.push(text, LIMIT);

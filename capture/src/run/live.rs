@@ -218,6 +218,7 @@ impl<'a> Begun<'a> {
         let (heard, said) = report.map_err(cannot_start("the helper process"))?.unzip();
         let confine = || {
             prepared.disown();
+            messages.disown();
             heard.iter().for_each(disown);
             let holds = confinement.helper(enters).map_err(|error| error.to_string())?;
             // The end of the parent is seen elsewhere.

@@ -1,6 +1,6 @@
 //! The two processes of a capture: what each holds, and that each ends with the other.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, os::fd::AsRawFd as _};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -231,6 +231,23 @@ fn a_helper_that_loses_its_capture_removes_the_filters() {
     drop(capture.end());
     wait_until("the helper ends", || is_gone(helper));
     assert_eq!(filters(), ["", ""]);
+}
+
+/// Who reads standard error sees its end when the capture ends, also where the helper takes seconds longer to detach.
+#[test]
+#[ignore = "needs root"]
+fn the_helper_has_no_standard_error() {
+    let (here, _there) = Namespace::pair();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let pipe = fs::read_link(format!("/proc/self/fd/{}", reader.as_raw_fd())).expect("a pipe");
+    let capture = Tracer::capture_with_stderr(&here, "-i veth0", writer);
+    let helper = capture.helper();
+    wait_until("the programs are attached", || tcx_programs(&here, "veth0").len() == 2);
+    wait_until("the helper has given up the pipe", || {
+        let entries = fs::read_dir(format!("/proc/{helper}/fd")).expect("it runs").flatten();
+        entries.filter_map(|entry| fs::read_link(entry.path()).ok()).all(|to| to != pipe)
+    });
+    assert!(capture.interrupt().status.success());
 }
 
 /// The keys of a terminal signal both processes.
