@@ -2,7 +2,10 @@
 
 use std::{fs, net::IpAddr, process::Command};
 
-use nix::sys::signal::{Signal, kill};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tempfile::TempDir;
 
 use crate::{
@@ -513,33 +516,79 @@ fn what_was_refused_is_tried_again() {
     }
 }
 
-/// The process that prints ends a second after its signal, also where detaching takes longer: the helper goes on.
+/// Packets of the interfaces that are attached to are read while the others are being attached to. At the end all programs are
+/// switched off at once and the summary comes, before the links are closed one by one, for which the process that prints does
+/// not wait longer than a second: the helper goes on.
 #[test]
 #[ignore = "needs root"]
-fn the_end_does_not_wait_for_many_interfaces() {
-    const PAIRS: usize = 40;
+fn five_hundred_interfaces() {
+    const PAIRS: usize = 250;
+    // Loopback has one program, each other interface two.
+    const LINKS: usize = 1 + 2 * 2 * PAIRS;
     let namespace = Namespace::new();
-    for number in 0..PAIRS {
-        namespace.ip(&format!("link add a{number} type veth peer name b{number}"));
-        namespace.ip(&format!("link set a{number} up"));
-        namespace.ip(&format!("link set b{number} up"));
-    }
-    let capture = Tracer::capture(&namespace, "-l -i any --port 8888");
-    wait_until("all to be attached to", || tcx_links(&capture) == 1 + 2 * 2 * PAIRS);
+    let folder = TempDir::new().expect("a folder");
+    let batch = folder.path().join("add");
+    let add = |number| format!("link add a{number} type veth peer name b{number}\n");
+    let up = |number| format!("link set a{number} up\nlink set b{number} up\n");
+    let lines: String = (0..PAIRS).map(add).chain((0..PAIRS).map(up)).collect();
+    fs::write(&batch, lines).expect("a file");
+    namespace.ip(&format!("-batch {}", batch.display()));
+
+    let capture = Tracer::capture(&namespace, "-t -l -i any --port 8888");
     let helper = capture.helper();
+    wait_until("the first of them", || links_of(helper) > 1);
+    kill(helper, Signal::SIGSTOP).expect("it attaches");
+    wait_until("it has stopped", || state_of(helper) == Some('T'));
+    let links = links_of(helper);
+    assert!(links < LINKS, "{links}");
+    capture.wait_for_stdout(&traffic::marker(&namespace, LOOPBACK, LOOPBACK));
+    kill(helper, Signal::SIGCONT).expect("it attaches");
+    for some in (links..LINKS).step_by(100).chain([LINKS]) {
+        wait_until("more of them", || links_of(helper) >= some);
+    }
+    assert_eq!(links_of(helper), LINKS);
+    wait_until("a line of the last one", || {
+        traffic::raw_frame(&namespace, "a249", &traffic::tagged(&[]));
+        capture.stdout().contains("a249  Out IP ")
+    });
+    let (_, resident) = held(&capture);
+    assert!(resident < 40 << 10, "{resident} KiB");
+
     capture.signal(Signal::SIGINT);
     capture.wait_for_stderr("packets captured\n");
     // It takes longer than a second, so that it is not through yet. It is held up for as long as the other process is there.
     kill(helper, Signal::SIGSTOP).expect("it detaches");
+    wait_until("it has stopped", || state_of(helper) == Some('T'));
+    assert!(links_of(helper) > 0);
     let ended = capture.end();
     assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(ended.count("captured"), ended.count("received by filter"));
     kill(helper, Signal::SIGCONT).expect("it detaches");
-    wait_until("the helper ends", || fs::metadata(format!("/proc/{helper}")).is_err());
+    let mut left = links_of(helper);
+    while left > 0 {
+        wait_until("fewer of them", || {
+            let before = left;
+            left = links_of(helper);
+            left < before
+        });
+    }
+    wait_until("the helper ends", || state_of(helper).is_none_or(|state| state == 'Z'));
 }
 
-/// How many TCX links a process has open.
+/// What a process does (proc_pid_stat(5)); nothing, if it is gone.
+fn state_of(process: Pid) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// How many TCX links a capture has open.
 pub(crate) fn tcx_links(capture: &Tracer) -> usize {
-    let Ok(entries) = fs::read_dir(format!("/proc/{}/fdinfo", capture.helper())) else { return 0 };
+    links_of(capture.helper())
+}
+
+/// How many its helper has open.
+fn links_of(helper: Pid) -> usize {
+    let Ok(entries) = fs::read_dir(format!("/proc/{helper}/fdinfo")) else { return 0 };
     let is_link = |text: &String| text.contains("link_type:\ttcx");
     entries.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok()).filter(is_link).count()
 }
