@@ -2,6 +2,7 @@
 
 mod accounts;
 mod counter;
+mod crowds;
 mod cycles;
 mod deck;
 mod ended;
@@ -52,6 +53,15 @@ pub(crate) struct Arguments {
     /// Only attach and detach, so many times, instead
     #[arg(long, value_name = "N", conflicts_with = "minutes", value_parser = clap::value_parser!(u64).range(1..))]
     cycles: Option<u64>,
+
+    /// Only have so many interfaces come and go, a hundred at a time, instead
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with_all = ["minutes", "cycles"],
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    interfaces: Option<u64>,
 
     /// Where the choices come from: the same seed makes the same ones [default: another one each time]
     #[arg(long, value_name = "S")]
@@ -147,9 +157,10 @@ fn outside(arguments: &Arguments) -> Result<()> {
     command.arg("--default-signal=HUP,INT,QUIT,TERM").arg(env::current_exe()?);
     command.args(["soak", "--seed", &seed.to_string()]).arg("--capture").arg(&capture);
     command.arg("--folder").arg(&folder);
-    match arguments.cycles {
-        Some(cycles) => command.args(["--cycles", &cycles.to_string()]),
-        None => command.args(["--minutes", &arguments.minutes.to_string()]),
+    match (arguments.cycles, arguments.interfaces) {
+        (Some(cycles), _) => command.args(["--cycles", &cycles.to_string()]),
+        (_, Some(interfaces)) => command.args(["--interfaces", &interfaces.to_string()]),
+        _ => command.args(["--minutes", &arguments.minutes.to_string()]),
     };
     end_with_us(&mut command);
     unshare(CloneFlags::CLONE_NEWPID).context("cannot make a PID namespace")?;
@@ -170,9 +181,10 @@ fn outside(arguments: &Arguments) -> Result<()> {
 /// What happens there.
 fn inside(arguments: &Arguments, folder: &Path, seed: u64, capture: &Path) -> Result<()> {
     let soak = Soak::new(capture, folder)?;
-    match arguments.cycles {
-        Some(cycles) => cycles::perform(&soak, cycles, seed)?,
-        None => phases::perform(&soak, Duration::from_secs(60 * arguments.minutes), seed)?,
+    match (arguments.cycles, arguments.interfaces) {
+        (Some(cycles), _) => cycles::perform(&soak, cycles, seed)?,
+        (_, Some(interfaces)) => crowds::perform(&soak, interfaces)?,
+        _ => phases::perform(&soak, Duration::from_secs(60 * arguments.minutes), seed)?,
     }
     usage::wait_until_alone()
 }

@@ -40,6 +40,8 @@ pub(super) enum Incident {
     /// It is on the interfaces of the long captures: `-i any`, and several `-i`.
     Any,
     Several,
+    /// It is on all interfaces of two other namespaces, one of which is left by all others meanwhile: `--netns`.
+    Namespaces,
 }
 
 impl Incident {
@@ -61,6 +63,7 @@ impl Incident {
         Self::Xdp,
         Self::Any,
         Self::Several,
+        Self::Namespaces,
     ];
 
     /// In words.
@@ -82,6 +85,7 @@ impl Incident {
             Self::Xdp => "XDP",
             Self::Any => "-i any",
             Self::Several => "several -i",
+            Self::Namespaces => "--netns",
         }
     }
 

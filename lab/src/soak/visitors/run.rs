@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use test_support::wait::within;
+use test_support::{namespace::Namespace, wait::within};
 
 use super::{
     super::{
@@ -15,12 +15,13 @@ use super::{
         stream::Reading,
         subject::{Sink, Subject},
         traffic::{Traffic, Wire},
+        usage::Usage,
         world::{World, silence},
     },
     Incident,
     shape::Shape,
 };
-use crate::random::Random;
+use crate::{bpf::Object, random::Random};
 
 /// The signals that end a capture.
 const ENDS: &[Signal] = &[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGALRM];
@@ -51,6 +52,7 @@ impl Visit<'_> {
         let ended = match self.incident {
             Incident::Any | Incident::Several => self.with_the_others(world, &arguments, &sinks, random),
             Incident::Late => self.late(arguments, &sinks, random),
+            Incident::Namespaces => self.in_namespaces(arguments, &sinks, random),
             _ => self.alone(arguments, &sinks, &folder, random),
         };
         let summary = ended?;
@@ -246,6 +248,60 @@ impl Visit<'_> {
         wire.arrives(&mut subject, &selection)?;
         subject.settle()?;
         subject.end(Some(random.pick(ENDS)))?.check(Expected::Order)
+    }
+
+    /// On all interfaces of two namespaces, from a third one. An interface comes and goes in the second, which has nothing but
+    /// the capture then: it is gone when the capture has ended.
+    fn in_namespaces(
+        &self,
+        mut arguments: Vec<String>,
+        sinks: &[Sink],
+        random: &mut Random,
+    ) -> Result<Summary> {
+        let mut wire = Wire::new()?;
+        let (outside, other) = (Namespace::make()?, Namespace::make()?);
+        silence(&other)?;
+        let ip = |namespace: &Namespace, arguments: &str| {
+            namespace.try_output(&format!("ip {arguments}")).map(drop)
+        };
+        let selection = self.traffic.everything()?;
+        for namespace in [&wire.there, &other] {
+            arguments.extend(["--netns".to_owned(), namespace.thread()]);
+        }
+        arguments.extend(["-i", "any", "--", &selection.expression].map(str::to_owned));
+        let mut subject =
+            Subject::start(self.soak, &outside, &self.name, &arguments, sinks, "listening on ")?;
+        let rounds = random.between(ROUNDS[0], ROUNDS[1]);
+        wire.send(self.traffic, rounds)?;
+        wire.arrives(&mut subject, &selection)?;
+        subject.settle()?;
+        let (links, stable) = (subject.usage.count(Object::Link), subject.usage.stable());
+        let mut wait = |what: &str, condition: &dyn Fn(&Usage) -> bool| {
+            let waited = within(PATIENCE, what, || {
+                subject.measure()?;
+                Ok(condition(&subject.usage).then_some(()))
+            });
+            let waited = waited.with_context(|| format!("it has {} now", subject.usage.stable()));
+            subject.explain(waited)
+        };
+        let pair = format!("link add name joint type veth peer name inside netns {}", other.thread());
+        ip(&wire.here, &pair)?;
+        ip(&wire.here, "link set joint up")?;
+        ip(&other, "link set inside up")?;
+        wait("that it is attached", &|usage| usage.count(Object::Link) == links + 2)?;
+        ip(&other, "link del inside")?;
+        wait(&format!("that it has {stable} again"), &|usage| usage.stable() == stable)?;
+        ip(&wire.here, &pair)?;
+        drop(other);
+        wire.send(self.traffic, rounds)?;
+        wire.arrives(&mut subject, &selection)?;
+        subject.settle()?;
+        let summary = subject.end(Some(random.pick(ENDS)))?.check(Expected::Order)?;
+        // Its end of the pair goes with the namespace, and the other end with that.
+        within(PATIENCE, "the end of a namespace that only the capture had", || {
+            Ok((!wire.here.try_output("ip link show")?.contains("joint")).then_some(()))
+        })?;
+        Ok(summary)
     }
 
     /// On the interfaces of the long captures, while something happens to these.
