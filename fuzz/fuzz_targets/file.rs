@@ -45,7 +45,8 @@ fn read(file: impl Read, precision: Precision) -> (Vec<(u32, usize, bool)>, Stri
         Ok(source) => source,
         Err(error) => return (packets, error.to_string()),
     };
-    let [mut everything, mut ports] = FILTERS.each_ref().map(|filter| Selector::new(filter, source.byte_order()));
+    let [mut everything, mut ports] =
+        FILTERS.each_ref().map(|filter| Selector::new(filter, source.byte_order()));
     loop {
         match source.next_packet() {
             Ok(Some(mut packet)) => {

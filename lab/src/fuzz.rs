@@ -32,12 +32,6 @@ pub(crate) struct Arguments {
 
 const TARGETS: [&str; 5] = ["expression", "file", "helper", "print", "record"];
 
-/// Instrumentation as `cargo fuzz` asks for it, but without a sanitizer, which only nightly compilers have: what is
-/// fuzzed has no unsafe code. All of it is stable.
-const INSTRUMENTATION: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg=fuzzing";
-
 /// Inputs longer than this find nothing that shorter ones do not.
 const LONGEST_INPUT: usize = 4096;
 
@@ -46,19 +40,17 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
     if arguments.seeds {
         return write_seeds(&fuzz.join("corpus"));
     }
-    let target = workspace::Metadata::read(Path::new("cargo"))?.target.join("fuzz");
-    let host = host()?;
-    // With a target named, build scripts are built without the instrumentation.
+    let target = workspace::Metadata::read(Path::new("cargo"))?.target;
     let mut build = cargo();
-    build.args(["build", "--release", "--locked", "--bins", "--target", &host, "--manifest-path"]);
-    build.arg(fuzz.join("Cargo.toml")).arg("--target-dir").arg(&target).env("RUSTFLAGS", INSTRUMENTATION);
+    build.args(["build", "--locked", "--package=capture-fuzz", "--bins"]);
+    build.env("RUSTC_WORKSPACE_WRAPPER", fuzz.join("rustc"));
     workspace::run(&mut build).context("on Debian, libFuzzer's C++ needs: apt-get install g++")?;
     let names = if arguments.targets.is_empty() {
         TARGETS.map(String::from).to_vec()
     } else {
         arguments.targets.clone()
     };
-    let programs = target.join(&host).join("release");
+    let programs = target.join("debug");
     // Each keeps one CPU busy.
     let at_once = thread::available_parallelism().map_or(1, usize::from);
     for names in names.chunks(at_once) {
@@ -66,7 +58,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
             let mut command = Command::new(programs.join(name));
             command.arg(format!("-max_total_time={}", arguments.seconds));
             command.args(arguments.seed.map(|seed| format!("-seed={seed}")));
-            run(name, command, &target.join("corpus"), &fuzz)
+            run(name, command, &target.join("fuzz/corpus"), &fuzz)
         };
         let reports: Vec<_> = thread::scope(|scope| {
             let runs: Vec<_> = names.iter().map(|name| scope.spawn(|| run(name))).collect();
@@ -101,13 +93,6 @@ fn run(name: &str, mut run: Command, grown: &Path, fuzz: &Path) -> Result<String
     let is_figure = |line: &&str| line.starts_with("stat::number") || line.starts_with("stat::new");
     let figures: String = said.lines().filter(is_figure).map(|line| format!("  {line}\n")).collect();
     Ok(format!("fuzz: {name}\n{figures}"))
-}
-
-/// The name of the platform that the compiler makes programs for.
-fn host() -> Result<String> {
-    let version = workspace::output(Command::new("rustc").arg("-vV"))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc -vV names no host")?.to_owned())
 }
 
 /// Packets of a seed.

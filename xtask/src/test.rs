@@ -46,18 +46,40 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<()> {
         bail!("CI=true, so no test may be skipped, and many need root: run `cargo xtask test` as root");
     }
     runner::find()?;
+    let tests = || -> Result<()> {
+        // The committed object comes last, so that what is on the screen in the end is about what is shipped.
+        if let Some(object) = other_object(ci)? {
+            println!("tests against {}", object.display());
+            run(arguments, as_root, Some(&object))?;
+            println!("tests against the committed object");
+        }
+        run(arguments, as_root, None)
+    };
     if arguments.arguments.is_empty() {
-        // nextest does not run the examples in the documentation.
-        workspace::run(cargo().args(["test", "--locked", "--doc"]))?;
+        // nextest does not run the examples in the documentation. rustdoc looks through one crate after the other for them,
+        // and leaves a CPU to the compiler.
+        thread::scope(|scope| {
+            let examples = scope.spawn(examples);
+            let tested = tests();
+            let examined = examples.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            tested.and(examined)
+        })?;
+    } else {
+        tests()?;
     }
-    // The committed object comes last, so that what is on the screen in the end is about what is shipped.
-    if let Some(object) = other_object(ci)? {
-        println!("tests against {}", object.display());
-        run(arguments, as_root, Some(&object))?;
-        println!("tests against the committed object");
-    }
-    run(arguments, as_root, None)?;
     if !as_root { report_skipped(arguments) } else { Ok(()) }
+}
+
+/// Runs the examples in the documentation. What cargo says of them comes at once, when they have ended.
+fn examples() -> Result<()> {
+    let mut command = cargo();
+    command.args(["test", "--locked", "--doc"]);
+    let output = command.output().with_context(|| format!("cannot run {}", workspace::shown(&command)))?;
+    eprint!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    if !output.status.success() {
+        bail!("`{}` failed: {}", workspace::shown(&command), output.status);
+    }
+    Ok(())
 }
 
 /// An object that the toolchain here made, if that is not the one which made the committed object.
@@ -78,7 +100,7 @@ fn run(arguments: &Arguments, as_root: bool, object: Option<&Path>) -> Result<()
     let command = |more: &[&str]| {
         let mut command = nextest("run", more, arguments);
         // Most tests wait most of the time.
-        let at_once = 2 * thread::available_parallelism().map_or(1, usize::from);
+        let at_once = 3 * thread::available_parallelism().map_or(1, usize::from);
         command.env("NEXTEST_TEST_THREADS", at_once.to_string());
         if let Some(object) = object {
             command.env("CAPTURE_EBPF_OBJECT", object);
