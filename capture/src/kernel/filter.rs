@@ -6,8 +6,7 @@ use std::{
 };
 
 use libc::{
-    ETH_P_ALL, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL, RTM_NEWQDISC, RTM_NEWTFILTER, TCA_CHAIN, TCA_KIND,
-    TCA_OPTIONS,
+    ETH_P_ALL, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL, RTM_NEWQDISC, RTM_NEWTFILTER, TCA_KIND, TCA_OPTIONS,
 };
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -21,6 +20,8 @@ use super::{
 
 /// `struct tcmsg`, in bytes.
 const HEADER: usize = 20;
+/// In which chain a filter is. libc has it for the GNU C library only, and not for musl.
+const TCA_CHAIN: u16 = 11;
 /// What a filter of kind `bpf` says of its program.
 const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_TAG: u16 = 10;

@@ -47,7 +47,25 @@ power() {
     has "$pid" Seccomp 2
     finish power
     accounts power
+    names
     note "$(sed -n 's/.* no capabilities, //p' "$W/power.err")"
+}
+
+# Names are found without libraries and files of the name service switch: this machine has none.
+names() {
+    [ -z "$(ls /lib/*/libnss_* /usr/lib/*/libnss_* /etc/nsswitch.conf 2>/dev/null)" ] || die 'there is a name service switch'
+    capture -l -B 1024 -t -i lo --resolve --port 9 >"$W/names.out" 2>"$W/names.err" &
+    echo $! >"$W/names.pid"
+    await 'capture listens' has_started names
+    # A line waits for a name for a moment only.
+    await 'the name of an address' has_name
+    finish names
+    accounts names
+}
+
+has_name() {
+    marker 127.0.0.1
+    grep -q '^IP localhost[.][0-9]* > localhost[.]9: ' "$W/names.out"
 }
 
 # Whether a process has something in its status.  has PROCESS FIELD VALUE
