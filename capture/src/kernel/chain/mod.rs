@@ -171,7 +171,9 @@ impl Chain {
         }
         let side = own.side;
         let (before, after) = state.around(own.id)?;
-        programs.learn(&state.members.iter().filter_map(Member::id).collect::<Vec<_>>());
+        // To learn of programs is to look through all that are loaded: not where ours is alone.
+        let others = state.members.iter().filter_map(Member::id).filter(|id| *id != own.id);
+        programs.learn(&others.collect::<Vec<_>>());
         let of_others = |members: &[Member]| -> Vec<Member> {
             members.iter().filter(|member| !member.is_of_capture(own.tag, programs)).cloned().collect()
         };
