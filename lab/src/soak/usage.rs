@@ -74,6 +74,15 @@ impl Usage {
             processes.len()
         )
     }
+
+    /// Whether each number but that of the memory is as large as that of another at most.
+    pub(super) fn is_no_more_than(&self, other: &Self) -> bool {
+        let objects = [Object::Program, Object::Map, Object::Link];
+        self.descriptors <= other.descriptors
+            && self.threads <= other.threads
+            && self.processes.len() <= other.processes.len()
+            && objects.iter().all(|&object| self.count(object) <= other.count(object))
+    }
 }
 
 /// A process and those that it has started, directly or not.
