@@ -21,7 +21,7 @@ use nix::{
     sys::statfs::{NSFS_MAGIC, fstatfs},
 };
 
-use super::interface::printable;
+use super::{interface::printable, netlink::renew_socket};
 
 /// Where ip-netns(8) keeps the namespaces that have names.
 const NAMED: &str = "/run/netns";
@@ -253,7 +253,9 @@ impl NetworkNamespace {
             // A namespace of another kind.
             Errno::EINVAL => NamespaceError::Another { path: self.path.clone(), have: named() },
             _ => NamespaceError::Refused { name: self.name.clone(), source: errno.into() },
-        })
+        })?;
+        renew_socket();
+        Ok(())
     }
 }
 

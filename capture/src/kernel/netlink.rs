@@ -12,6 +12,7 @@
 //! interface must not hide all others.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSliceMut},
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
@@ -31,7 +32,7 @@ use nix::{
 
 /// The port id of the kernel (netlink(7), `nl_pid`).
 const KERNEL: u32 = 0;
-/// The sequence number of each request: a socket makes one only.
+/// The sequence number of each request: a socket makes another one only when it has read the answer to its end.
 const SEQUENCE: u32 = 1;
 /// How often a dump is begun that does not come to its end undisturbed. While interfaces were made and removed without a
 /// pause, one in ten dumps of 800 was undisturbed.
@@ -68,6 +69,32 @@ pub(super) fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned()
 }
 
+thread_local! {
+    static KEPT: RefCell<Kept> = const { RefCell::new(Kept { is_wanted: false, socket: None }) };
+}
+
+/// The socket that a thread keeps for its next request.
+struct Kept {
+    is_wanted: bool,
+    socket: Option<OwnedFd>,
+}
+
+/// From now on this thread uses one socket for all its requests. To close a socket begins a grace period of the kernel (RCU), and
+/// what attaches a program next waits for the rest of that and for one of its own.
+pub(super) fn keep_socket() {
+    KEPT.with_borrow_mut(|kept| kept.is_wanted = true);
+    renew_socket();
+}
+
+/// Has a thread that [keeps](keep_socket) a socket get another: to be called in another network namespace, to which the one
+/// before does not belong.
+pub(super) fn renew_socket() {
+    KEPT.with_borrow_mut(|kept| {
+        // Where there can be none now, the next request says why.
+        kept.socket = kept.is_wanted.then(|| open(0, SockFlag::empty()).ok()).flatten();
+    });
+}
+
 /// Asks for all objects of a kind, and returns what `read` makes of the answer's messages.
 ///
 /// # Errors
@@ -78,8 +105,7 @@ pub(super) fn dump<T>(
     mut read: impl FnMut(Message<'_>) -> Option<T>,
 ) -> io::Result<Vec<T>> {
     let request = serialized(request, NLM_F_DUMP);
-    // With a socket of its own, each try is free of what the one before has left unread.
-    undisturbed(|| exchange(&open(0, SockFlag::empty())?, &request, &mut read))
+    undisturbed(|| ask(&request, &mut read))
 }
 
 /// What the first attempt gives that is consistent.
@@ -103,8 +129,7 @@ pub(super) fn request<T>(
     flags: u16,
     read: impl FnMut(Message<'_>) -> Option<T>,
 ) -> io::Result<Vec<T>> {
-    let socket = open(0, SockFlag::empty())?;
-    exchange(&socket, &serialized(request, NLM_F_ACK | flags), read)?
+    ask(&serialized(request, NLM_F_ACK | flags), read)?
         .ok_or_else(|| io::Error::other("the kernel's answer was lost"))
 }
 
@@ -135,6 +160,21 @@ fn serialized(request: RouteNetlinkMessage, flags: u16) -> Vec<u8> {
 }
 
 /// Sends a request and reads its answer to the end. `None` if that is not consistent.
+fn ask<T>(request: &[u8], read: impl FnMut(Message<'_>) -> Option<T>) -> io::Result<Option<Vec<T>>> {
+    let kept = KEPT.with_borrow_mut(|kept| kept.socket.take());
+    let socket = kept.map_or_else(|| open(0, SockFlag::empty()), Ok)?;
+    let answer = exchange(&socket, request, read);
+    if matches!(answer, Ok(Some(_))) {
+        KEPT.with_borrow_mut(|kept| kept.socket = kept.is_wanted.then_some(socket));
+    } else {
+        // Of an answer that was not read to its end, the rest would be taken for the next one.
+        drop(socket);
+        renew_socket();
+    }
+    answer
+}
+
+/// As [`ask`], with this socket.
 fn exchange<T>(
     socket: &OwnedFd,
     request: &[u8],
@@ -240,6 +280,8 @@ fn buffers(mut bytes: &[u8]) -> impl Iterator<Item = NetlinkBuffer<&[u8]>> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use netlink_packet_route::link::LinkMessage;
+
     use super::*;
 
     pub(crate) fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
@@ -328,6 +370,31 @@ pub(super) mod tests {
         });
         assert_eq!((never.unwrap_err().kind(), tries), (io::ErrorKind::Other, TRIES));
         undisturbed::<()>(|| Err(Errno::EPERM.into())).unwrap_err();
+    }
+
+    /// A socket that has been used answers the next request, too, and so does what comes after a refusal.
+    #[test]
+    fn one_socket_serves_many_requests() {
+        let kept = || KEPT.with_borrow(|kept| kept.socket.as_ref().map(|socket| socket.as_raw_fd()));
+        let all = || {
+            let all = RouteNetlinkMessage::GetLink(LinkMessage::default());
+            dump(all, |message| Some(message.kind)).unwrap().len()
+        };
+        let links = all();
+        assert!(links > 0 && kept().is_none());
+        keep_socket();
+        assert_eq!(all(), links);
+        let socket = kept();
+        assert!(socket.is_some());
+        assert_eq!((all(), kept()), (links, socket));
+        let mut missing = LinkMessage::default();
+        missing.header.index = u32::from(u16::MAX) << 8;
+        request(RouteNetlinkMessage::GetLink(missing), 0, |_| None::<()>).unwrap_err();
+        assert!(kept().is_some());
+        assert_eq!(all(), links);
+        renew_socket();
+        assert!(kept().is_some());
+        assert_eq!(all(), links);
     }
 
     #[test]

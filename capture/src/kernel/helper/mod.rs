@@ -13,7 +13,7 @@ use aya::maps::MapData;
 use nix::poll::{PollFd, PollFlags, poll};
 
 use self::message::{Event, Request};
-use super::attacher::Attacher;
+use super::{attacher::Attacher, netlink::keep_socket};
 use crate::process::{
     Side,
     channel::{End, pair},
@@ -63,6 +63,7 @@ fn live(
     if let Err(why) = confine() {
         let _gone = channel.say(&Event::Lost(why));
     }
+    keep_socket();
     // The parent is gone, or sends nonsense. What is attached is detached on the way out.
     let _broken = serve(&mut attacher, channel, ring);
 }
