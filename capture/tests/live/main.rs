@@ -13,6 +13,7 @@ mod traffic;
 mod accounting;
 mod any;
 mod chain;
+mod crowds;
 mod ending;
 mod environment;
 mod errors;

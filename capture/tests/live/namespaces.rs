@@ -16,7 +16,7 @@ use nix::{
 use tempfile::TempDir;
 
 use crate::{
-    any::tcx_links,
+    crowds::tcx_links,
     namespace::Namespace,
     process::{Tracer, wait_until},
     traffic,
